@@ -1,0 +1,1 @@
+"""The ground floor: words and small tools that every other package may use."""

@@ -1,0 +1,99 @@
+"""A non-blocking SOCK_SEQPACKET socket with a queue: how the daemon's own processes talk.
+
+Bytes and descriptors only; what the bytes mean is `wire.channel`'s business.
+
+Source: unix(7). After the peer's death the first receive is ECONNRESET, then come the messages that
+were still queued, then the end of file; so ECONNRESET is not the end.
+"""
+
+from __future__ import annotations
+
+import array
+import errno
+import socket
+from collections import deque
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_DESCRIPTOR_SPACE = socket.CMSG_SPACE(64 * 4)
+#: These pass: too many descriptors in flight, no memory. The packet waits; nothing is lost.
+_PASSING = (errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM)
+
+
+class PacketSocket:
+    """One end of a channel.
+
+    Attributes:
+        ended: The peer has gone and everything it had said has been received.
+    """
+
+    def __init__(self, own: socket.socket, largest_bytes: int) -> None:
+        """Take over *own*; no packet is larger than *largest_bytes*."""
+        own.setblocking(False)
+        self._socket = own
+        self._largest = largest_bytes
+        self._queue: deque[tuple[bytes, Sequence[int]]] = deque()
+        self.ended = False
+
+    def fileno(self) -> int:
+        """Return the descriptor, for a poller."""
+        return self._socket.fileno()
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether packets wait for the peer to read; watch for writability then."""
+        return bool(self._queue)
+
+    def send(self, data: bytes, descriptors: Sequence[int] = ()) -> None:
+        """Send or queue one packet. Descriptors must stay open until it has left."""
+        self._queue.append((data, descriptors))
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what is queued, as far as the peer reads. A dead peer's packets are dropped."""
+        while self._queue:
+            data, descriptors = self._queue[0]
+            rights = []
+            if descriptors:
+                packed = array.array("i", descriptors)
+                rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, packed)]
+            try:
+                self._socket.sendmsg([data], rights)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno not in _PASSING:
+                    self._queue.clear()  # EPIPE, ECONNRESET: whoever reads will see the end
+                return
+            self._queue.popleft()
+
+    def receive(self, most: int = 64) -> list[tuple[bytes, list[int]]]:
+        """Return up to *most* packets that are there now; descriptors close on exec."""
+        packets: list[tuple[bytes, list[int]]] = []
+        while len(packets) < most:
+            try:
+                data, ancillary, _, _ = self._socket.recvmsg(
+                    self._largest, _DESCRIPTOR_SPACE, socket.MSG_CMSG_CLOEXEC
+                )
+            except BlockingIOError:
+                return packets
+            except ConnectionResetError:
+                continue
+            descriptors: list[int] = []
+            for level, kind, rights in ancillary:
+                if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                    received = array.array("i")
+                    received.frombytes(rights[: len(rights) - len(rights) % 4])
+                    descriptors += received
+            if not data:
+                self.ended = True
+                return packets
+            packets.append((data, descriptors))
+        return packets
+
+    def close(self) -> None:
+        """Close the socket and forget the queue."""
+        self._queue.clear()
+        self._socket.close()

@@ -1,0 +1,33 @@
+"""How the always-running processes are started: small, isolated, and from the same code.
+
+Run as a script, `python -I -S …/resident.py ROLE ARGUMENT…` enters `supervisord_lite.ROLE`. -I
+keeps PYTHON* variables and the current directory out of a process that may run as root; -S saves
+the import of site and of whatever .pth files bring along.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+ROLES = ("keeper", "supervisor", "scribe")
+
+
+def arguments_for(role: str, *arguments: str) -> list[str]:
+    """Return the command line that starts *role* with the interpreter of this process."""
+    assert role in ROLES, role
+    return [sys.executable, "-I", "-S", os.path.abspath(__file__), role, *arguments]  # noqa: PTH100
+
+
+def _main() -> int:
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
+    sys.path.insert(0, root)
+    role = sys.argv[1]
+    assert role in ROLES, role
+    module = __import__(f"supervisord_lite.{role}.__main__", fromlist=["main"])
+    status: int = module.main(sys.argv[2:])
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

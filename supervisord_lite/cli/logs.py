@@ -1,0 +1,139 @@
+"""`logs [NAME...]`: the last lines of output, and with -f what comes next.
+
+The daemon only says where the files are; they are read here, with the rights of whoever asks.
+"""
+
+import argparse
+import sys
+import time
+from contextlib import ExitStack
+from typing import Any
+
+from supervisord_lite.base import exit_codes
+from supervisord_lite.base.errors import SupervisordLiteError
+from supervisord_lite.cli import place
+from supervisord_lite.cli.logfiles import LogFile
+from supervisord_lite.cli.printers import JsonLines, Lines, Printer, Raw, Terminal
+from supervisord_lite.cli.text import printable
+
+#: Between two looks while nothing new comes.
+_POLL_S = 0.1
+
+_NO_FILE = {
+    "inherit": "goes where the daemon's own output goes: journalctl -u supervisord-lite",
+    "null": "is thrown away",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("names", metavar="NAME", nargs="*", help="only these; default all")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on with what comes next")
+    parser.add_argument(
+        "-n",
+        "--lines",
+        metavar="N",
+        type=_line_count,
+        default=50,
+        help="this many lines of each, rotated files included (default 50)",
+    )
+    parser.add_argument("--stderr", action="store_true", help="standard error, where it is apart")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def _line_count(text: str) -> int:
+    """Return a number of lines."""
+    if not text.isascii() or not text.isdecimal() or len(text) > 9:
+        message = f'"{text}" is no number of lines'
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the logs."""
+    with place.connect(arguments) as client:
+        targets = client.call("LogFiles", {"names": arguments.names}).get("files") or []
+    stream = "stderr" if arguments.stderr else "stdout"
+    files = [target for target in targets if target.get(stream) not in _NO_FILE]
+    for target in targets:
+        if target.get(stream) in _NO_FILE:
+            _tell_no_file(target, stream)
+    if files:
+        _show(files, stream, arguments)
+    return exit_codes.OK if len(files) == len(targets) else exit_codes.FAILED
+
+
+def _tell_no_file(target: dict[str, Any], stream: str) -> None:
+    """Say why there is nothing to read."""
+    name = printable(str(target.get("name")))
+    print(
+        f"supervisord-lite: logs {name}: {stream} {_NO_FILE[str(target.get(stream))]}\n"
+        f"  to keep it in files, set log_dir in [supervisor], or log.{stream} of the worker",
+        file=sys.stderr,
+    )
+
+
+def _show(files: list[dict[str, Any]], stream: str, arguments: argparse.Namespace) -> None:
+    """Print the last lines of each file, then follow them all."""
+    columns = max(len(str(target.get("name"))) for target in files)
+    with ExitStack() as stack:
+        logs: list[tuple[LogFile, Printer]] = []
+        for target in files:
+            log = LogFile(str(target.get(stream)))
+            stack.callback(log.close)
+            printer = _printer(target, stream, arguments.json, columns if len(files) > 1 else 0)
+            logs.append((log, printer))
+            anything = False
+            for piece in log.tail(arguments.lines):
+                printer.write(piece)
+                anything = True
+            if not arguments.follow:
+                printer.end()
+                log.close()
+                if not anything and arguments.lines:
+                    _tell_empty(target, stream)
+        sys.stdout.buffer.flush()
+        if arguments.follow:
+            _follow(logs)
+
+
+def _printer(target: dict[str, Any], stream: str, as_json: bool, columns: int) -> Printer:
+    """Return what prints one log; *columns* of its name when it is one of several, else 0."""
+    out = sys.stdout.buffer
+    name = str(target.get("name"))
+    terminal = sys.stdout.isatty()
+    if as_json:
+        return JsonLines(out, name, stream)
+    if columns:
+        return Lines(out, f"{printable(name):<{columns}} | ", escape=terminal)
+    return Terminal(out) if terminal else Raw(out)
+
+
+def _tell_empty(target: dict[str, Any], stream: str) -> None:
+    name, path = printable(str(target.get("name"))), printable(str(target.get(stream)))
+    sys.stdout.buffer.flush()
+    print(f"{name} has written nothing to {path} yet", file=sys.stderr)
+
+
+def _follow(logs: list[tuple[LogFile, Printer]]) -> None:
+    """Print what comes, until somebody interrupts."""
+    told: set[str] = set()
+    try:
+        while True:
+            anything = False
+            for log, printer in logs:
+                try:
+                    for piece in log.poll():
+                        printer.write(piece)
+                        anything = True
+                except SupervisordLiteError as error:
+                    # One unreadable file must not end the others; it is looked at again.
+                    if str(error) not in told:
+                        told.add(str(error))
+                        print(f"supervisord-lite: logs: {printable(str(error))}", file=sys.stderr)
+            if anything:
+                sys.stdout.buffer.flush()
+            else:
+                time.sleep(_POLL_S)
+    except KeyboardInterrupt:
+        return

@@ -1,0 +1,187 @@
+"""What start, stop, restart and reset have in common: order, wait, a line per pool."""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+from supervisord_lite.base import exit_codes
+from supervisord_lite.base.units import format_duration
+from supervisord_lite.cli import place
+from supervisord_lite.cli.errors import UsageError
+from supervisord_lite.cli.text import clip, fold, printable
+from supervisord_lite.control.client import Client
+from supervisord_lite.control.errors import GaveUpError, NoAnswerError
+
+#: Most names in a hint.
+_MAX_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One of the four verbs.
+
+    Attributes:
+        verb: As typed.
+        method: Of the daemon's interface.
+        already: What an unchanged worker is.
+        after: Said behind the line of a pool.
+    """
+
+    verb: str
+    method: str
+    already: str
+    after: str = ""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of all four."""
+    parser.add_argument("names", metavar="NAME", nargs="*", help="a worker, pool, glob or all")
+    place.add_wait_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object at the end")
+
+
+def run(arguments: argparse.Namespace, order: Order) -> int:
+    """Give the order and, unless told otherwise, wait until it is carried out."""
+    if not arguments.names:
+        text = "which workers?"
+        raise UsageError(text, hint=f"supervisord-lite {order.verb} NAME..., or all for every one")
+    parameters = {"names": arguments.names, "wait": not arguments.no_wait}
+    with place.connect(arguments) as client:
+        if arguments.no_wait:
+            client.call(order.method, parameters)
+            _say_ordered(arguments, order)
+            return exit_codes.OK
+        report = Report(order, _expected(client, arguments.names), quiet=arguments.json)
+        try:
+            for answer in client.stream(order.method, parameters, timeout_s=arguments.timeout):
+                report.take(answer.get("outcome"))
+        except KeyboardInterrupt:
+            print(f"\n{_still_going_on(arguments)}", file=sys.stderr)
+            return exit_codes.GAVE_UP
+        except NoAnswerError as error:
+            if arguments.timeout is None:
+                raise
+            text = f"gave up after {format_duration(arguments.timeout)}{report.missing()}"
+            raise GaveUpError(text, hint=_still_going_on(arguments)) from error
+    report.finish()
+    if arguments.json:
+        print(json.dumps({"ok": not report.failed, "workers": report.outcomes}))
+    return exit_codes.FAILED if report.failed else exit_codes.OK
+
+
+def _expected(client: Client, names: list[str]) -> dict[str, set[str]]:
+    """Return which workers each pool's line has to wait for."""
+    pools: dict[str, set[str]] = {}
+    for worker in client.call("Status", {"names": names}).get("workers") or []:
+        pools.setdefault(str(worker.get("pool")), set()).add(str(worker.get("name")))
+    return pools
+
+
+def _say_ordered(arguments: argparse.Namespace, order: Order) -> None:
+    names = _some(arguments.names)
+    if arguments.json:
+        print(json.dumps({"ok": True, "workers": []}))
+    else:
+        print(f"ordered: {order.verb} {names}; see: {place.command(arguments)} status {names}")
+
+
+def _still_going_on(arguments: argparse.Namespace) -> str:
+    names = _some(arguments.names)
+    return f"still going on in the daemon: {place.command(arguments)} status {names}"
+
+
+def _some(names: Iterable[str]) -> str:
+    return clip(" ".join(names), 30)
+
+
+class Report:
+    """Prints a line per pool as it completes, and failures at once.
+
+    Attributes:
+        outcomes: Of each worker, in the order in which they came.
+        failed: Whether one of them is not ok.
+    """
+
+    def __init__(self, order: Order, expected: dict[str, set[str]], *, quiet: bool) -> None:
+        """Take the order, the workers of each pool, and whether to keep silent."""
+        self.outcomes: list[dict[str, Any]] = []
+        self.failed = False
+        self._order = order
+        self._left = expected
+        self._quiet = quiet
+        self._seen: set[str] = set()
+        self._pools: dict[str, list[dict[str, Any]]] = {}
+        names = [*expected, *(name for workers in expected.values() for name in workers)]
+        self._columns = max([9, *(len(name) for name in names)])
+
+    def take(self, outcome: dict[str, Any] | None) -> None:
+        """Take what became of one worker; None: nothing yet."""
+        if not outcome or str(outcome.get("name")) in self._seen:
+            return  # after a replaced supervisor the same is told again
+        name, pool = str(outcome.get("name")), str(outcome.get("pool"))
+        self._seen.add(name)
+        self.outcomes.append(outcome)
+        self._pools.setdefault(pool, []).append(outcome)
+        if not outcome.get("ok"):
+            self.failed = True
+            self._say(name, f"failed: {outcome.get('detail') or 'no reason given'}", sys.stderr)
+        left = self._left.get(pool)
+        if left is not None:
+            left.discard(name)
+            if not left:
+                self._say_pool(pool)
+
+    def finish(self) -> None:
+        """Print the pools that have no line yet: nobody named them, but they had to go too."""
+        for pool in list(self._pools):
+            self._say_pool(pool)
+
+    def missing(self) -> str:
+        """Return "; still waiting for web-2" or nothing."""
+        names = sorted(name for workers in self._left.values() for name in workers)
+        if not names:
+            return ""
+        more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+        return f"; still waiting for {' '.join(names[:_MAX_NAMED])}{more}"
+
+    def _say_pool(self, pool: str) -> None:
+        """Print the line of one pool, once."""
+        outcomes = self._pools.pop(pool, [])
+        good = [outcome for outcome in outcomes if outcome.get("ok")]
+        if not good:
+            return
+        elapsed = format_duration(max(float(o.get("elapsed_s") or 0.0) for o in good))
+        if len(outcomes) == 1:
+            self._say(pool, self._single(good[0], elapsed), sys.stdout)
+            return
+        counted = Counter(self._word(outcome) for outcome in good)
+        parts = ", ".join(f"{n} of {len(outcomes)} {word}" for word, n in counted.items())
+        changed = any(outcome.get("outcome") != "unchanged" for outcome in good)
+        self._say(pool, parts + self._tail(elapsed, changed=changed), sys.stdout)
+
+    def _single(self, outcome: dict[str, Any], elapsed: str) -> str:
+        """Return what became of the only worker of a pool."""
+        what = outcome.get("outcome")
+        if what == "exited":
+            return f"{outcome.get('detail') or 'ended'} after {elapsed}"
+        return self._word(outcome) + self._tail(elapsed, changed=what != "unchanged")
+
+    def _word(self, outcome: dict[str, Any]) -> str:
+        """Return an outcome as people read it."""
+        what = str(outcome.get("outcome"))
+        return self._order.already if what == "unchanged" else what
+
+    def _tail(self, elapsed: str, *, changed: bool) -> str:
+        """Return how long it took, or what the state is worth."""
+        if self._order.after:
+            return f" ({self._order.after})"
+        return f", {elapsed}" if changed else ""
+
+    def _say(self, name: str, text: str, stream: TextIO) -> None:
+        if not self._quiet or stream is sys.stderr:
+            line = f"{printable(name):<{self._columns}} {text}"
+            print(fold(line, indent=self._columns + 1), file=stream, flush=True)

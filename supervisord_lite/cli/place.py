@@ -1,0 +1,108 @@
+"""Which daemon: --socket, -i, $SUPERVISORD_LITE_SOCKET, or the default place."""
+
+import argparse
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from supervisord_lite.base.units import UnitError, parse_duration_s
+from supervisord_lite.cli.errors import UsageError
+from supervisord_lite.config.defaults import control_path_in, default_folders
+from supervisord_lite.control.client import Client
+from supervisord_lite.control.errors import NoDaemonError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that say which daemon."""
+    which = parser.add_argument_group("which daemon").add_mutually_exclusive_group()
+    which.add_argument("--socket", metavar="PATH", help="its control socket")
+    which.add_argument(
+        "-i", "--instance", metavar="INSTANCE", help="the one of supervisord-lite@INSTANCE"
+    )
+
+
+def add_wait_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare --no-wait and --timeout."""
+    parser.add_argument("--no-wait", action="store_true", help="return when it is ordered")
+    parser.add_argument(
+        "--timeout",
+        metavar="DURATION",
+        type=_duration_s,
+        help="give up waiting after this long (60s, 5m); exit 6",
+    )
+
+
+def _duration_s(text: str) -> float:
+    """Return a duration in seconds; a bare number is seconds."""
+    try:
+        return parse_duration_s(float(text) if text.replace(".", "", 1).isdecimal() else text)
+    except UnitError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def connect(arguments: argparse.Namespace, *, answer_timeout_s: float | None = None) -> Client:
+    """Return a connection to the daemon that is meant.
+
+    Raises:
+        SupervisordLiteError: Nobody answers there, or it is closed to this user.
+    """
+    environ = os.environ
+    path = socket_path(arguments, environ, uid=os.getuid())
+    try:
+        if answer_timeout_s is None:
+            return Client(path)
+        return Client(path, answer_timeout_s=answer_timeout_s)
+    except NoDaemonError as error:
+        error.hint += _other_daemon(path, environ)
+        raise
+
+
+def socket_path(arguments: argparse.Namespace, environ: Mapping[str, str], *, uid: int) -> str:
+    """Return the path of the control socket that is meant.
+
+    Raises:
+        UsageError: The instance's name is no name.
+    """
+    if arguments.socket:
+        return str(arguments.socket)
+    instance = arguments.instance
+    if instance is not None:
+        if not instance.replace("-", "").replace("_", "").replace(".", "").isalnum():
+            text = f'"{instance}" is no name of an instance'
+            raise UsageError(text)
+        return control_path_in(f"/run/supervisord-lite/{instance}")
+    return environ.get("SUPERVISORD_LITE_SOCKET") or _default_places(environ, uid=uid)[0]
+
+
+def command(arguments: argparse.Namespace) -> str:
+    """Return how to call this command for the same daemon, for hints that people type."""
+    if arguments.instance:
+        return f"supervisord-lite -i {arguments.instance}"
+    if arguments.socket:
+        return f"supervisord-lite --socket {shlex.quote(arguments.socket)}"
+    return "supervisord-lite"
+
+
+def _default_places(environ: Mapping[str, str], *, uid: int) -> list[str]:
+    """Return where a daemon may be, the own one first: root's is the system's."""
+    # Only a user's own variables: RUNTIME_DIRECTORY of some unit says nothing about the daemon.
+    own_words = {name: environ[name] for name in ("XDG_RUNTIME_DIR", "HOME") if name in environ}
+    system = control_path_in(default_folders({}, uid=0).runtime_dir)
+    if uid:
+        return [control_path_in(default_folders(own_words, uid=uid).runtime_dir), system]
+    return [system]
+
+
+def _other_daemon(path: str, environ: Mapping[str, str]) -> str:
+    """Return a line about a daemon in another default place, if the default was asked for."""
+    places = _default_places(environ, uid=os.getuid())
+    if path != places[0]:
+        return ""
+    for place in places[1:]:
+        try:
+            if Path(place).is_socket():
+                return f"\nthere is another one: --socket {place}"
+        except OSError:  # not even its folder may be looked at
+            continue
+    return ""

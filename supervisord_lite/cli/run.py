@@ -1,0 +1,203 @@
+"""`run`: judge the file, take the folders, open the control socket, and become the keeper.
+
+Everything that can go wrong with good words goes wrong here, before anything is started: a bad
+file is 78 whatever else is wrong, a folder that is not ours is 77. Then this process replaces
+itself by the keeper (the pid stays), so that nothing of the loader stays in memory.
+"""
+
+import argparse
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import socket
+import stat
+import sys
+import zlib
+from pathlib import Path
+from typing import NoReturn
+
+from supervisord_lite.base import resident
+from supervisord_lite.base.errors import PermissionRefusedError
+from supervisord_lite.config.defaults import default_config_path
+from supervisord_lite.config.load import load
+from supervisord_lite.config.spec import Configuration, Settings, to_json
+from supervisord_lite.keeper import boot
+
+_BACKLOG = 512
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `run` understands."""
+    parser.add_argument("-c", "--config", metavar="FILE", help="the configuration file")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Become the daemon, in the foreground.
+
+    Raises:
+        ConfigurationError: The file is not good (exit 78).
+        PermissionRefusedError: A folder may not be had, or another daemon holds it (exit 77).
+    """
+    as_root = os.geteuid() == 0
+    path = arguments.config or default_config_path(os.environ, as_root=as_root)
+    configuration = load(path, environ=os.environ, as_root=as_root)
+    settings = configuration.settings
+    _open_standard_descriptors()
+    _make_folders(settings)
+    locks = [
+        _lock(Path(folder)) for folder in dict.fromkeys((settings.state_dir, settings.runtime_dir))
+    ]
+    listener = _listen(settings.control_path)
+    _become_keeper(configuration, locks, listener)
+
+
+def _become_keeper(
+    configuration: Configuration, locks: list[int], listener: socket.socket
+) -> NoReturn:
+    settings = configuration.settings
+    style = settings.log_format or ("text" if os.isatty(2) else "json")
+    saves = {
+        "settings": to_json(settings),
+        "pools": json.dumps([spec.pool for spec in configuration.specs]),
+        "log": f"{style} {settings.log_level}",
+    }
+    saves.update((f"spec/{spec.pool}", to_json(spec)) for spec in configuration.specs)
+    folder = Path(settings.state_dir).resolve()
+    memory = boot.prepare(
+        name=f"{zlib.crc32(os.fsencode(folder)):08x}",
+        saves=saves,
+        listener=listener.fileno(),
+        locks=locks,
+        log_style=style,
+        log_level=settings.log_level,
+        remove=[settings.control_path],
+    )
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # it was closed when we were started
+            stream.flush()
+    command = resident.arguments_for("keeper", str(memory))
+    try:
+        os.execv(command[0], command)
+    except OSError as error:
+        Path(settings.control_path).unlink(missing_ok=True)
+        message = f"{command[0]}: {error.strerror}"
+        raise PermissionRefusedError(message, hint="its interpreter cannot be run") from None
+
+
+def _open_standard_descriptors() -> None:
+    """Make sure that 0, 1 and 2 exist: the next file opened must not become somebody's output."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
+
+
+def _make_folders(settings: Settings) -> None:
+    wanted = [
+        ("state_dir", settings.state_dir, 0o700),
+        ("runtime_dir", settings.runtime_dir, 0o711),
+        ("control.path", str(Path(settings.control_path).parent), 0o700),
+    ]
+    if settings.log_dir is not None:
+        wanted.append(("log_dir", settings.log_dir, 0o750))
+    for key, folder, mode in wanted:
+        try:
+            _make_folder(Path(folder), mode)
+        except OSError as error:
+            message = f"{key}: {folder}: {error.strerror}"
+            hint = f"create it for uid {os.geteuid()}, or set {key} in the configuration file"
+            raise PermissionRefusedError(message, hint=hint) from None
+
+
+def _make_folder(path: Path, mode: int) -> None:
+    """Make a folder unless it is there; it must be ours (or root's) and writable.
+
+    Raises:
+        OSError: It is not.
+    """
+    if not path.is_dir():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=mode)
+        path.chmod(mode)
+    if path.stat().st_uid not in (0, os.geteuid()):
+        raise PermissionError(errno.EPERM, "belongs to somebody else")
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "not writable")
+
+
+def _lock(folder: Path) -> int:
+    """Take the folder for this daemon; return the descriptor that holds the lock.
+
+    Raises:
+        PermissionRefusedError: Another daemon has it.
+    """
+    path = folder / "lock"
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        message = f"{path}: {error.strerror}"
+        raise PermissionRefusedError(message) from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        holder = os.read(lock, 32).decode(errors="replace").strip() or "unknown"
+        os.close(lock)
+        message = f"{folder} belongs to another daemon, pid {holder}"
+        hint = "stop that daemon, or give this one folders of its own (state_dir, runtime_dir)"
+        raise PermissionRefusedError(message, hint=hint) from None
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    return lock
+
+
+def _listen(path: str) -> socket.socket:
+    """Open the control socket: born with mode 0600, published by a rename.
+
+    Raises:
+        PermissionRefusedError: Somebody answers there, or it cannot be made.
+    """
+    if _answers(path):
+        message = f"control socket {path} belongs to a live daemon"
+        hint = "stop that daemon, or choose another [control] path"
+        raise PermissionRefusedError(message, hint=hint)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    os.fchmod(listener.fileno(), 0o600)
+    parent, name = os.path.split(path)
+    temporary = f".{name}.{os.getpid()}"
+    try:
+        if Path(path).exists() and not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise FileExistsError(0, "exists and is not a socket")
+        folder = os.open(parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=folder)
+            # Below /proc/self/fd a path of any length fits into a socket address.
+            listener.bind(f"/proc/self/fd/{folder}/{temporary}")
+            listener.listen(_BACKLOG)
+            os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        message = f"control socket {path}: {error.strerror}"
+        raise PermissionRefusedError(message) from None
+    return listener
+
+
+def _answers(path: str) -> bool:
+    """Return whether somebody listens there, even if too busy to accept just now."""
+    if not Path(path).is_socket():
+        return False
+    parent, name = os.path.split(path)
+    folder = os.open(parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(1.0)
+            probe.connect(f"/proc/self/fd/{folder}/{name}")  # of any length, as in _listen
+    except (ConnectionRefusedError, FileNotFoundError):
+        return False  # left by a daemon that was killed
+    except OSError:
+        return True  # its queue is full, or it is not for us: it is not ours to replace
+    finally:
+        os.close(folder)
+    return True

@@ -1,0 +1,50 @@
+"""`status [NAME...]`: what runs, how it is, and what needs somebody."""
+
+import argparse
+import json
+import sys
+
+from supervisord_lite.base import exit_codes
+from supervisord_lite.cli import place, snapshot, table
+from supervisord_lite.cli.detail import detail
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("names", metavar="NAME", nargs="*", help="only these; default all")
+    parser.add_argument("-a", "--all", action="store_true", help="a line for each instance")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="print only what is not as wanted, and exit 1 if there is anything",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the status."""
+    with place.connect(arguments) as client:
+        status = snapshot.snapshot(client.call("Status", {"names": arguments.names}))
+    wrong = [worker for worker in status["workers"] if not snapshot.as_wanted(worker)]
+    if arguments.json:
+        if arguments.check:
+            status["workers"] = wrong
+        print(json.dumps(status, indent=2 if sys.stdout.isatty() else None))
+    elif arguments.check:
+        for line in table.wrong_lines(wrong):
+            print(line)
+    else:
+        print("\n".join(_text(status, arguments)))
+    return exit_codes.FAILED if arguments.check and wrong else exit_codes.OK
+
+
+def _text(status: dict[str, object], arguments: argparse.Namespace) -> list[str]:
+    """Return the lines for people."""
+    workers = status["workers"]
+    assert isinstance(workers, list)
+    if len(arguments.names) == 1 and len(workers) == 1 and not arguments.all:
+        return detail(workers[0], place.command(arguments))
+    lines = table.table(workers, every_instance=arguments.all) if workers else []
+    lines.append(table.totals(status))
+    lines.extend(table.problems(status, place.command(arguments)))
+    return lines

@@ -1,0 +1,96 @@
+"""Whom a worker runs as: names to numbers, looked up when the file is read.
+
+Not when a worker starts: a look-up may ask a network, and the daemon makes no blocking call.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+
+from supervisord_lite.base import exit_codes
+from supervisord_lite.base.errors import SupervisordLiteError
+from supervisord_lite.config.spec import Identity
+
+#: The last two user numbers mean "no user" to the kernel.
+MAX_ID = 2**32 - 3
+
+Name = str | int
+
+
+class AccountError(SupervisordLiteError):
+    """There is no such user or group, or only root may become it.
+
+    Attributes:
+        key: Which one: "user" or "group".
+    """
+
+    exit_code = exit_codes.CONFIGURATION
+
+    def __init__(self, key: str, message: str, *, hint: str = "") -> None:
+        """Take the *key* whose value is meant and what is wrong with it."""
+        super().__init__(message, hint=hint)
+        self.key = key
+
+
+def identify(user: Name | None, group: Name | None, *, as_root: bool) -> Identity:
+    """Return the identity that `user` and `group` of a worker mean.
+
+    Args:
+        user: A name or number; None: the daemon's own.
+        group: A name or number; None: the primary group of the user.
+        as_root: Whether the daemon will be root and can become anybody.
+
+    Raises:
+        AccountError: Unknown, or another one than the daemon's own without root.
+    """
+    entry = _own_entry() if user is None else _user_entry(user)
+    gid = entry.pw_gid if group is None else _gid(group)
+    if not as_root and entry.pw_uid != os.geteuid():
+        message = f'only root can run a worker as "{entry.pw_name}"'
+        raise AccountError("user", message, hint="run the daemon as root, or leave user out")
+    if not as_root and gid != os.getegid():
+        message = f"only root can run a worker with group {gid}"
+        raise AccountError("group" if group is not None else "user", message)
+    groups = sorted({*os.getgrouplist(entry.pw_name, gid), gid})
+    return Identity(
+        uid=entry.pw_uid,
+        gid=gid,
+        groups=tuple(groups),
+        user=entry.pw_name,
+        home=entry.pw_dir or "/",
+        shell=entry.pw_shell or "/bin/sh",
+    )
+
+
+def _user_entry(user: Name) -> pwd.struct_passwd:
+    try:
+        if isinstance(user, str) and not _is_number(user):
+            return pwd.getpwnam(user)
+        return pwd.getpwuid(int(user))
+    except KeyError:
+        message = f"there is no user {user}"
+        raise AccountError("user", message) from None
+
+
+def _own_entry() -> pwd.struct_passwd:
+    uid = os.geteuid()
+    try:
+        return pwd.getpwuid(uid)
+    except KeyError:  # a container that runs as a number
+        return pwd.struct_passwd((str(uid), "x", uid, os.getegid(), "", "/", "/bin/sh"))
+
+
+def _gid(group: Name) -> int:
+    try:
+        if isinstance(group, str) and not _is_number(group):
+            return grp.getgrnam(group).gr_gid
+        return grp.getgrgid(int(group)).gr_gid
+    except KeyError:
+        message = f"there is no group {group}"
+        raise AccountError("group", message) from None
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= len(str(MAX_ID))

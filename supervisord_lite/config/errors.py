@@ -1,0 +1,118 @@
+"""What is wrong in a configuration, with its place, and how it is shown."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from supervisord_lite.base import exit_codes
+from supervisord_lite.base.errors import SupervisordLiteError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_WIDTH = 80
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        file: As typed.
+        line: From 1; 0 when it is about the whole file (missing, unreadable).
+        column: From 1, in characters.
+        message: What is wrong; one sentence without a full stop.
+        hint: The way out; empty when there is none.
+        source: The line itself, for showing; empty where it must not be shown.
+        length: Characters that are meant, from `column` on.
+    """
+
+    file: str
+    line: int
+    column: int
+    message: str
+    hint: str = ""
+    source: str = ""
+    length: int = 1
+
+
+class ConfigurationError(SupervisordLiteError):
+    """The configuration is wrong; nothing was changed.
+
+    The message is what a person reads: every problem as `render` shows it, and how many.
+
+    Attributes:
+        problems: All of them, at least one, in the order of files and lines.
+    """
+
+    exit_code = exit_codes.CONFIGURATION
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        """Take every problem that was found, in any order; doubles are told once."""
+        assert problems
+        # Files keep the order in which they were met.
+        files = list(dict.fromkeys(problem.file for problem in problems))
+        unique = dict.fromkeys(problems)
+        self.problems = tuple(sorted(unique, key=lambda p: (files.index(p.file), p)))
+        errors = "1 error" if len(self.problems) == 1 else f"{len(self.problems)} errors"
+        where = "1 file" if len(files) == 1 else f"{len(files)} files"
+        super().__init__(f"{render(self.problems)}\n{errors} in {where}.")
+
+
+def render(problems: Sequence[Problem]) -> str:
+    """Return *problems* as people read them, each with its line, a mark under the place, a hint.
+
+    Lines are at most 80 columns wide where words allow it; a source line that is longer is cut
+    around the place. Control characters never reach the terminal.
+    """
+    return "\n".join(line for problem in problems for line in _render_one(problem))
+
+
+def _render_one(problem: Problem) -> list[str]:
+    place = f"{problem.file}:{problem.line}:{problem.column}" if problem.line else problem.file
+    lines = _wrap(f"{place}: error: {problem.message}", "", "  ")
+    margin = " " * (len(str(problem.line)) + 2)
+    if problem.source:
+        source, start, length = _window(problem, _WIDTH - len(margin) - 3)
+        lines.append(f"  {problem.line} | {_plain(source)}".rstrip())
+        lines.append(f"{margin} | {' ' * start}{'^' * length}")
+    if problem.hint:
+        lines.extend(_wrap(problem.hint, f"{margin} = ", f"{margin}   "))
+    return lines
+
+
+def _wrap(text: str, first: str, rest: str) -> list[str]:
+    return textwrap.wrap(
+        _plain(text),
+        _WIDTH,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _window(problem: Problem, width: int) -> tuple[str, int, int]:
+    """Return the part of the source line to show, and where the mark stands in it."""
+    source = problem.source.rstrip()
+    start = problem.column - 1
+    length = max(1, min(problem.length, len(source) - start))
+    if len(source) <= width:
+        return source, start, length
+    # Show some of what stands before the place, and as much behind it as fits.
+    first = min(max(0, start - width // 3), len(source) - width)
+    shown = source[first : first + width]
+    if first:
+        shown = "…" + shown[1:]
+    if first + width < len(source):
+        shown = shown[:-1] + "…"
+    return shown, start - first, max(1, min(length, width - (start - first)))
+
+
+def _plain(text: str) -> str:
+    """Return *text* with one visible character for each that would move the cursor."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else " " if c == "\t" else "\ufffd" for c in text)

@@ -1,0 +1,294 @@
+"""The keys of a worker that say how a process is started: a `Launch`."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+from supervisord_lite.config.accounts import MAX_ID, AccountError, identify
+from supervisord_lite.config.expand import instance_text, literal_text
+from supervisord_lite.config.keys import RLIMITS
+from supervisord_lite.config.source import NO_SUCH_FILE, Source, read_source
+from supervisord_lite.config.spec import Identity, Launch, Limit, LogTarget
+from supervisord_lite.config.values import shown
+from supervisord_lite.config.variables import parse_environment
+
+if TYPE_CHECKING:
+    from supervisord_lite.config.accounts import Name
+    from supervisord_lite.config.errors import Problem
+    from supervisord_lite.config.locate import Path
+    from supervisord_lite.config.tree import Node, Table
+    from supervisord_lite.config.values import Reader
+
+#: Below PATH_MAX (4096), with room for the folder and the number of a rotated file.
+_MAX_LOG_PATH_BYTES = 3000
+#: Words that only a shell understands. ";" is not one of them: `find -exec … \;` needs it.
+_SHELL_WORDS = frozenset({"|", "||", "&", "&&", ">", ">>", "<", "2>", "2>&1", "&>"})
+_KINDS = ("command", "python", "agent", "container")
+#: The rlimits that count bytes, so that "64M" makes sense.
+_IN_BYTES = frozenset({"as", "core", "data", "fsize", "memlock", "rss", "stack"})
+_OCTAL = re.compile(r"(?:0o)?[0-7]{1,4}")
+_MAX_LIMIT = 2**63 - 1
+_MAX_CORES = 4096
+_MAX_BACKUPS = 1000
+_DEFAULT = Launch(argv=("",), directory="/")
+
+
+def note_unreadable(reader: Reader, text: str, path: Path, problem: Problem) -> None:
+    """Note that the environment file *text* cannot be read, unless "-" allows it to lack."""
+    missing = problem.message == NO_SUCH_FILE
+    if not (missing and text.startswith("-")):
+        hint = f'environment_file = "-{text}" if it may be missing' if missing else ""
+        reader.at_value(path, f"{problem.file}: {problem.message}", hint)
+
+
+class LaunchReader:
+    """Reads launches of one document; what many workers share is looked up once."""
+
+    def __init__(self, reader: Reader, *, log_dir: str | None, as_root: bool) -> None:
+        """Read with *reader*.
+
+        Args:
+            reader: Takes the problems.
+            log_dir: Where output goes that a worker says nothing about; None: to the daemon's.
+            as_root: Whether the daemon will be root.
+        """
+        self._reader = reader
+        self._log_dir = log_dir
+        self._as_root = as_root
+        self._identities: dict[tuple[Name | None, Name | None], Identity | AccountError] = {}
+        self._environments: dict[str, dict[str, str] | Problem] = {}
+
+    def read(self, table: Table, *, pool: str, pool_size: int, header: Path) -> Launch:
+        """Return the launch of a worker.
+
+        Args:
+            table: The worker's keys, those of [defaults] merged in.
+            pool: Its name.
+            pool_size: How many instances must be told apart.
+            header: Where the worker stands.
+        """
+        reader = self._reader
+        limits = reader.table(table, "limits")
+        log = reader.table(table, "log")
+        identity, account = self._account(table)
+        stdout = self._target(log, "stdout", pool_size) or self._default_stdout(pool, pool_size)
+        stderr = self._target(log, "stderr", pool_size) or LogTarget("stdout")
+        if stderr.kind == "file" and stderr == stdout:
+            stderr = LogTarget("stdout")  # one file, in the order written
+        directory = reader.text(table, "directory", None)
+        return Launch(
+            argv=self._argv(table, pool, header),
+            directory=reader.instance_path(directory or "."),
+            environment=tuple({**account, **self._environment(table)}.items()),
+            umask=self._umask(table),
+            nice=reader.whole(table, "nice", _DEFAULT.nice, least=-20, most=19),
+            identity=identity,
+            rlimits=self._rlimits(limits),
+            memory_bytes=reader.size(limits, "memory", None, least_bytes=4096),
+            cpu_cores=reader.number(limits, "cpu", None, least=0.01, most=_MAX_CORES),
+            pids=reader.whole(limits, "pids", None, least=1, most=MAX_ID),
+            stdout=stdout,
+            stderr=stderr,
+            log_max_size_bytes=reader.size(log, "max_size", _DEFAULT.log_max_size_bytes),
+            log_backups=reader.whole(
+                log, "backups", _DEFAULT.log_backups, least=0, most=_MAX_BACKUPS
+            ),
+        )
+
+    def _argv(self, table: Table, pool: str, header: Path) -> tuple[str, ...]:
+        reader = self._reader
+        kinds = [kind for kind in _KINDS if kind in table]
+        if len(kinds) > 1 and not reader.alone:
+            both = " and ".join(f'"{kind}"' for kind in kinds)
+            hint = f"a worker is one of {', '.join(_KINDS)}"
+            reader.at_key(table[kinds[1]].path, f"[worker.{pool}] has {both}", hint)
+        node = table.get("command")
+        if node is None:
+            if not kinds and not reader.alone:
+                hint = 'command = ["/path/to/program", "argument"]'
+                reader.at_key(header, f"[worker.{pool}] has no command", hint)
+            return ("",)
+        return self._words(node) or ("",)
+
+    def _words(self, node: Node) -> tuple[str, ...]:
+        reader = self._reader
+        value, path = node.value, node.path
+        words: list[str] = []
+        if isinstance(value, str):
+            text = reader.checked_text(value, path)
+            try:
+                words = shlex.split(text or "")
+            except ValueError as error:
+                reader.at_value(path, f"command: {str(error).lower()}", "or write a list of words")
+                return ()
+            shell = next((word for word in words if word in _SHELL_WORDS), None)
+            if shell:
+                message = f'command: no shell reads this, so "{shell}" would be an argument'
+                hint = 'command = ["/bin/sh", "-c", "…"], or a list of words if it is meant'
+                reader.at_value(path, message, hint)
+        elif isinstance(value, list):
+            checked = [
+                reader.checked_text(word, (*path, index), may_be_empty=True)
+                for index, word in enumerate(value)
+            ]
+            if None in checked:
+                return ()
+            words = [word for word in checked if word is not None]
+        else:
+            reader.wrong(path, "a list of words, or words in one text", value)
+            return ()
+        if (value and not (words and words[0].strip())) or value == []:
+            reader.at_value(path, "command: the program has no name")
+        return tuple(words)
+
+    def _account(self, table: Table) -> tuple[Identity | None, dict[str, str | None]]:
+        """Return whom the worker runs as, and what of its environment follows from that."""
+        user, group = self._name(table, "user"), self._name(table, "group")
+        if user is None and group is None:
+            return None, {}
+        known = self._identities.get((user, group))
+        if known is None:
+            try:
+                known = identify(user, group, as_root=self._as_root)
+            except AccountError as error:
+                known = error
+            self._identities[user, group] = known
+        if isinstance(known, AccountError):
+            self._reader.at_value(table[known.key].path, f"{known.key}: {known}", known.hint)
+            return None, {}
+        identity = known if self._as_root else None
+        if user is None:
+            return identity, {}
+        words = {"HOME": known.home, "USER": known.user, "LOGNAME": known.user}
+        words["SHELL"] = known.shell
+        return identity, {name: literal_text(text) for name, text in words.items()}
+
+    def _name(self, table: Table, key: str) -> Name | None:
+        node = table.get(key)
+        if node is None:
+            return None
+        if isinstance(node.value, int):
+            return self._reader.checked_whole(node.value, node.path, least=0, most=MAX_ID)
+        return self._reader.checked_text(node.value, node.path)
+
+    def _environment(self, table: Table) -> dict[str, str | None]:
+        reader = self._reader
+        variables: dict[str, str | None] = {}
+        for text, path in reader.texts(table, "environment_file"):
+            for name, value in self._environment_file(text, path).items():
+                variables[name] = literal_text(value)
+        for name, node in reader.table(table, "environment").items():
+            if not name or "=" in name or "\0" in name:
+                reader.at_key(node.path, f"{shown(name)} cannot be the name of a variable")
+            elif node.value is False:
+                variables[name] = None
+            elif isinstance(node.value, int) and node.value is not True:
+                number = node.value
+                number_text = str(number) if number.bit_length() <= 128 else number
+                variables[name] = reader.checked_text(number_text, node.path)
+            elif node.value is True:
+                hint = f'environment.{name} = "true", or false to unset it'
+                reader.wrong(node.path, "a text, a whole number or false", True, hint)
+            else:
+                variables[name] = reader.checked_text(node.value, node.path, may_be_empty=True)
+        return variables
+
+    def _environment_file(self, text: str, path: Path) -> dict[str, str]:
+        """Return the variables of one file; "-" before its name: it may be missing."""
+        file = self._reader.absolute(text.removeprefix("-"))
+        known = self._environments.get(file)
+        if known is None:
+            source = read_source(file)
+            if isinstance(source, Source):
+                known, problems = parse_environment(source)
+                self._reader.problems.update(dict.fromkeys(problems))
+            else:
+                known = source
+            self._environments[file] = known
+        if isinstance(known, dict):
+            return known
+        note_unreadable(self._reader, text, path, known)
+        return {}
+
+    def _umask(self, table: Table) -> int:
+        node = table.get("umask")
+        if node is None:
+            return _DEFAULT.umask
+        reader, value = self._reader, node.value
+        written = reader.source.text[slice(*reader.places.value(node.path))]
+        if isinstance(value, str) and _OCTAL.fullmatch(value):
+            value = int(value.removeprefix("0o"), 8)
+        elif isinstance(value, int) and not isinstance(value, bool):
+            if value > 7 and not written.startswith("0o"):
+                # 22 would be 0o26.
+                reader.wrong(
+                    node.path, "an octal number", value, f'write "{value:03}" or 0o{value:03}'
+                )
+                return _DEFAULT.umask
+        else:
+            reader.wrong(node.path, 'an octal number such as "022"', value)
+            return _DEFAULT.umask
+        if 0 <= value <= 0o777:
+            return value
+        reader.at_value(node.path, f"umask: must be from 0 to 0o777, got {shown(node.value)}")
+        return _DEFAULT.umask
+
+    def _rlimits(self, limits: Table) -> tuple[Limit, ...]:
+        found = []
+        for name, node in limits.items():
+            if name not in RLIMITS:
+                continue
+            if node.value == "unlimited":
+                found.append(Limit(name, None))
+                continue
+            if name in _IN_BYTES:
+                value = self._reader.size(limits, name, None)
+            elif isinstance(node.value, str):
+                self._reader.wrong(node.path, 'a whole number or "unlimited"', node.value)
+                continue
+            else:
+                value = self._reader.whole(limits, name, None, least=0, most=_MAX_LIMIT)
+            if value is not None:
+                found.append(Limit(name, value))
+        return tuple(found)
+
+    def _default_stdout(self, pool: str, pool_size: int) -> LogTarget:
+        if self._log_dir is None:
+            return LogTarget("inherit")
+        name = pool if pool_size == 1 else f"{pool}-%i"
+        return LogTarget("file", f"{literal_text(self._log_dir)}/{name}.log")
+
+    def _target(self, log: Table, key: str, pool_size: int) -> LogTarget | None:
+        reader = self._reader
+        node = log.get(key)
+        text = reader.text(log, key, None)
+        if node is None or text is None:
+            return None
+        if text == "inherit":
+            return LogTarget("inherit")
+        if text == "null":
+            return LogTarget("null")
+        if text == "journal":
+            hint = 'use "inherit": what the daemon prints is in the journal under systemd'
+            reader.at_value(node.path, f'log.{key}: "journal" is not in this version', hint)
+            return None
+        if "/" not in text and not text.endswith(".log"):
+            hint = f'write "./{text}" for a file, else "inherit" or "null"'
+            reader.at_value(node.path, f"log.{key}: {shown(text)} is not a place for output", hint)
+            return None
+        if text.endswith("/"):
+            reader.at_value(node.path, f"log.{key}: {shown(text)} is a folder", "name a file in it")
+            return None
+        if len(text.encode()) > _MAX_LOG_PATH_BYTES:
+            message = f"log.{key}: the path is longer than {_MAX_LOG_PATH_BYTES} bytes"
+            reader.at_value(node.path, message)
+            return None
+        if pool_size > 1 and instance_text(text, 1) == instance_text(text, 2):
+            stem, dot, end = text.rpartition(".")
+            example = f"{stem}-%i.{end}" if dot and "/" not in end else f"{text}-%i"
+            message = f"log.{key}: {pool_size} instances would write to one file"
+            reader.at_value(node.path, message, f'tell them apart: "{example}"')
+            return None
+        return LogTarget("file", reader.instance_path(text))

@@ -1,0 +1,164 @@
+"""The keys of a worker that say how it lives, starts again and stops: a `Policy`."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, cast
+
+from supervisord_lite.core.policy import BackoffPolicy, Policy, RestartPolicy, Rung, StopScope
+
+if TYPE_CHECKING:
+    from supervisord_lite.config.locate import Path
+    from supervisord_lite.config.tree import Node, Table
+    from supervisord_lite.config.values import Reader
+
+_RESTART = ("always", "on-failure", "never")
+_STOP_SCOPE = ("leader", "tree")
+_READY_LATER = ("exit", "health", "notify")
+_SIGNALS = {name: number.value for name, number in signal.Signals.__members__.items()}
+_DEFAULT = Policy()
+_MAX_RUNGS = 8
+#: Every failure in the window is kept, and saved in one message.
+_MAX_FAILURES = 1000
+
+
+def read_policy(reader: Reader, table: Table) -> Policy:
+    """Return the policy of a worker; *table* has its keys, those of [defaults] merged in."""
+    restart = reader.choice(
+        table, "restart", _DEFAULT.restart, choices=_RESTART, what="a restart policy"
+    )
+    scope = reader.choice(
+        table, "stop_scope", _DEFAULT.stop_scope, choices=_STOP_SCOPE, what="a stop scope"
+    )
+    start_timeout_s = reader.duration(table, "start_timeout", _DEFAULT.start_timeout_s)
+    return Policy(
+        restart=cast("RestartPolicy", restart),
+        ok_exit_codes=_ok_exit_codes(reader, table),
+        autostart=reader.flag(table, "autostart", _DEFAULT.autostart),
+        ready_after_s=_ready_after_s(reader, table, start_timeout_s),
+        start_timeout_s=start_timeout_s,
+        stop_ladder=_stop_ladder(reader, table),
+        stop_scope=cast("StopScope", scope),
+        stable_run_period_s=reader.duration(
+            table, "stable_run_period", _DEFAULT.stable_run_period_s
+        ),
+        max_restarts=reader.whole(
+            table, "max_restarts", _DEFAULT.max_restarts, least=1, most=_MAX_FAILURES
+        ),
+        circuit_window_s=reader.duration(table, "circuit_window", _DEFAULT.circuit_window_s),
+        circuit_cooldown_s=reader.duration(table, "circuit_cooldown", None),
+        backoff=_backoff(reader, reader.table(table, "backoff")),
+    )
+
+
+def _ok_exit_codes(reader: Reader, table: Table) -> tuple[int, ...]:
+    node = table.get("ok_exit_codes")
+    if node is None:
+        return _DEFAULT.ok_exit_codes
+    if not isinstance(node.value, list):
+        is_code = isinstance(node.value, int) and not isinstance(node.value, bool)
+        hint = f"write [{node.value}]" if is_code and 0 <= cast("int", node.value) <= 255 else ""
+        reader.wrong(node.path, "a list of exit codes", node.value, hint)
+        return _DEFAULT.ok_exit_codes
+    codes = [
+        reader.checked_whole(code, (*node.path, index), least=0, most=255)
+        for index, code in enumerate(node.value)
+    ]
+    return tuple(code for code in codes if code is not None)
+
+
+def _ready_after_s(reader: Reader, table: Table, start_timeout_s: float) -> float:
+    node = table.get("ready")
+    ready_s: float | None = _DEFAULT.ready_after_s
+    if node is not None:
+        value = node.value
+        if value == "spawned":
+            return 0.0
+        if isinstance(value, str) and (value in _READY_LATER or value.startswith("fd:")):
+            hint = 'use "spawned" or a duration: ready when still alive after it'
+            reader.at_value(node.path, f'ready: "{value}" is not in this version', hint)
+            return _DEFAULT.ready_after_s
+        if isinstance(value, str) and not any(letter.isdigit() for letter in value):
+            reader.wrong(node.path, '"spawned" or a duration such as "1s"', value)
+            return _DEFAULT.ready_after_s
+        ready_s = reader.checked_duration(value, node.path)
+    if ready_s is None:
+        return _DEFAULT.ready_after_s
+    place = node or table.get("start_timeout")
+    if ready_s >= start_timeout_s and place is not None:
+        message = f"ready ({ready_s:g} s) must come before start_timeout ({start_timeout_s:g} s)"
+        reader.clash(place.path, message, "raise start_timeout, or lower ready")
+    return ready_s
+
+
+def _stop_ladder(reader: Reader, table: Table) -> tuple[Rung, ...]:
+    signals, timeouts = table.get("stop_signal"), table.get("stop_timeout")
+    _check_rungs(reader, signals, timeouts)
+    numbers = [_signal(reader, text, path) for text, path in reader.texts(table, "stop_signal")]
+    waits = [reader.checked_duration(value, path) for value, path in _items(timeouts)]
+    if not numbers and not waits:
+        return _DEFAULT.stop_ladder
+    first = _DEFAULT.stop_ladder[0]
+    pairs = zip(numbers or [first.signal], waits or [first.timeout_s], strict=False)
+    return tuple(Rung(n, s) for n, s in pairs if n is not None and s is not None) or (first,)
+
+
+def _items(node: Node | None) -> list[tuple[object, Path]]:
+    if node is None:
+        return []
+    if isinstance(node.value, list):
+        return [(item, (*node.path, index)) for index, item in enumerate(node.value)]
+    return [(node.value, node.path)]
+
+
+def _check_rungs(reader: Reader, signals: Node | None, timeouts: Node | None) -> None:
+    """Note a ladder whose two sides do not match: one value each, or lists of equal length."""
+    sides = [(node, node.value) for node in (signals, timeouts) if node is not None]
+    lists = [(node, value) for node, value in sides if isinstance(value, list)]
+    if not lists:
+        return
+    for node, value in lists:
+        if not 1 <= len(value) <= _MAX_RUNGS:
+            message = f"{node.path[-1]}: a list has from 1 to {_MAX_RUNGS} items, got {len(value)}"
+            reader.at_value(node.path, message)
+            return
+    if len(lists) == 2 and len(lists[0][1]) == len(lists[1][1]):
+        return
+    node, rungs = lists[0]
+    count = len(rungs)
+    other = timeouts if node is signals else signals
+    name = "stop_timeout" if node is signals else "stop_signal"
+    example = '"10s"' if node is signals else '"SIGTERM"'
+    hint = f"{name} = [{', '.join([example] * count)}]"
+    message = (
+        f"{name}: {node.path[-1]} is a list of {count}, so this must be a list of {count} too"
+        if other is not None
+        else f"{node.path[-1]}: a list of {count} needs {name}, a list of {count}"
+    )
+    reader.clash((other or node).path, message, hint)
+
+
+def _signal(reader: Reader, text: str, path: Path) -> int | None:
+    number = _SIGNALS.get(text)
+    if number is None:
+        wanted = text.upper() if text.upper().startswith("SIG") else f"SIG{text.upper()}"
+        hint = f'did you mean "{wanted}"?' if wanted in _SIGNALS else 'such as "SIGTERM", "SIGINT"'
+        reader.at_value(path, f'"{text}" is not a signal', hint)
+    return number
+
+
+def _backoff(reader: Reader, table: Table) -> BackoffPolicy:
+    default = _DEFAULT.backoff
+    backoff = BackoffPolicy(
+        min_s=reader.duration(table, "min", default.min_s),
+        max_s=reader.duration(table, "max", default.max_s),
+        factor=reader.number(table, "factor", default.factor, least=1, most=1000),
+        jitter=reader.flag(table, "jitter", default.jitter),
+    )
+    node = table.get("max") or table.get("min")
+    if backoff.min_s > backoff.max_s and node is not None:
+        message = (
+            f"backoff.max ({backoff.max_s:g} s) is less than backoff.min ({backoff.min_s:g} s)"
+        )
+        reader.clash(node.path, message)
+    return backoff

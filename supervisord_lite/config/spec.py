@@ -1,0 +1,188 @@
+"""What the configuration file means: frozen, complete, every default filled in.
+
+`Configuration` is made by `load.py` in a process that may read files and look up users; the daemon
+only ever sees these objects, or their JSON (`to_json`, `configuration_from_json` and the others).
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from supervisord_lite.core.policy import BackoffPolicy, Policy, Rung
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a table or key stands: file as typed, line from 1."""
+
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom a worker runs as; looked up when the file was read.
+
+    Attributes:
+        groups: Every supplementary group, the primary one included.
+    """
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    user: str
+    home: str
+    shell: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogTarget:
+    """Where one output stream goes.
+
+    Attributes:
+        kind: "file" (`path`, absolute, may hold %i), "inherit" (the daemon's own stream), "null",
+            or "stdout" (of stderr only: where stdout goes, in the order written).
+    """
+
+    kind: Literal["file", "inherit", "null", "stdout"]
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One rlimit: `name` as in the file ("nofile"), value for soft and hard; None: unlimited."""
+
+    name: str
+    value: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How one process is started. Texts may hold %i and %{N..}: see `instance_text`.
+
+    Attributes:
+        argv: At least one word; argv[0] without a slash is looked up in the worker's PATH, with a
+            slash relative to `directory`.
+        environment: Added to the daemon's cleaned environment, in order; None unsets.
+        directory: Absolute; followed at each start.
+        umask: As a number.
+        nice: Added to the daemon's niceness, -20..19.
+        identity: None: the daemon's own user.
+        memory_bytes, cpu_cores, pids: cgroup limits; enforced where a controller is delegated.
+        log_max_size_bytes: Rotate at this size; 0 never.
+        log_backups: Rotated files kept.
+    """
+
+    argv: tuple[str, ...]
+    directory: str
+    environment: tuple[tuple[str, str | None], ...] = ()
+    umask: int = 0o022
+    nice: int = 0
+    identity: Identity | None = None
+    rlimits: tuple[Limit, ...] = ()
+    memory_bytes: int | None = None
+    cpu_cores: float | None = None
+    pids: int | None = None
+    stdout: LogTarget = LogTarget("inherit")
+    stderr: LogTarget = LogTarget("stdout")
+    log_max_size_bytes: int = 50 * 1024 * 1024
+    log_backups: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One [worker.NAME] table."""
+
+    pool: str
+    pool_size: int
+    policy: Policy
+    launch: Launch
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """[supervisor] and [control]; folders are absolute.
+
+    Attributes:
+        log_dir: None when neither the file nor systemd names one: workers then inherit.
+        log_format: "text" or "json"; None: text on a terminal, else json.
+        control_path: Of the control socket.
+    """
+
+    config_path: str
+    state_dir: str
+    runtime_dir: str
+    log_dir: str | None
+    control_path: str
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """A whole file, judged good. Specs stand in file order."""
+
+    settings: Settings
+    specs: tuple[Spec, ...]
+
+
+def to_json(value: Configuration | Settings | Spec) -> str:
+    """Return *value* as one line of JSON that the functions below read back without loss."""
+    return json.dumps(value, default=_fields, separators=(",", ":"), allow_nan=False)
+
+
+def configuration_from_json(text: str) -> Configuration:
+    """Return the configuration that `to_json` wrote."""
+    data = json.loads(text)
+    specs = tuple(_spec(spec) for spec in data["specs"])
+    return Configuration(settings=Settings(**data["settings"]), specs=specs)
+
+
+def settings_from_json(text: str) -> Settings:
+    """Return the settings that `to_json` wrote."""
+    return Settings(**json.loads(text))
+
+
+def spec_from_json(text: str) -> Spec:
+    """Return the spec that `to_json` wrote. Fields that it lacks get their defaults."""
+    return _spec(json.loads(text))
+
+
+def _fields(value: object) -> dict[str, object]:
+    return {name: getattr(value, name) for name in type(value).__slots__}  # type: ignore[attr-defined]
+
+
+def _spec(data: dict[str, Any]) -> Spec:
+    return Spec(
+        pool=data["pool"],
+        pool_size=data["pool_size"],
+        policy=_policy(data["policy"]),
+        launch=_launch(data["launch"]),
+        origin=Origin(**data["origin"]),
+    )
+
+
+def _policy(data: dict[str, Any]) -> Policy:
+    if "ok_exit_codes" in data:
+        data["ok_exit_codes"] = tuple(data["ok_exit_codes"])
+    if "stop_ladder" in data:
+        data["stop_ladder"] = tuple(Rung(**rung) for rung in data["stop_ladder"])
+    if "backoff" in data:
+        data["backoff"] = BackoffPolicy(**data["backoff"])
+    return Policy(**data)
+
+
+def _launch(data: dict[str, Any]) -> Launch:
+    data["argv"] = tuple(data["argv"])
+    if "environment" in data:
+        data["environment"] = tuple((name, value) for name, value in data["environment"])
+    if "rlimits" in data:
+        data["rlimits"] = tuple(Limit(**limit) for limit in data["rlimits"])
+    if data.get("identity") is not None:
+        identity = data["identity"]
+        data["identity"] = Identity(**{**identity, "groups": tuple(identity["groups"])})
+    for stream in ("stdout", "stderr"):
+        if stream in data:
+            data[stream] = LogTarget(**data[stream])
+    return Launch(**data)

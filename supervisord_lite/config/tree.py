@@ -1,0 +1,91 @@
+"""Values with the path they were written at, so that a merged table still knows its places."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from supervisord_lite.config.variables import substitute
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from supervisord_lite.config.locate import Path
+    from supervisord_lite.config.variables import Failure
+
+
+class Node(NamedTuple):
+    """One value of the file.
+
+    Attributes:
+        value: A `Table`, or what tomllib made of it: text, number, truth value, date, list.
+        path: Where it was written.
+    """
+
+    value: object
+    path: Path
+
+    def table(self) -> Table | None:
+        """Return the table that this is, or None."""
+        # Only `nodes_of` makes dictionaries of nodes.
+        return cast("Table", self.value) if isinstance(self.value, dict) else None
+
+
+Table = dict[str, Node]
+
+
+def nodes_of(tree: Mapping[str, object], path: Path) -> Table:
+    """Return a tree of tomllib's as nodes; *path* is where the tree itself stands."""
+    table: Table = {}
+    for key, value in tree.items():
+        place = (*path, key)
+        inner = nodes_of(value, place) if isinstance(value, dict) else value
+        table[key] = Node(inner, place)
+    return table
+
+
+def widen_log(table: Table) -> None:
+    """Make ``log = "x"`` the ``log.stdout = "x"`` for which it is short, so that it can merge."""
+    log = table.get("log")
+    if log is not None and isinstance(log.value, str):
+        table["log"] = Node({"stdout": log}, log.path)
+
+
+def merge(under: Table, over: Table) -> Table:
+    """Return both tables as one: tables merge, everything else of *over* replaces."""
+    merged = dict(under)
+    for key, node in over.items():
+        below, above = under[key].table() if key in under else None, node.table()
+        if below is not None and above is not None:
+            node = Node(merge(below, above), node.path)
+        merged[key] = node
+    return merged
+
+
+def substitute_all(
+    tree: Mapping[str, object],
+    variables: Mapping[str, str],
+    on_failure: Callable[[Path, Failure], None],
+) -> dict[str, object]:
+    """Return *tree* with the references in all its texts replaced; keys stay as they are.
+
+    Args:
+        tree: As tomllib made it.
+        variables: What ``${NAME}`` stands for.
+        on_failure: Called with the path of the text for each reference that has no value.
+    """
+
+    def replaced(value: object, path: Path) -> object:
+        if isinstance(value, str):
+            if "${" not in value:
+                return value
+            text, failures = substitute(value, variables)
+            for failure in failures:
+                on_failure(path, failure)
+            return text
+        if isinstance(value, dict):
+            return {key: replaced(item, (*path, key)) for key, item in value.items()}
+        if isinstance(value, list):
+            return [replaced(item, (*path, index)) for index, item in enumerate(value)]
+        return value
+
+    return {key: replaced(value, (key,)) for key, value in tree.items()}

@@ -1,0 +1,70 @@
+"""Types of parameters, checked where a call is handled.
+
+Clients leave out what is empty or null, so a parameter that is missing has its empty value, except
+where it is said to be needed.
+"""
+
+from supervisord_lite.control.calls import Call
+
+#: Most names in one request; more is a mistake, for a glob or `all` says it shorter.
+MAX_NAMES = 4096
+
+
+class InvalidParameterError(Exception):
+    """A parameter is missing or of the wrong type; the server answers InvalidParameter."""
+
+    def __init__(self, parameter: str) -> None:
+        """Take the name of the *parameter*."""
+        super().__init__(parameter)
+        self.parameter = parameter
+
+
+def names(call: Call, *, needed: bool = False, parameter: str = "names") -> tuple[str, ...]:
+    """Return a list of names, in order; empty when left out.
+
+    Args:
+        call: The request.
+        parameter: Which one.
+        needed: An empty list is an error: "nothing named" must never mean "all" to a method that
+            changes something.
+
+    Raises:
+        InvalidParameterError: Not a list of texts, an empty text in it, or too many.
+    """
+    value = call.parameters.get(parameter)
+    if value is None:
+        value = []
+    if not isinstance(value, list) or len(value) > MAX_NAMES or (needed and not value):
+        raise InvalidParameterError(parameter)
+    found: list[str] = []
+    for name in value:
+        if not isinstance(name, str) or not name:
+            raise InvalidParameterError(parameter)
+        found.append(name)
+    return tuple(found)
+
+
+def flag(call: Call, parameter: str) -> bool:
+    """Return a truth value; false when left out.
+
+    Raises:
+        InvalidParameterError: Not true or false.
+    """
+    value = call.parameters.get(parameter)
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise InvalidParameterError(parameter)
+    return value
+
+
+def text(call: Call, parameter: str) -> str:
+    """Return a text that is needed.
+
+    Raises:
+        InvalidParameterError: Missing, empty or not a text.
+    """
+    value = call.parameters.get(parameter)
+    if not isinstance(value, str) or not value:
+        raise InvalidParameterError(parameter)
+    return value

@@ -1,0 +1,252 @@
+"""The control socket's server: accepts, judges peers, keeps the bounds; driven by one loop."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+
+from supervisord_lite.control import interface
+from supervisord_lite.control.calls import Call, Peer
+from supervisord_lite.control.connection import Connection
+from supervisord_lite.control.parameters import InvalidParameterError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from supervisord_lite.control.connection import Watcher
+
+MAX_CONNECTIONS = 256
+#: Somebody who is idle for less than this never has to give way.
+IDLE_GRACE_S = 5.0
+#: Nobody is accepted for this long when there is no descriptor left.
+ACCEPT_PAUSE_S = 1.0
+#: Most connections accepted in one turn of the loop.
+ACCEPTS_PER_TURN = 64
+
+_NOTHING_LEFT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_PEER_CREDENTIALS = struct.Struct("3i")
+
+
+def _ignore(_what: str, _error: Exception) -> None:
+    """Drop a fault that nobody asked to hear of."""
+
+
+class Server:
+    """Serves one listening socket; the owner of the loop calls `expire` when it is due.
+
+    Attributes:
+        watcher: The loop.
+        refused: Peers that were closed at accept because they may not ask.
+        expired: Connections closed because they were too slow or had to give way.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        watcher: Watcher,
+        *,
+        handle: Callable[[Call], None],
+        allowed: Callable[[Peer], bool],
+        clock_now_s: Callable[[], float],
+        version: str,
+        on_fault: Callable[[str, Exception], None] = _ignore,
+    ) -> None:
+        """Begin to accept.
+
+        Args:
+            listener: Listening unix stream socket; stays the caller's and is not closed here.
+            watcher: The loop.
+            handle: Answers one call of the daemon's interface, now or later. Parameters that the
+                definition does not name have been refused before.
+            allowed: Whether a peer may ask anything at all.
+            clock_now_s: Monotonic seconds.
+            version: Of the daemon, for GetInfo.
+            on_fault: Told what was being done and the exception when *handle*, *allowed* or an
+                `on_hang_up` raises; the client gets the error Failed and the server goes on.
+        """
+        self.watcher = watcher
+        self.refused = 0
+        self.expired = 0
+        self._listener = listener
+        self._handle = handle
+        self._allowed = allowed
+        self._now_s = clock_now_s
+        self._version = version
+        self._on_fault = on_fault
+        self._connections: set[Connection] = set()
+        self._paused_until_s: float | None = None
+        self._closed = False
+        self._accepting = False
+        description = interface.manager_description()
+        self._methods = interface.methods_of(description)
+        self._service_methods = interface.methods_of(interface.SERVICE_DESCRIPTION)
+        self._descriptions = {
+            interface.SERVICE: interface.SERVICE_DESCRIPTION,
+            interface.MANAGER: description,
+        }
+        listener.setblocking(False)
+        self._rearm()
+
+    @property
+    def connection_count(self) -> int:
+        """Return how many clients are connected."""
+        return len(self._connections)
+
+    def now_s(self) -> float:
+        """Return the caller's monotonic clock, in seconds."""
+        return self._now_s()
+
+    def next_deadline_s(self) -> float | None:
+        """Return when `expire` is due next, on the caller's clock; None: not before an event."""
+        deadlines = [d for c in self._connections if (d := c.deadline_s()) is not None]
+        if self._paused_until_s is not None:
+            deadlines.append(self._paused_until_s)
+        elif self._full:
+            deadlines.extend(c.idle_since_s + IDLE_GRACE_S for c in self._connections if c.idle)
+        return min(deadlines, default=None)
+
+    def expire(self, now_s: float) -> None:
+        """Close who is gone or too slow at *now_s*, and accept again if there is room."""
+        late = [c for c in self._connections if (d := c.deadline_s()) is not None and d <= now_s]
+        for connection in late:
+            self.expired += not connection.closed
+            self._drop(connection)
+        if self._full:
+            idle = [c for c in self._connections if c.idle]
+            oldest = min(idle, key=lambda c: c.idle_since_s, default=None)
+            if oldest is not None and oldest.idle_since_s + IDLE_GRACE_S <= now_s:
+                self.expired += 1
+                self._drop(oldest)
+        if self._paused_until_s is not None and self._paused_until_s <= now_s:
+            self._paused_until_s = None
+        self._rearm()
+
+    def close(self) -> None:
+        """Stop accepting and close every connection; the listening socket stays open."""
+        self._closed = True
+        self._rearm()
+        for connection in tuple(self._connections):
+            self._drop(connection)
+
+    @property
+    def _full(self) -> bool:
+        return len(self._connections) >= MAX_CONNECTIONS
+
+    def _drop(self, connection: Connection) -> None:
+        """Close one connection."""
+        self._connections.discard(connection)
+        try:
+            connection.close()
+        except Exception as error:  # noqa: BLE001  # a handler's fault must not stop supervision
+            self._on_fault("on_hang_up", error)
+
+    def _rearm(self) -> None:
+        """Watch the listening socket exactly while somebody may be accepted."""
+        accepting = not self._closed and self._paused_until_s is None and not self._full
+        if accepting == self._accepting:
+            return
+        self._accepting = accepting
+        if accepting:
+            self.watcher.watch(self._listener.fileno(), readable=self._on_connect)
+        else:
+            self.watcher.unwatch(self._listener.fileno())
+
+    def _on_connect(self) -> None:
+        """Accept who is waiting."""
+        for _ in range(ACCEPTS_PER_TURN):
+            if self._full:
+                break
+            try:
+                connected, _address = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                break
+            except OSError as error:
+                # The waiting client stays in the queue, so the listener stays ready: without a
+                # pause the loop would spin.
+                self._paused_until_s = self._now_s() + ACCEPT_PAUSE_S
+                if error.errno not in _NOTHING_LEFT:
+                    self._on_fault("accept", error)
+                break
+            self._welcome(connected)
+        self._rearm()
+
+    def _welcome(self, connected: socket.socket) -> None:
+        """Judge one peer, before any of its bytes is read."""
+        try:
+            connected.setblocking(False)
+            peer = _peer_of(connected)
+            may = self._allowed(peer)
+        except Exception as error:  # noqa: BLE001  # as in _drop; who cannot be judged may not ask
+            self._on_fault("accept", error)
+            may, peer = False, Peer(pid=0, uid=-1, gid=-1)
+        if not may:
+            self.refused += 1
+            connected.close()
+            return
+        self._connections.add(Connection(self, connected, peer))
+
+    def dispatch(self, call: Call) -> None:
+        """Answer one call: ours, the handler's, or nobody's."""
+        try:
+            if call.interface == interface.SERVICE:
+                self._serve(call)
+            elif call.interface != interface.MANAGER:
+                call.error(interface.INTERFACE_NOT_FOUND, {"interface": call.interface})
+            elif self._known(call, self._methods):
+                self._handle(call)
+        except InvalidParameterError as error:
+            if not call.answered:
+                call.error(interface.INVALID_PARAMETER, {"parameter": error.parameter})
+        except Exception as error:  # noqa: BLE001  # as in _drop
+            self._on_fault(call.method, error)
+            if not call.answered:
+                call.error(interface.FAILED, {"method": call.method})
+
+    def _known(self, call: Call, methods: Mapping[str, tuple[str, ...]]) -> bool:
+        """Return whether a method and its parameters are defined; answers the call if not."""
+        known = methods.get(call.method)
+        if known is None:
+            name = f"{call.interface}.{call.method}"
+            call.error(interface.METHOD_NOT_FOUND, {"method": name})
+            return False
+        for parameter in call.parameters:
+            if parameter not in known:
+                raise InvalidParameterError(parameter)
+        return True
+
+    def _serve(self, call: Call) -> None:
+        """Answer a method of org.varlink.service."""
+        if not self._known(call, self._service_methods):
+            return
+        if call.method == "GetInfo":
+            call.reply(
+                {
+                    "vendor": "supervisord_lite",
+                    "product": "supervisord-lite",
+                    "version": self._version,
+                    "url": "",
+                    "interfaces": list(self._descriptions),
+                }
+            )
+            return
+        wanted = call.parameters.get("interface")
+        if not isinstance(wanted, str):
+            raise InvalidParameterError("interface")
+        description = self._descriptions.get(wanted)
+        if description is None:
+            call.error(interface.INTERFACE_NOT_FOUND, {"interface": wanted})
+        else:
+            call.reply({"description": description})
+
+
+def _peer_of(connected: socket.socket) -> Peer:
+    """Return the credentials that the kernel kept at connect.
+
+    They are frozen then: a process that drops its rights afterwards still shows the old ones.
+    """
+    size = _PEER_CREDENTIALS.size
+    data = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    pid, uid, gid = _PEER_CREDENTIALS.unpack(data)
+    return Peer(pid=pid, uid=uid, gid=gid)

@@ -1,0 +1,59 @@
+"""What to do about one worker: imperatives, performed by the shell in order."""
+
+from dataclasses import dataclass
+
+from supervisord_lite.core.policy import StopScope
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """Start `run`. Idempotent: the keeper starts one run once, however often it is asked."""
+
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendSignal:
+    """Send one signal of the stop ladder to `run`: its leader, or every process of its tree."""
+
+    run: int
+    signal: int
+    scope: StopScope
+
+
+@dataclass(frozen=True, slots=True)
+class KillTree:
+    """SIGKILL to everything that belongs to `run`, until nothing is left."""
+
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Something that people and the event journal should hear about: one per visible change.
+
+    Attributes:
+        event: See below.
+        fields: Evidence, then what is next, in printing order: (("pid", 4123), ("in_s", 4.1) …).
+
+    Every event of a run begins with `run`. *Evidence* of an end is `pid`, then `code` or `signal`
+    (its name), then `reason` where that says more ("not ready after 60s"), then `ran_s`. *Next* is
+    `next`: "restart", "probe" (with `in_s`), "reset" (it waits for a person) or "none".
+
+    - worker.started: run, pid.
+    - worker.ready: run, pid, after_s.
+    - worker.failed: run, evidence, failure, of ("failure 3 of 5"), attempt, next.
+    - worker.tripped: failures, of, window_s, reason (not when the count alone tripped it), next.
+    - worker.probing: run; a tripped worker is started on trial.
+    - worker.reset: reason; the breaker is closed, or failures were forgotten.
+    - worker.exited: run, evidence, next. It ended by itself with an ok exit code.
+    - worker.stopped: run, evidence, asked ("stop", "restart", "shutdown"). Nothing of it is left.
+      Without run and evidence when there was no process.
+    - worker.cleared: run, left, killed ("4123 sh, 4130 sleep"): what it had left behind.
+    """
+
+    event: str
+    fields: tuple[tuple[str, str | int | float], ...] = ()
+
+
+Action = Spawn | SendSignal | KillTree | Announce

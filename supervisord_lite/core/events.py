@@ -1,0 +1,124 @@
+"""What happened to one worker: past participles. `now_s` of `step` says when."""
+
+from dataclasses import dataclass
+
+from supervisord_lite.core.policy import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """The keeper has started `run`; its command runs (or a set-up stage of it)."""
+
+    run: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnFailed:
+    """`run` never ran: a set-up stage failed.
+
+    Attributes:
+        stage: The stage's name: "cgroup", "directory", "user", "limits", "log", "exec", "fork" …
+        reason: What to tell people, with the path or name concerned.
+        missing: The file or folder is not there: waits `backoff.max`, a deploy may heal it.
+        hopeless: No retry can heal it (unknown user): trips at once.
+    """
+
+    run: int
+    stage: str
+    reason: str
+    missing: bool = False
+    hopeless: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The leader of `run` has ended.
+
+    Attributes:
+        code: Exit code, or None when a signal ended it.
+        signal: Number of the signal that ended it, or None.
+        emptied: True when nothing else of its tree was alive; else `Emptied` follows.
+    """
+
+    run: int
+    code: int | None
+    signal: int | None
+    emptied: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Emptied:
+    """Nothing of the tree of `run` is alive any more.
+
+    Attributes:
+        killed: What had been left behind and was killed, as ("pid name", …); may be empty.
+    """
+
+    run: int
+    killed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """After an adoption: the keeper knows nothing of `run` (its spawn request never arrived)."""
+
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartRequested:
+    """A person, or the boot, wants it up. A tripped worker is not started: it needs a reset."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """A person wants it down, by the ladder, and it stays down."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestartRequested:
+    """A person wants a new run: stop if it is up, then start."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResetRequested:
+    """A person closes the breaker and starts the backoff sequence again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownRequested:
+    """The service ends: as a stop, but not remembered as a person's decision.
+
+    Attributes:
+        at_once: True for the second signal: the whole tree is killed now.
+    """
+
+    at_once: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyChanged:
+    """The configuration gave this worker a new policy that applies to the live process."""
+
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlinePassed:
+    """It is `now_s`; something of this worker may be due."""
+
+
+#: What the keeper reports of one run; an answer that belongs to another run changes nothing.
+Fact = Spawned | SpawnFailed | Exited | Emptied | Lost
+
+Event = (
+    Fact
+    | StartRequested
+    | StopRequested
+    | RestartRequested
+    | ResetRequested
+    | ShutdownRequested
+    | PolicyChanged
+    | DeadlinePassed
+)

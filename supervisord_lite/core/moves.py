@@ -1,0 +1,147 @@
+"""Moves towards life and towards the end, used by several states of `step`."""
+
+from dataclasses import replace
+from typing import Literal
+
+from supervisord_lite.core.actions import Action, Announce, KillTree, SendSignal, Spawn
+from supervisord_lite.core.states import Probing, Running, Starting, Stopping, Worker
+
+Moved = tuple[Worker, tuple[Action, ...]]
+Live = Starting | Probing | Running
+
+
+def start(worker: Worker, now_s: float) -> Moved:
+    """Ask for a new run."""
+    run = worker.run + 1
+    state = Starting(run, asked_at_s=now_s)
+    return replace(worker, state=state, run=run), (Spawn(run),)
+
+
+def start_for_person(worker: Worker, now_s: float) -> Moved:
+    """Ask for a new run, and let the backoff begin again. What failed before is still counted."""
+    return start(replace(worker, attempt=0) if worker.attempt else worker, now_s)
+
+
+def restart(worker: Worker, now_s: float) -> Moved:
+    """Ask for a new run after a failure: that is what people read as "restarts"."""
+    run = worker.run + 1
+    state = Starting(run, asked_at_s=now_s)
+    return replace(worker, state=state, run=run, restarts=worker.restarts + 1), (Spawn(run),)
+
+
+def probe(worker: Worker, now_s: float) -> Moved:
+    """Ask for one run on trial."""
+    run = worker.run + 1
+    state = Probing(run, asked_at_s=now_s)
+    moved = replace(worker, state=state, run=run, restarts=worker.restarts + 1)
+    return moved, (Announce("worker.probing", (("run", run),)), Spawn(run))
+
+
+def started(run: int, pid: int) -> Announce:
+    """Return what is said when a leader exists."""
+    return Announce("worker.started", (("run", run), ("pid", pid)))
+
+
+def close_breaker(worker: Worker, reason: str) -> tuple[Worker, Announce]:
+    """Forget all failures, and say why."""
+    closed = replace(worker, failures=(), attempt=0)
+    return closed, Announce("worker.reset", (("run", worker.run), ("reason", reason)))
+
+
+def ready_s(worker: Worker, spawned_at_s: float) -> float:
+    """Return when a worker that lives since *spawned_at_s* is ready."""
+    return spawned_at_s + worker.policy.ready_after_s
+
+
+def late_s(worker: Worker, spawned_at_s: float) -> float:
+    """Return when a worker that is not ready has failed."""
+    return spawned_at_s + worker.policy.start_timeout_s
+
+
+def proved_s(worker: Worker, spawned_at_s: float) -> float:
+    """Return when a start on trial that is ready has proved itself."""
+    return spawned_at_s + worker.policy.stable_run_period_s
+
+
+def ready_if_due(worker: Worker, live: Starting | Probing, now_s: float) -> Moved:
+    """Make it ready, and end the trial, where the time for that has come by *now_s*."""
+    pid, spawned_at_s = live.pid, live.spawned_at_s
+    if pid is None or spawned_at_s is None:
+        return worker, ()
+    known_ready_at_s = live.ready_at_s if isinstance(live, Probing) else None
+    actions: tuple[Action, ...] = ()
+    if known_ready_at_s is not None:
+        ready_at_s = known_ready_at_s
+    else:
+        ready_at_s = ready_s(worker, spawned_at_s)
+        if now_s < ready_at_s or late_s(worker, spawned_at_s) < ready_at_s:
+            return worker, ()
+        after_s = worker.policy.ready_after_s
+        fields = (("run", live.run), ("pid", pid), ("after_s", after_s))
+        actions = (Announce("worker.ready", fields),)
+    running = Running(live.run, pid, spawned_at_s, ready_at_s)
+    if isinstance(live, Starting):
+        return worker.in_state(running), actions
+    if now_s < proved_s(worker, spawned_at_s):
+        if known_ready_at_s is not None:
+            return worker, ()
+        return worker.in_state(replace(live, ready_at_s=ready_at_s)), actions
+    reason = f"ran {worker.policy.stable_run_period_s:g}s on trial"
+    closed, reset = close_breaker(worker, reason)
+    return closed.in_state(running), (*actions, reset)
+
+
+def advance(worker: Worker, live: Starting | Probing, now_s: float) -> Moved:
+    """Do what is due by *now_s*: it is ready, proved, or too late."""
+    moved, actions = ready_if_due(worker, live, now_s)
+    if moved is not worker or live.spawned_at_s is None:
+        return moved, actions
+    is_ready = isinstance(live, Probing) and live.ready_at_s is not None
+    if is_ready or now_s < late_s(worker, live.spawned_at_s):
+        return worker, ()
+    reason = f"not ready after {worker.policy.start_timeout_s:g}s"
+    return begin_stop(worker, live, "failed", reason, now_s)
+
+
+def begin_stop(
+    worker: Worker,
+    live: Live,
+    outcome: Literal["stopped", "shutdown", "restart", "failed"],
+    reason: str,
+    now_s: float,
+) -> Moved:
+    """Begin the stop ladder; where the spawn is not answered yet, as soon as it is."""
+    stopping = Stopping(
+        live.run,
+        outcome,
+        reason,
+        pid=live.pid,
+        spawned_at_s=live.spawned_at_s,
+        was_probing=isinstance(live, Probing),
+    )
+    if live.spawned_at_s is None:
+        return worker.in_state(stopping), ()
+    return next_rung(worker, stopping, now_s)
+
+
+def next_rung(worker: Worker, stopping: Stopping, now_s: float) -> Moved:
+    """Send the next signal of the ladder and arm its deadline; after the last one kill the tree.
+
+    The deadline counts from now and not from when this was due: after a gap a worker still has its
+    whole time to react.
+    """
+    rung = stopping.rung + 1
+    ladder = worker.policy.stop_ladder
+    if rung >= len(ladder):
+        return kill(worker, stopping)
+    deadline_s = now_s + ladder[rung].timeout_s
+    state = replace(stopping, rung=rung, deadline_s=deadline_s)
+    signal = SendSignal(stopping.run, ladder[rung].signal, worker.policy.stop_scope)
+    return worker.in_state(state), (signal,)
+
+
+def kill(worker: Worker, stopping: Stopping) -> Moved:
+    """Kill the whole tree; the keeper repeats it until nothing is left, so nothing is armed."""
+    state = replace(stopping, rung=len(worker.policy.stop_ladder), deadline_s=None)
+    moved = worker if state == worker.state else worker.in_state(state)
+    return moved, (KillTree(stopping.run),)

@@ -1,0 +1,53 @@
+"""What the configuration says about one worker's life, as the core needs it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+RestartPolicy = Literal["always", "on-failure", "never"]
+StopScope = Literal["leader", "tree"]
+
+
+@dataclass(frozen=True, slots=True)
+class BackoffPolicy:
+    """How long to wait before a restart: min * factor^n up to max.
+
+    With jitter the wait is a draw from [delay/2, delay], so it never exceeds `max_s`.
+    """
+
+    min_s: float = 1.0
+    max_s: float = 300.0
+    factor: float = 2.0
+    jitter: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One step of the stop ladder: send `signal`, then wait up to `timeout_s`."""
+
+    signal: int
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The life of one worker. Defaults are those of the configuration file.
+
+    Attributes:
+        ready_after_s: Ready when it has lived this long; 0 means ready when spawned.
+        stop_ladder: At least one rung; SIGKILL to the whole tree follows the last one.
+        max_restarts: This many failures inside the window trip the breaker (5: five starts).
+        circuit_cooldown_s: After this long a tripped worker gets one start on trial; None: never.
+    """
+
+    restart: RestartPolicy = "on-failure"
+    ok_exit_codes: tuple[int, ...] = (0,)
+    autostart: bool = True
+    ready_after_s: float = 1.0
+    start_timeout_s: float = 60.0
+    stop_ladder: tuple[Rung, ...] = (Rung(15, 10.0),)
+    stop_scope: StopScope = "leader"
+    stable_run_period_s: float = 30.0
+    max_restarts: int = 5
+    circuit_window_s: float = 600.0
+    circuit_cooldown_s: float | None = None
+    backoff: BackoffPolicy = BackoffPolicy()

@@ -1,0 +1,190 @@
+"""The states of one worker, the fields that each owns, and the table of legal moves."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from supervisord_lite.core.policy import Policy
+
+#: What an end leads to, once nothing of the tree is left.
+#: "stopped": a person's stop. "shutdown": the service ends. "restart": start again at once.
+#: "failed": count a failure and decide. "ended": an ok exit by itself; the restart policy decides.
+Outcome = Literal["stopped", "shutdown", "restart", "failed", "ended"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Down. `by_hand`: a person said so; it survives everything but the end of the service."""
+
+    by_hand: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Wanted, but something else must come first."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Starting:
+    """Spawn asked for at `asked_at_s`; alive since `spawned_at_s` when `pid` is known."""
+
+    run: int
+    asked_at_s: float
+    pid: int | None = None
+    spawned_at_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Probing:
+    """As `Starting` and `Running` in one, but on trial until `stable_run_period`."""
+
+    run: int
+    asked_at_s: float
+    pid: int | None = None
+    spawned_at_s: float | None = None
+    ready_at_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Ready."""
+
+    run: int
+    pid: int
+    spawned_at_s: float
+    ready_at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """An end is on its way.
+
+    Attributes:
+        pid: The leader while it lives and is known; None before it is spawned and after it ended.
+        spawned_at_s: None while the spawn has not been answered yet.
+        outcome: Where this leads.
+        reason: For people: "stop", "restart", "shutdown", "not ready after 60s", "exit 1" …
+        rung: Index in the stop ladder; len(ladder) once SIGKILL has been sent; -1 before the first.
+        deadline_s: When the next rung is due; None when nothing more can be sent.
+        code, signal, exited_at_s: The leader's end, once it is known.
+        was_probing: It was on trial when its end began.
+        start_again: A person asked for a new run while a "failed" or "ended" one is cleared away:
+            start at once afterwards, unless the failure trips the breaker.
+    """
+
+    run: int
+    outcome: Outcome
+    reason: str
+    pid: int | None = None
+    spawned_at_s: float | None = None
+    rung: int = -1
+    deadline_s: float | None = None
+    code: int | None = None
+    signal: int | None = None
+    exited_at_s: float | None = None
+    was_probing: bool = False
+    start_again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Starts again at `retry_at_s`, after a wait of `delay_s` in all.
+
+    Attributes:
+        after_failure: False after an ok exit under "always": that start is no restart.
+    """
+
+    retry_at_s: float
+    delay_s: float
+    after_failure: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Tripped:
+    """Breaker open since `at_s`; `probe_at_s` when a cooldown is set."""
+
+    at_s: float
+    probe_at_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """Finished at `at_s`; the policy says leave it."""
+
+    at_s: float
+
+
+State = Stopped | Waiting | Starting | Probing | Running | Stopping | Backoff | Tripped | Exited
+
+#: The contract: every legal move to another state. `step` asserts it. Nothing in `step` leads to
+#: `waiting`; whoever knows what a slot waits for puts it there.
+NEXT: Mapping[type[State], frozenset[type[State]]] = {
+    Stopped: frozenset({Waiting, Starting}),
+    Waiting: frozenset({Starting, Stopped}),
+    Starting: frozenset({Running, Stopping, Backoff, Tripped, Exited}),
+    Probing: frozenset({Running, Stopping, Tripped, Exited, Starting, Backoff}),
+    Running: frozenset({Stopping, Backoff, Tripped, Exited, Starting}),
+    Stopping: frozenset({Stopped, Starting, Backoff, Tripped, Exited}),
+    Backoff: frozenset({Starting, Stopped}),
+    Tripped: frozenset({Probing, Stopped, Starting}),
+    Exited: frozenset({Starting, Stopped}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LastExit:
+    """How the latest run ended.
+
+    Attributes:
+        reason: For people: "exit 1", "SIGKILL", "spawn failed (exec): no such file …".
+        at_s: Monotonic.
+        ran_s: How long it had run.
+        pid: Of the leader, when there was one: whose last words to look for.
+    """
+
+    code: int | None
+    signal: int | None
+    reason: str
+    at_s: float
+    ran_s: float
+    pid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One slot of a pool.
+
+    Attributes:
+        pool, index: The slot; index counts from 1. Never a printed name.
+        run: Number of the latest run; 0 before the first.
+        attempt: Failures since the last stable run: the exponent of the backoff.
+        failures: Times of failures that may still be inside the window, oldest first; at most
+            `max_restarts` of them.
+        restarts: Starts that followed a failure, ever.
+    """
+
+    pool: str
+    index: int
+    policy: Policy
+    state: State = Stopped()
+    run: int = 0
+    attempt: int = 0
+    failures: tuple[float, ...] = ()
+    restarts: int = 0
+    last_exit: LastExit | None = None
+
+    def in_state(self, state: State) -> "Worker":
+        """Return this worker in another state; `dataclasses.replace` takes five times as long."""
+        return Worker(
+            self.pool,
+            self.index,
+            self.policy,
+            state,
+            self.run,
+            self.attempt,
+            self.failures,
+            self.restarts,
+            self.last_exit,
+        )

@@ -1,0 +1,334 @@
+"""`step`: state by state, what each event means. The rules stand in the package's docstring."""
+
+from dataclasses import replace
+from typing import assert_never
+
+from supervisord_lite.base.clock import Rng
+from supervisord_lite.core import ends, events, moves, orders, states
+from supervisord_lite.core.actions import Announce, Spawn
+from supervisord_lite.core.events import Event
+from supervisord_lite.core.moves import Live, Moved
+from supervisord_lite.core.states import NEXT, Worker
+
+_FACTS = (events.Spawned, events.SpawnFailed, events.Exited, events.Emptied, events.Lost)
+
+
+def step(worker: Worker, event: Event, *, now_s: float, rng: Rng) -> Moved:
+    """Decide what one event means for one worker; touch nothing.
+
+    Args:
+        worker: As `step` or `from_record` returned it. It is returned itself, and no other that is
+            equal, when nothing changed: then there is nothing to save.
+        event: What happened. Every event is accepted in every state.
+        now_s: Monotonic; for what the keeper reports, the time at which it happened.
+        rng: Where jitter comes from; asked once per wait that has jitter.
+
+    Returns:
+        The worker afterwards, and what to do, in order.
+    """
+    if isinstance(event, _FACTS) and event.run != worker.run:
+        return worker, ()  # an answer that belongs to an older run
+    moved, actions = _dispatch(worker, event, now_s, rng)
+    before, after = type(worker.state), type(moved.state)
+    assert after is before or after in NEXT[before], f"{worker.state} -> {moved.state}"
+    return moved, actions
+
+
+def next_deadline_s(worker: Worker) -> float | None:
+    """Return when a `DeadlinePassed` will change something; None: only another event can."""
+    state = worker.state
+    match state:
+        case states.Running() | states.Stopped() | states.Waiting() | states.Exited():
+            return None
+        case states.Starting() | states.Probing():
+            if state.spawned_at_s is None:
+                return None
+            if isinstance(state, states.Probing) and state.ready_at_s is not None:
+                return moves.proved_s(worker, state.spawned_at_s)
+            ready_s = moves.ready_s(worker, state.spawned_at_s)
+            return min(ready_s, moves.late_s(worker, state.spawned_at_s))
+        case states.Stopping():
+            return state.deadline_s
+        case states.Backoff():
+            return state.retry_at_s
+        case states.Tripped():
+            return state.probe_at_s
+        case _:
+            assert_never(state)
+
+
+def _dispatch(worker: Worker, event: Event, now_s: float, rng: Rng) -> Moved:
+    state = worker.state
+    match state:
+        case states.Running():
+            return _on_running(worker, state, event, now_s, rng)
+        case states.Starting() | states.Probing():
+            return _on_starting(worker, state, event, now_s, rng)
+        case states.Stopping():
+            return _on_stopping(worker, state, event, now_s, rng)
+        case states.Backoff():
+            return _on_backoff(worker, state, event, now_s)
+        case states.Tripped():
+            return _on_tripped(worker, state, event, now_s)
+        case states.Stopped() | states.Waiting() | states.Exited():
+            return _on_down(worker, state, event, now_s)
+        case _:
+            assert_never(state)
+
+
+def _on_down(
+    worker: Worker,
+    state: states.Stopped | states.Waiting | states.Exited,
+    event: Event,
+    now_s: float,
+) -> Moved:
+    match event:
+        case events.StartRequested() | events.RestartRequested():
+            return moves.start_for_person(worker, now_s)
+        case events.StopRequested():
+            return orders.stay_down(worker, by_hand=True)
+        case events.ShutdownRequested():
+            if isinstance(state, states.Stopped):
+                return worker, ()  # by hand or not, it is what it was
+            return orders.stay_down(worker, by_hand=False)
+        case events.ResetRequested():
+            return orders.forget_failures(worker)
+        case events.PolicyChanged():
+            return orders.adopt_policy(worker, event), ()
+        case events.DeadlinePassed():
+            return worker, ()
+        case (
+            events.Spawned()
+            | events.SpawnFailed()
+            | events.Exited()
+            | events.Emptied()
+            | events.Lost()
+        ):
+            return worker, ()  # that run is over
+        case _:
+            assert_never(event)
+
+
+def _on_backoff(worker: Worker, state: states.Backoff, event: Event, now_s: float) -> Moved:
+    match event:
+        case events.DeadlinePassed():
+            if now_s < state.retry_at_s:
+                return worker, ()
+            if state.after_failure:
+                return moves.restart(worker, now_s)
+            return moves.start(worker, now_s)
+        case events.StartRequested() | events.RestartRequested():
+            return moves.start(worker, now_s)
+        case events.StopRequested():
+            return orders.stay_down(worker, by_hand=True)
+        case events.ShutdownRequested():
+            return orders.stay_down(worker, by_hand=False)
+        case events.ResetRequested():
+            return orders.reset_and_start(worker, now_s)
+        case events.PolicyChanged():
+            return orders.adopt_policy(worker, event), ()
+        case (
+            events.Spawned()
+            | events.SpawnFailed()
+            | events.Exited()
+            | events.Emptied()
+            | events.Lost()
+        ):
+            return worker, ()  # that run is over
+        case _:
+            assert_never(event)
+
+
+def _on_tripped(worker: Worker, state: states.Tripped, event: Event, now_s: float) -> Moved:
+    match event:
+        case events.DeadlinePassed():
+            if state.probe_at_s is None or now_s < state.probe_at_s:
+                return worker, ()
+            return moves.probe(worker, now_s)
+        case events.StartRequested() | events.RestartRequested():
+            return worker, ()  # it needs a reset; whoever asks is told so
+        case events.StopRequested():
+            return orders.stay_down(worker, by_hand=True)
+        case events.ShutdownRequested():
+            return orders.stay_down(worker, by_hand=False)
+        case events.ResetRequested():
+            return orders.reset_and_start(worker, now_s)
+        case events.PolicyChanged():
+            changed = orders.adopt_policy(worker, event)
+            if changed is worker:
+                return worker, ()
+            probe_at_s = ends.probe_at_s(changed, state.at_s)
+            return changed.in_state(replace(state, probe_at_s=probe_at_s)), ()
+        case (
+            events.Spawned()
+            | events.SpawnFailed()
+            | events.Exited()
+            | events.Emptied()
+            | events.Lost()
+        ):
+            return worker, ()  # that run is over
+        case _:
+            assert_never(event)
+
+
+def _on_starting(
+    worker: Worker,
+    state: states.Starting | states.Probing,
+    event: Event,
+    now_s: float,
+    rng: Rng,
+) -> Moved:
+    match event:
+        case events.Spawned():
+            if state.spawned_at_s is not None:
+                return worker, ()
+            alive = replace(state, pid=event.pid, spawned_at_s=now_s)
+            moved = worker.in_state(alive)
+            moved, actions = moves.advance(moved, alive, now_s)
+            return moved, (moves.started(event.run, event.pid), *actions)
+        case events.SpawnFailed():
+            return _spawn_failed(worker, state, event, now_s, rng)
+        case events.Exited():
+            return _exited(worker, state, event, now_s, rng)
+        case events.Lost():
+            if state.spawned_at_s is None:
+                return worker, (Spawn(state.run),)
+            return _exited(worker, state, _unseen(event), now_s, rng)
+        case events.DeadlinePassed():
+            return moves.advance(worker, state, now_s)
+        case events.StopRequested() | events.RestartRequested() | events.ShutdownRequested():
+            return orders.bring_down(worker, state, event, now_s)
+        case events.ResetRequested():
+            if isinstance(state, states.Probing):
+                return orders.end_trial(worker, state)
+            return orders.forget_failures(worker)
+        case events.PolicyChanged():
+            return orders.adopt_policy(worker, event), ()
+        case events.StartRequested() | events.Emptied():
+            return worker, ()  # on its way already; its leader is not reaped yet
+        case _:
+            assert_never(event)
+
+
+def _on_running(
+    worker: Worker, state: states.Running, event: Event, now_s: float, rng: Rng
+) -> Moved:
+    match event:
+        case events.Exited():
+            return ends.end(worker, state, event, now_s, rng)
+        case events.Lost():
+            return ends.end(worker, state, _unseen(event), now_s, rng)
+        case events.SpawnFailed():
+            return _spawn_failed(worker, state, event, now_s, rng)
+        case events.StopRequested() | events.RestartRequested() | events.ShutdownRequested():
+            return orders.bring_down(worker, state, event, now_s)
+        case events.ResetRequested():
+            return orders.forget_failures(worker)
+        case events.PolicyChanged():
+            return orders.adopt_policy(worker, event), ()
+        case events.Spawned() | events.Emptied():
+            return worker, ()  # known already; its leader is not reaped yet
+        case events.StartRequested() | events.DeadlinePassed():
+            return worker, ()
+        case _:
+            assert_never(event)
+
+
+def _on_stopping(
+    worker: Worker, state: states.Stopping, event: Event, now_s: float, rng: Rng
+) -> Moved:
+    has_exited = state.exited_at_s is not None
+    match event:
+        case events.Spawned():
+            return _spawned_to_stop(worker, state, event, now_s)
+        case events.SpawnFailed():
+            if has_exited:
+                return worker, ()
+            return ends.spawn_failed(worker, state, event, now_s, rng)
+        case events.Exited():
+            if has_exited:
+                return worker, ()
+            return ends.record_end(worker, state, event, now_s, rng)
+        case events.Emptied():
+            return _emptied(worker, state, event, now_s, rng)
+        case events.Lost():
+            if has_exited or state.spawned_at_s is None:
+                return ends.settle(worker, state, now_s, rng)
+            return ends.record_end(worker, state, _unseen(event), now_s, rng)
+        case events.DeadlinePassed():
+            if state.deadline_s is None or now_s < state.deadline_s:
+                return worker, ()
+            return moves.next_rung(worker, state, now_s)
+        case events.StartRequested() | events.RestartRequested():
+            return orders.up_again(worker, state), ()
+        case events.StopRequested() | events.ShutdownRequested():
+            return orders.keep_down(worker, state, event)
+        case events.ResetRequested():
+            moved, actions = orders.forget_failures(worker, had_trial=state.was_probing)
+            if not state.was_probing:
+                return moved, actions
+            return moved.in_state(replace(state, was_probing=False)), actions
+        case events.PolicyChanged():
+            return orders.adopt_policy(worker, event), ()
+        case _:
+            assert_never(event)
+
+
+def _unseen(event: events.Lost) -> events.Exited:
+    """Return the end of a run of which the keeper knows nothing: how it ended, nobody saw."""
+    return events.Exited(event.run, code=None, signal=None, emptied=True)
+
+
+def _exited(
+    worker: Worker,
+    state: states.Starting | states.Probing,
+    event: events.Exited,
+    now_s: float,
+    rng: Rng,
+) -> Moved:
+    """Let what was due before this end come first, so that a late wake-up decides nothing."""
+    moved, actions = moves.ready_if_due(worker, state, now_s)
+    assert isinstance(moved.state, Live)
+    moved, more = ends.end(moved, moved.state, event, now_s, rng)
+    return moved, (*actions, *more)
+
+
+def _spawn_failed(
+    worker: Worker, live: Live, event: events.SpawnFailed, now_s: float, rng: Rng
+) -> Moved:
+    failed = states.Stopping(
+        live.run,
+        "failed",
+        event.reason,
+        pid=live.pid,
+        spawned_at_s=live.spawned_at_s,
+        was_probing=isinstance(live, states.Probing),
+    )
+    return ends.spawn_failed(worker, failed, event, now_s, rng)
+
+
+def _spawned_to_stop(
+    worker: Worker, state: states.Stopping, event: events.Spawned, now_s: float
+) -> Moved:
+    """The answer to a spawn came after the order to stop: now there is something to signal."""
+    if state.spawned_at_s is not None or state.exited_at_s is not None:
+        return worker, ()
+    alive = replace(state, pid=event.pid, spawned_at_s=now_s)
+    # After the order to end at once the ladder stands at its end: then this kills.
+    moved, actions = moves.next_rung(worker, alive, now_s)
+    return moved, (moves.started(event.run, event.pid), *actions)
+
+
+def _emptied(
+    worker: Worker, state: states.Stopping, event: events.Emptied, now_s: float, rng: Rng
+) -> Moved:
+    if state.exited_at_s is None:
+        return worker, ()  # its leader is not reaped yet
+    moved, actions = ends.settle(worker, state, now_s, rng)
+    if not event.killed:
+        return moved, actions
+    fields = (("run", state.run), ("left", len(event.killed)), ("killed", ", ".join(event.killed)))
+    cleared = Announce("worker.cleared", fields)
+    if state.outcome in {"failed", "ended"}:
+        return moved, (*actions, cleared)  # it ended first, then this was cleared away
+    return moved, (cleared, *actions)

@@ -1,0 +1,66 @@
+"""The keeper: main process, parent of everything, and too small to fail.
+
+Theory of operation
+===================
+
+One thread, one epoll, the standard library only. It decides nothing that a configuration could
+change; it holds what must not be lost when a cleverer process dies.
+
+What it owns, and for how long
+------------------------------
+
+* **Runs** (`table.py`). A run is one life of one slot: (pool, index, run). The keeper is the
+  parent of its leader, so nobody else can signal a wrong pid or lose an exit status. A run is
+  *setup* (forked, set-up stages still going), *live*, *ended* (leader reaped) and then *empty*
+  (nothing of its tree is alive); it is forgotten when the supervisor has applied its last fact.
+* **Facts** (`table.py`). Everything the supervisor must hear exactly once is a numbered fact:
+  spawned, spawn_failed, exited, emptied, signalled. A fact stays in the table until a message of
+  the supervisor says "applied up to n".
+* **Saves** (`table.py`). Opaque texts by key, written by the supervisor in the same message as the
+  actions that follow from them, so that the two are atomic: a supervisor that dies has either said
+  both or none.
+* **Streams** (`streams.py`). The read ends of workers' output pipes, shared with the scribe. A pipe
+  is closed here only when the scribe says that it has been read to its end.
+* **The daemon's own processes** (`children.py`): supervisor and scribe, started when they die.
+* Listening sockets, locks and the scribe's memory, inherited from `run` and handed on.
+
+What happens when something is killed here
+------------------------------------------
+
+* *The supervisor dies.* Its channel is read to the end, through ECONNRESET: what it had said still
+  counts. A new one gets a handover (a memfd with saves, unapplied facts and the inventory of runs)
+  and the same listening socket, whose backlog held the clients meanwhile. Workers notice nothing.
+  Waits 10 ms, doubled each time up to 1 s, between starts; a death counts only before the first
+  answered round trip; after ten in a row all workers are stopped and the daemon ends with 70.
+* *It hangs.* A round trip (ping, pong) is asked for when systemd's watchdog needs one, when facts
+  are told, when a client connects, and when it overslept: it says when it means to wake. Without an
+  answer for `HANG_S`, or a third of systemd's patience, it is killed and replaced, unless its
+  process is runnable and merely starved (the second witness is its CPU time). When the keeper
+  itself was stopped, nobody is late: the clock begins again.
+* *The scribe dies.* A new one gets the memory with the intent record and every open stream again.
+  *It hangs* in a disk call (frozen file system): nothing here waits for it.
+* *The keeper dies.* Under systemd the unit ends and starts afresh (KillMode=mixed). Supervisor and
+  scribe see the end of their channels and leave.
+
+Starting a command (`spawn.py`)
+-------------------------------
+
+Plain commands start by vfork (posix_spawn): the keeper steps into the run's own cgroup, into its
+directory and umask, spawns, and steps back; with one thread nobody can see it there, and the new
+process is never outside its cgroup. Where a user, a niceness or an rlimit is set, the keeper forks
+and a few lines of Python run the named set-up stages; a pipe that closes on exec brings the name of
+the stage that failed. A spawn request that arrives twice starts one process.
+
+Ending a tree (`trees.py`)
+--------------------------
+
+When a leader ends, what is left of its tree is killed at once, and "emptied" is said when nothing
+is alive. With a cgroup that is exact (cgroup.kill; rmdir succeeds only on an empty cgroup).
+Without one the keeper is still the subreaper: when a leader is gone every survivor of its tree has
+become the keeper's child, or hangs below one, and is recognised by the marker in its environment,
+by its session or by the descendants recorded at the stop; each is verified again through a pidfd
+before the signal. A process that cleared its environment, made its own session and double-forked
+before the stop can escape until the daemon itself ends.
+
+Signals to the keeper itself become facts, so a SIGTERM is not lost while no supervisor lives.
+"""

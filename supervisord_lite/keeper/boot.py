@@ -1,0 +1,108 @@
+"""What `run` prepares and the keeper takes over: descriptors and the first saves.
+
+`run` may read files, look up users and fail with good words; then it replaces itself by the keeper,
+in the same process, and hands over one memfd that says the rest.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import resource
+
+from supervisord_lite.keeper.calls import Calls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from supervisord_lite.keeper.streams import Stream
+
+#: Descriptors below this are kept free for handing descriptors on: 3, 4, 5 … in a child.
+_RESERVED = 10
+
+
+class Boot:
+    """Everything the keeper starts with.
+
+    Attributes:
+        name: Of this daemon, the same each time it is started on its folders.
+        saves: First saves: the settings and the specs.
+        listener: The control socket, listening.
+        scribe_memory: memfd that survives scribes.
+        environment: The daemon's own.
+        nofile_soft: Soft limit of descriptors before it was raised.
+        has_terminal: Whether we were started from a terminal.
+        remove: Paths to remove at the end.
+    """
+
+    def __init__(self, calls: Calls, descriptor: int) -> None:
+        """Read the memfd *descriptor* that `prepare` wrote, and settle in."""
+        with os.fdopen(descriptor, "rb") as file:
+            said = json.load(file)
+        self.calls = calls
+        self.environment = dict(os.environ)
+        self.saves: dict[str, str] = said["saves"]
+        self.name: str = said["name"]
+        self.log_style: str = said["log_style"]
+        self.log_level: str = said["log_level"]
+        self.remove: list[str] = said["remove"]
+        self.has_terminal = os.isatty(0) or os.isatty(2)
+        # Locks are held by being open, until the process ends.
+        self._locks = [_move_up(number) for number in said["locks"]]
+        self.listener = _move_up(said["listener"])
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        while null < _RESERVED:
+            null = os.dup(null)
+        keep_from_workers()
+        self.nofile_soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        self.scribe_memory = calls.memfd_create("scribe", os.MFD_CLOEXEC)  # the scribe sizes it
+        self.journal_reader = -1
+        self.journal_stream: Stream | None = None
+
+
+def prepare(
+    *,
+    name: str,
+    saves: dict[str, str],
+    listener: int,
+    locks: list[int],
+    log_style: str,
+    log_level: str,
+    remove: list[str],
+) -> int:
+    """Write what `Boot` reads; return the memfd, inheritable like the descriptors named in it."""
+    said = {
+        "name": name,
+        "saves": saves,
+        "listener": listener,
+        "locks": locks,
+        "log_style": log_style,
+        "log_level": log_level,
+        "remove": remove,
+    }
+    memory = os.memfd_create("boot", 0)
+    data = memoryview(json.dumps(said).encode())
+    while data:
+        data = data[os.write(memory, data) :]
+    os.lseek(memory, 0, os.SEEK_SET)
+    for number in (memory, listener, *locks):
+        os.set_inheritable(number, True)
+    return memory
+
+
+def keep_from_workers() -> None:
+    """Let no descriptor that whoever started us had open (a lock, say) reach a worker."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2:
+            try:
+                os.set_inheritable(int(name), False)
+            except OSError:
+                continue  # the listing's own
+
+
+def _move_up(number: int) -> int:
+    """Move a descriptor out of the reserved numbers, close-on-exec."""
+    moved = fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, _RESERVED)
+    os.close(number)
+    return moved

@@ -1,0 +1,345 @@
+"""Runs, from the request to the last fact: only here workers are started and signalled."""
+
+from __future__ import annotations
+
+import select
+import signal
+import time
+
+from supervisord_lite.keeper import cgroups
+from supervisord_lite.keeper.reap import Ended
+from supervisord_lite.keeper.spawn import CannotCloneError, Launcher, StageError, cause, read_report
+from supervisord_lite.keeper.streams import Streams
+from supervisord_lite.keeper.table import Key, Run
+from supervisord_lite.keeper.trees import Trees
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from supervisord_lite.keeper.boot import Boot
+    from supervisord_lite.keeper.calls import Calls
+    from supervisord_lite.keeper.streams import Stream
+    from supervisord_lite.keeper.table import Table
+
+#: Of a failure's reason: a command may be long, and a fact must fit into a message.
+_REASON_CHARS = 2000
+
+
+class _Setup:
+    """A run whose set-up stages are still going: what its pipe has told so far."""
+
+    __slots__ = ("data", "run")
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.data = b""
+
+
+class Runs:
+    """Every live run and what is being done about it."""
+
+    def __init__(
+        self,
+        calls: Calls,
+        boot: Boot,
+        table: Table,
+        known: set[int],
+        watch: Callable[[int, int, Callable[[int], None]], None],
+        unwatch: Callable[[int], None],
+    ) -> None:
+        """Begin with none; find out whether cgroups may be made."""
+        self._calls = calls
+        self._table = table
+        self._known = known
+        self._watch = watch
+        self._unwatch = unwatch
+        self.cgroups = cgroups.discover(calls, boot.name)
+        self.streams = Streams(calls)
+        boot.journal_stream = self.streams.adopt(boot.journal_reader, {"name": "", "fd": 2})
+        self._launcher = Launcher(calls, boot.environment, boot.nofile_soft)
+        self._trees = Trees(calls, self.cgroups, known)
+        self._setups: dict[int, _Setup] = {}
+        self._failed: dict[Run, StageError] = {}
+        self._ended: list[tuple[Run, Ended, float]] = []
+        self.killing = False
+
+    @property
+    def next_round_s(self) -> float | None:
+        """When `turn` wants to be called again."""
+        return self._trees.next_round_s
+
+    @property
+    def are_gone(self) -> bool:
+        """Whether nothing of any run is alive."""
+        return all(run.emptied for run in self._table.runs.values())
+
+    # -- requests ---------------------------------------------------------------------------------
+
+    def carry_out(self, requests: list[dict[str, Any]], now_s: float) -> None:
+        """Do what the supervisor asks, in order."""
+        stopping = [self._find(r) for r in requests if r["do"] == "signal" and r.get("stop")]
+        self._trees.record([run for run in stopping if run is not None])
+        spawns = sum(request["do"] == "spawn" for request in requests)
+        failure: Exception | None = None
+        try:
+            for request in requests:
+                try:
+                    self._carry_out_one(request, now_s, is_alone=spawns == 1)
+                except Exception as error:  # noqa: BLE001  # the others were saved as asked for
+                    failure = error
+        finally:
+            self.leave()
+        if failure is not None:
+            raise failure
+
+    def _carry_out_one(self, request: dict[str, Any], now_s: float, *, is_alone: bool) -> None:
+        if request["do"] == "spawn":
+            self._spawn(request, is_alone=is_alone)
+            return
+        self.leave()
+        run = self._find(request)
+        if run is None:
+            return
+        if request["do"] == "kill":
+            self._trees.clear(run, now_s)
+        elif request["do"] == "signal":
+            self._signal(run, request)
+
+    def leave(self) -> bool:
+        """Step out of the cgroup of a run; return whether the keeper is in its own."""
+        return self.cgroups is None or self.cgroups.leave()
+
+    def _find(self, request: dict[str, Any]) -> Run | None:
+        """Return the run that is meant; None when nothing of it is left, so nothing to do."""
+        run = self._table.runs.get((request["pool"], request["index"], request["run"]))
+        return None if run is None or run.emptied else run
+
+    def _signal(self, run: Run, request: dict[str, Any]) -> None:
+        number = request["signal"]
+        numbers = [number]
+        if request.get("stop") and number != signal.SIGKILL:
+            numbers.append(signal.SIGCONT)  # a stopped process would never see it
+        for each in numbers:
+            if request["scope"] == "tree":
+                self._trees.signal(run, each)
+            else:
+                self._trees.signal_leader(run, each)
+
+    def signal_all(self, number: int) -> None:
+        """Send a signal to every leader."""
+        for run in self._table.by_pid.values():
+            self._trees.signal_leader(run, number)
+
+    def kill_all(self, now_s: float) -> None:
+        """SIGKILL to every tree."""
+        self.killing = True
+        for run in self._table.runs.values():
+            if not run.emptied:
+                self._trees.clear(run, now_s)
+
+    # -- spawning ---------------------------------------------------------------------------------
+
+    def _spawn(self, request: dict[str, Any], *, is_alone: bool) -> None:
+        key: Key = (request["pool"], request["index"], request["run"])
+        if self._table.is_known(key):
+            return
+        self._table.note_asked(key)
+        streams: list[Stream] = []
+        writers: list[int] = []
+        cgroup: str | None = None
+        try:
+            outputs = self._outputs(request, streams, writers)
+            cgroup = self._make_cgroup(key)
+            pid, report = self._launch(request, outputs, cgroup, is_alone=is_alone)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the supervisor waits to hear
+            self._discard(streams, cgroup)
+            known = error if isinstance(error, StageError) else StageError("fork", repr(error))
+            self._table.fact("spawn_failed", time.monotonic(), key, **_told(known))
+            return
+        finally:
+            for descriptor in writers:
+                self._calls.close(descriptor)
+        run = Run(key, pid, request["marker"], cgroup)
+        run.streams = streams
+        self._table.add(run)
+        self._known.add(pid)
+        if not self._limit(run, request["cgroup"]):
+            if report >= 0:
+                self._calls.close(report)
+        elif report < 0:
+            self._spawned(run)
+        else:
+            run.report = report
+            self._setups[report] = _Setup(run)
+            self._watch(report, select.EPOLLIN, lambda _mask: self._read_setup(report))
+
+    def _spawned(self, run: Run) -> None:
+        run.spawned_at_s = time.monotonic()
+        self._table.fact("spawned", run.spawned_at_s, run.key, pid=run.pid)
+
+    def _outputs(
+        self, request: dict[str, Any], streams: list[Stream], writers: list[int]
+    ) -> tuple[int, int]:
+        """Return descriptors for stdout and stderr; pipes made go into *streams* and *writers*."""
+        outputs: list[int] = []
+        for number, target in enumerate((request["stdout"], request["stderr"]), start=1):
+            kind = target["to"]
+            if kind == "stdout":
+                outputs.append(outputs[0])
+            elif kind == "inherit":
+                outputs.append(number)
+            elif kind == "null":
+                outputs.append(-1)
+            else:
+                entry = {"name": request["name"], **target["stream"]}
+                try:
+                    stream, writer = self.streams.create(entry)
+                except OSError as error:
+                    raise StageError(stage="log", reason=cause(error)) from None
+                streams.append(stream)
+                writers.append(writer)
+                outputs.append(writer)
+        return outputs[0], outputs[1]
+
+    def _make_cgroup(self, key: Key) -> str | None:
+        if self.cgroups is None:
+            return None
+        try:
+            return self.cgroups.create(f"{key[0]}.{key[1]}.{key[2]}")
+        except OSError as error:
+            reason = f"{cause(error)}: {self.cgroups.workers}"
+            raise StageError(stage="cgroup", reason=reason) from None
+
+    def _launch(
+        self,
+        request: dict[str, Any],
+        outputs: tuple[int, int],
+        cgroup: str | None,
+        *,
+        is_alone: bool,
+    ) -> tuple[int, int]:
+        """Start the process in its cgroup, the way that is quickest.
+
+        Moves between cgroups are cheap right after one another and slow one at a time (see
+        `base.clone`), so a single process is born in its cgroup and for many the keeper steps.
+        """
+        if self.cgroups is None or cgroup is None:
+            return self._launcher.launch(request, outputs)
+        try:
+            if is_alone and self.cgroups.can_clone:
+                folder = self.cgroups.open(cgroup)
+                try:
+                    self.leave()
+                    return self._launcher.launch(request, outputs, folder)
+                except CannotCloneError:
+                    self.cgroups.can_clone = False
+                finally:
+                    self._calls.close(folder)
+            self.cgroups.enter(cgroup)
+        except OSError as error:
+            reason = f"{cause(error)}: {cgroup}"
+            raise StageError(stage="cgroup", reason=reason) from None
+        return self._launcher.launch(request, outputs)
+
+    def _limit(self, run: Run, limits: dict[str, str]) -> bool:
+        """Set the limits of a run that was just started; end it when the kernel refuses one."""
+        if self.cgroups is None or run.cgroup is None or not limits:
+            return True
+        self.leave()
+        try:
+            self.cgroups.limit(run.cgroup, limits)
+        except OSError as error:
+            reason = f"{cause(error)}: {run.cgroup}"
+            self._failed[run] = StageError(stage="cgroup", reason=reason)
+            self._trees.clear(run, time.monotonic())
+            return False
+        return True
+
+    def _discard(self, streams: list[Stream], cgroup: str | None) -> None:
+        for stream in streams:
+            self.streams.discard(stream)
+        if cgroup is not None and self.cgroups is not None:
+            self.cgroups.remove(cgroup)
+
+    def _read_setup(self, report: int) -> None:
+        """Read the set-up pipe: its end without a word means that exec has worked."""
+        setup = self._setups[report]
+        try:
+            while data := self._calls.read(report, 4096):
+                setup.data += data
+        except BlockingIOError:
+            return
+        except OSError:
+            pass  # as good as its end
+        del self._setups[report]
+        self._unwatch(report)
+        self._calls.close(report)
+        setup.run.report = -1
+        if not setup.data:
+            self._spawned(setup.run)
+            return
+        # The process is about to end; its failure is told when it is reaped.
+        self._failed[setup.run] = read_report(setup.data)
+
+    # -- ends -------------------------------------------------------------------------------------
+
+    def reaped(self, dead: Ended, now_s: float) -> None:
+        """Take the end of a leader, or of an orphan that became ours."""
+        run = self._table.by_pid.get(dead.pid)
+        if run is None:
+            return
+        if run.report >= 0:
+            self._read_setup(run.report)
+        self._table.note_reaped(run)
+        self._trees.clear(run, now_s)
+        self._ended.append((run, dead, now_s))
+
+    def turn(self, now_s: float) -> None:
+        """Do what is due: clear trees, tell exits, and trees that are empty now."""
+        at_s = self._trees.next_round_s
+        if at_s is None or (now_s < at_s and not self._ended):
+            return
+        empty = set(self._trees.turn(now_s))
+        ended, self._ended = self._ended, []
+        for run, dead, at in ended:
+            self._tell_end(run, dead, at, emptied=run in empty)
+            if run in empty:
+                empty.discard(run)
+                self._forget(run)
+        for run in empty:
+            self._table.fact("emptied", now_s, run.key, killed=run.killed)
+            self._forget(run)
+
+    def _tell_end(self, run: Run, dead: Ended, at_s: float, *, emptied: bool) -> None:
+        error = self._failed.pop(run, None)
+        if error is not None:
+            self._table.fact("spawn_failed", at_s, run.key, **_told(error))
+            return
+        self._table.fact(
+            "exited", at_s, run.key, code=dead.code, signal=dead.signal, emptied=emptied
+        )
+
+    def _forget(self, run: Run) -> None:
+        self._table.note_emptied(run, self._table.last)
+        for stream in run.streams:
+            self.streams.retire(stream)
+
+    def close(self) -> None:
+        """The daemon ends: whatever is still below us is killed, our cgroups are removed."""
+        self._trees.everything(set())
+        if self.cgroups is not None:
+            self.cgroups.close()
+
+
+def _told(error: StageError) -> dict[str, object]:
+    reason = error.reason
+    if len(reason) > _REASON_CHARS:
+        reason = f"{reason[: _REASON_CHARS // 2]} … {reason[-_REASON_CHARS // 2 :]}"
+    return {
+        "stage": error.stage,
+        "reason": reason,
+        "missing": error.missing,
+        "hopeless": error.hopeless,
+    }

@@ -1,0 +1,347 @@
+"""Starting one command, in named stages.
+
+Stages, in order: "log" (pipes), "cgroup", "session", "umask", "nice", "limits", "groups", "group",
+"user", "directory", "exec"; "fork" when no process could be made at all. The error of a stage says
+which, why and whether a retry can help. In a forked child the failing stage is put into words where
+it fails (there the directory and the user are the worker's), and comes back over a pipe.
+
+Source for the order of giving up privileges: groups, gid, uid, then a check that root cannot be
+had back; setuid first makes setgid fail, and without setgroups root's groups stay.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import resource
+import signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    from supervisord_lite.keeper.calls import Calls
+
+_DEFAULTS = tuple(set(range(1, 32)) - {signal.SIGKILL, signal.SIGSTOP})
+_LIMITS = {
+    name[7:].lower(): getattr(resource, name) for name in dir(resource) if name[:7] == "RLIMIT_"
+}
+#: Variables that are the daemon's own business.
+_DAEMON_ONLY = ("NOTIFY_", "LISTEN_", "WATCHDOG_")
+_DAEMON_ONLY_NAMES = ("CREDENTIALS_DIRECTORY", "INVOCATION_ID", "MANAGERPID", "SYSTEMD_EXEC_PID")
+_NO_PROCESS = (errno.EAGAIN, errno.ENOMEM)
+
+
+class StageError(Exception):
+    """A set-up stage failed.
+
+    Attributes:
+        stage: Its name.
+        reason: For people, with the path or name concerned.
+        missing: A file or folder is not there.
+        hopeless: No retry can heal it.
+    """
+
+    def __init__(
+        self, stage: str, reason: str, *, missing: bool = False, hopeless: bool = False
+    ) -> None:
+        """Take all that will be told."""
+        super().__init__(f"{stage}: {reason}")
+        self.stage = stage
+        self.reason = reason
+        self.missing = missing
+        self.hopeless = hopeless
+
+
+def cause(error: OSError) -> str:
+    """Return why a system call failed, for people: our own shortage is named as ours."""
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "the daemon has no descriptor left (LimitNOFILE= of the unit, or ulimit -n)"
+    return os.strerror(error.errno or 0)
+
+
+class CannotCloneError(Exception):
+    """Nothing can be born in a cgroup here: the keeper must step into it."""
+
+
+class Launcher:
+    """Starts commands with the daemon's own cleaned environment as a base."""
+
+    def __init__(self, calls: Calls, environment: dict[str, str], nofile_soft: int) -> None:
+        """Prepare.
+
+        Args:
+            calls: The seam.
+            environment: The daemon's environment.
+            nofile_soft: RLIMIT_NOFILE's soft limit before the keeper raised its own; workers get
+                this one.
+        """
+        self._calls = calls
+        self._base = {
+            name: value
+            for name, value in environment.items()
+            if not name.startswith(_DAEMON_ONLY) and name not in _DAEMON_ONLY_NAMES
+        }
+        self._nofile = nofile_soft
+        self._null = calls.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        # posix_spawn refuses to copy descriptors above the soft limit, which is the worker's for
+        # the moment of the spawn; so outputs are copied to these two low ones first.
+        self._low = (
+            calls.fcntl(self._null, fcntl.F_DUPFD_CLOEXEC, 3),
+            calls.fcntl(self._null, fcntl.F_DUPFD_CLOEXEC, 3),
+        )
+
+    def environment_of(self, changes: list[tuple[str, str | None]]) -> dict[str, str]:
+        """Return the environment of one worker: the base with *changes*; None unsets."""
+        environment = dict(self._base)
+        for name, value in changes:
+            if value is None:
+                environment.pop(name, None)
+            else:
+                environment[name] = value
+        return environment
+
+    def launch(
+        self, request: dict[str, Any], outputs: tuple[int, int], cgroup: int = -1
+    ) -> tuple[int, int]:
+        """Start the process; return its pid and the set-up pipe to watch (-1: it runs already).
+
+        Args:
+            request: argv, directory, environment, umask, nice, identity, rlimits.
+            outputs: Descriptors for stdout and stderr; -1 means /dev/null.
+            cgroup: Descriptor of a cgroup to be born in; -1: the keeper's present one.
+
+        Raises:
+            StageError: Nothing was started.
+            CannotCloneError: Nothing was started; try again without *cgroup*.
+        """
+        environment = self.environment_of(request["environment"])
+        stdout, stderr = (self._null if fd < 0 else fd for fd in outputs)
+        files = (self._null, stdout, stderr)
+        if cgroup >= 0 or request["identity"] or request["nice"] or request["rlimits"]:
+            return self._fork(request, environment, files, cgroup)
+        return self._vfork(request, environment, files), -1
+
+    # -- vfork: the keeper takes on directory, umask and limit for the moment of the spawn --------
+
+    def _vfork(
+        self, request: dict[str, Any], environment: dict[str, str], files: tuple[int, int, int]
+    ) -> int:
+        try:
+            self._calls.chdir(request["directory"])
+        except OSError as error:
+            raise _failed("directory", error, request["directory"]) from None
+        umask = self._calls.umask(request["umask"])
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        try:
+            for fd, low in zip(files[1:], self._low, strict=True):
+                os.dup2(fd, low, inheritable=False)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(self._nofile, hard), hard))
+            return self._spawn(request["argv"], environment, (files[0], *self._low))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for low in self._low:
+                os.dup2(self._null, low, inheritable=False)
+            self._calls.umask(umask)
+            self._go_home()
+
+    def _go_home(self) -> None:
+        try:
+            self._calls.chdir("/")
+        except OSError:
+            return  # the next spawn goes where it wants from anywhere; a pid must not be lost here
+
+    def _spawn(
+        self, argv: list[str], environment: dict[str, str], files: tuple[int, int, int]
+    ) -> int:
+        actions = [(os.POSIX_SPAWN_DUP2, fd, to) for to, fd in enumerate(files)]
+        error: OSError | None = None
+        paths = candidates(argv[0], environment)
+        for path in paths:
+            try:
+                return self._calls.posix_spawn(
+                    path,
+                    argv,
+                    environment,
+                    file_actions=actions,
+                    setsid=True,
+                    setsigmask=(),
+                    setsigdef=_DEFAULTS,
+                )
+            except OSError as failure:
+                if error is None or failure.errno not in (errno.ENOENT, errno.ENOTDIR):
+                    error = failure
+                if failure.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
+                    break
+            except ValueError as failure:  # a NUL byte
+                raise StageError(stage="exec", reason=str(failure), hopeless=True) from None
+        raise _exec_failed(error, argv[0], paths)
+
+    # -- fork: stages in Python, the name of the failed one comes over a pipe ---------------------
+
+    def _fork(
+        self,
+        request: dict[str, Any],
+        environment: dict[str, str],
+        files: tuple[int, int, int],
+        cgroup: int,
+    ) -> tuple[int, int]:
+        try:
+            report, reporter = self._calls.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            raise _failed("fork", error, "pipe") from None
+        everything = set(range(1, 65)) - {signal.SIGKILL, signal.SIGSTOP, 32, 33}
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, everything)
+        try:
+            pid = self._calls.fork() if cgroup < 0 else self._calls.fork_into(cgroup)
+        except OSError as error:
+            self._calls.close(report)
+            if cgroup >= 0 and error.errno in (errno.ENOSYS, errno.EPERM, errno.EINVAL):
+                raise CannotCloneError from None
+            raise _failed("fork", error, "fork") from None
+        else:
+            if pid == 0:
+                _set_up(request, environment, files, reporter, self._nofile)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            self._calls.close(reporter)
+        return pid, report
+
+
+def candidates(name: str, environment: dict[str, str]) -> list[str]:
+    """Return the paths to try for argv[0]; of PATH only those that exist, so perhaps none."""
+    if "/" in name:
+        return [name]
+    folders = environment.get("PATH", os.defpath).split(":")
+    paths = [f"{folder or '.'}/{name}" for folder in folders]
+    return [path for path in paths if os.path.exists(path)]
+
+
+def _set_up(
+    request: dict[str, Any],
+    environment: dict[str, str],
+    files: tuple[int, int, int],
+    reporter: int,
+    nofile: int,
+) -> NoReturn:
+    """Run the stages in the child, then exec. Never returns, never raises."""
+    stage = "log"
+    try:
+        # Before any limit: a low one on descriptors would be in the way. No source is 1 or 2 but
+        # for itself, or stdout's for both.
+        for to, fd in enumerate(files):
+            os.dup2(fd, to, inheritable=True)
+        stage = "session"
+        for number in _DEFAULTS:
+            signal.signal(number, signal.SIG_DFL)
+        os.setsid()
+        stage = "umask"
+        os.umask(request["umask"])
+        stage = "nice"
+        if request["nice"]:
+            os.nice(request["nice"])
+        stage = "limits"
+        _limit(request["rlimits"], nofile)
+        identity = request["identity"]
+        if identity:
+            stage = "groups"
+            os.setgroups(identity["groups"])
+            stage = "group"
+            os.setresgid(identity["gid"], identity["gid"], identity["gid"])
+            stage = "user"
+            os.setresuid(identity["uid"], identity["uid"], identity["uid"])
+            _verify_dropped(identity["uid"])
+        stage = "directory"
+        os.chdir(request["directory"])
+        stage = "exec"
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        _exec(request["argv"], environment)
+    except BaseException as error:  # noqa: BLE001  # whatever it is, the parent must hear of it
+        told = error if isinstance(error, StageError) else _in_words(stage, error, request)
+        text = f"{told.stage}\0{told.missing:d}{told.hopeless:d}\0{told.reason}"
+        os.write(reporter, text.encode(errors="replace")[:4000])
+    finally:
+        os._exit(127)
+
+
+def _limit(limits: list[tuple[str, int | None]], nofile: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != nofile:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(nofile, hard), hard))
+    for name, value in limits:
+        number = resource.RLIM_INFINITY if value is None else value
+        try:
+            resource.setrlimit(_LIMITS[name], (number, number))
+        except (ValueError, OverflowError) as error:
+            reason = f"{name} = {'unlimited' if value is None else value}: {error}"
+            raise StageError("limits", reason, hopeless=True) from None
+
+
+def _verify_dropped(uid: int) -> None:
+    if uid == 0:
+        return
+    try:
+        os.setuid(0)
+    except OSError:
+        return
+    message = "root could be had back after giving it up"
+    raise RuntimeError(message)
+
+
+def _exec(argv: list[str], environment: dict[str, str]) -> None:
+    error: OSError | None = None
+    paths = candidates(argv[0], environment)
+    for path in paths:
+        try:
+            os.execve(path, argv, environment)
+        except OSError as failure:
+            if error is None or failure.errno not in (errno.ENOENT, errno.ENOTDIR):
+                error = failure
+            if failure.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
+                break
+    raise _exec_failed(error, argv[0], paths)
+
+
+def read_report(data: bytes) -> StageError:
+    """Return the error that a child's set-up pipe told: what came before its end, not empty."""
+    stage, flags, reason = data.decode(errors="replace").split("\0", 2)
+    return StageError(stage, reason, missing=flags[0] == "1", hopeless=flags[1] == "1")
+
+
+def _in_words(stage: str, error: BaseException, request: dict[str, Any]) -> StageError:
+    """Return the error of a stage of set-up, with the name that it is about."""
+    if not isinstance(error, OSError):
+        return StageError(stage, str(error) or repr(error), hopeless=True)
+    identity = request["identity"] or {"user": ""}
+    user = identity["user"]
+    subjects = {
+        "directory": request["directory"], "groups": user, "group": user, "user": user,
+        "nice": str(request["nice"]),
+    }  # fmt: skip
+    return _failed(stage, error, subjects.get(stage, stage))
+
+
+def _failed(stage: str, error: OSError, subject: str) -> StageError:
+    return StageError(
+        stage,
+        f"{cause(error)}: {subject}",
+        missing=stage == "directory" and error.errno in (errno.ENOENT, errno.ENOTDIR),
+    )
+
+
+def _exec_failed(error: OSError | None, command: str, paths: list[str]) -> StageError:
+    """Return the error of the last stage, with the current directory still the worker's."""
+    if error is None or error.errno in (errno.ENOENT, errno.ENOTDIR):
+        if any(os.path.exists(path) for path in paths):
+            return StageError(
+                stage="exec", reason=f"its interpreter is missing: {command}", missing=True
+            )
+        where = "" if "/" in command else " in PATH"
+        return StageError(stage="exec", reason=f"no such file{where}: {command}", missing=True)
+    if error.errno in _NO_PROCESS:
+        return StageError(stage="fork", reason=os.strerror(error.errno))
+    reason = cause(error)
+    if error.errno == errno.ENOEXEC:
+        reason = "not a program; a script begins with #! and its interpreter"
+    return StageError(stage="exec", reason=f"{reason}: {command}")

@@ -1,0 +1,124 @@
+"""The pipes between workers and the scribe: who holds which end, and until when.
+
+A pipe's read end stays open here until the scribe says that it has read it to its end, so that a
+scribe can die at any moment and its successor finds every byte that was not written yet.
+"""
+
+from __future__ import annotations
+
+import os
+
+from supervisord_lite.wire import channel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from supervisord_lite.keeper.calls import Calls
+
+#: Attaches in one message: one descriptor each, and paths may be long.
+_PAGE = 16
+_PAGE_BYTES = channel.MAX_MESSAGE_BYTES - 1024
+
+
+class Stream:
+    """One pipe: `entry` is what the scribe is told, `descriptor` its read end."""
+
+    __slots__ = ("descriptor", "entry", "retired")
+
+    def __init__(self, descriptor: int, entry: dict[str, Any]) -> None:
+        """Take over the read end."""
+        self.descriptor = descriptor
+        self.entry = entry
+        self.retired = False
+
+
+class Streams:
+    """Every open stream, in the order made, and what the present scribe has not been told yet."""
+
+    def __init__(self, calls: Calls) -> None:
+        """Begin empty."""
+        self._calls = calls
+        self._open: dict[int, Stream] = {}
+        self._untold: list[Stream] = []
+        self._unretired: list[int] = []
+        self._next = 1
+
+    def create(self, entry: dict[str, Any]) -> tuple[Stream, int]:
+        """Make a pipe to the scribe; return the stream and the write end.
+
+        Raises:
+            OSError: No descriptor to be had.
+        """
+        reader, writer = self._calls.pipe2(os.O_CLOEXEC)
+        return self.adopt(reader, entry), writer
+
+    def adopt(self, reader: int, entry: dict[str, Any]) -> Stream:
+        """Take over the read end of a pipe that exists already."""
+        stream = Stream(reader, {"stream": self._next, **entry})
+        self._open[self._next] = stream
+        self._next += 1
+        self._untold.append(stream)
+        return stream
+
+    def discard(self, stream: Stream) -> None:
+        """The process for it could not be started: forget the pipe."""
+        self._untold.remove(stream)
+        del self._open[stream.entry["stream"]]
+        self._calls.close(stream.descriptor)
+
+    def retire(self, stream: Stream) -> None:
+        """Its writers are gone: the scribe reads to the end and says done."""
+        if not stream.retired:
+            stream.retired = True
+            self._unretired.append(stream.entry["stream"])
+
+    def retire_all(self) -> None:
+        """Every writer is gone, or to be given up."""
+        for stream in self._open.values():
+            self.retire(stream)
+
+    def done(self, number: int) -> None:
+        """The scribe has read it to its end."""
+        stream = self._open.pop(number, None)
+        if stream is not None:
+            self._calls.close(stream.descriptor)
+
+    def restart(self) -> None:
+        """There is a new scribe: everything open is to be told again, in the order made."""
+        self._untold = list(self._open.values())
+        self._unretired = [number for number, stream in self._open.items() if stream.retired]
+
+    def pages(self) -> list[tuple[dict[str, Any], list[int]]]:
+        """Take what is to be told: messages with their descriptors."""
+        untold, self._untold = self._untold, []
+        retired, self._unretired = self._unretired, []
+        messages: list[tuple[dict[str, Any], list[int]]] = [
+            (
+                {"do": "attach", "streams": [stream.entry for stream in page]},
+                [stream.descriptor for stream in page],
+            )
+            for page in _fitting(untold)
+        ]
+        messages += [
+            ({"do": "retire", "streams": retired[start : start + 1000]}, [])
+            for start in range(0, len(retired), 1000)
+        ]
+        return messages
+
+
+def _fitting(streams: list[Stream]) -> list[list[Stream]]:
+    """Return *streams* in pages that fit into a message."""
+    pages: list[list[Stream]] = []
+    left_bytes = 0
+    for stream in streams:
+        cost_bytes = len(channel.encode(stream.entry)) + 1
+        if cost_bytes > left_bytes or len(pages[-1]) == _PAGE:
+            pages.append([])
+            left_bytes = _PAGE_BYTES
+        pages[-1].append(stream)
+        left_bytes -= cost_bytes
+    return pages
+
+
+assert channel.MAX_DESCRIPTORS >= _PAGE

@@ -1,0 +1,145 @@
+"""What the keeper remembers: runs, numbered facts, and what the supervisor saved."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from supervisord_lite.keeper.streams import Stream
+
+Key = tuple[str, int, int]  #: pool, index, run
+
+
+class Run:
+    """One life of one slot.
+
+    Attributes:
+        key: (pool, index, run).
+        pid: Of the leader; valid for signals while `ended` is False.
+        marker: INVOCATION_ID in the environment of everything that it starts.
+        cgroup: Path, or None.
+        report: Read end of the set-up pipe while stages are still going, else -1.
+        ended, emptied: The leader has been reaped; nothing of the tree is alive.
+        killed: "pid name" of what was left behind and killed.
+        recorded: pid -> start time (clock ticks) of descendants seen at the stop; without cgroup.
+        last_fact: Number of the fact that ended it; it may be forgotten when that is applied.
+    """
+
+    __slots__ = (
+        "cgroup", "emptied", "ended", "key", "killed", "last_fact", "marker", "pid", "recorded",
+        "report", "spawned_at_s", "streams",
+    )  # fmt: skip
+
+    def __init__(self, key: Key, pid: int, marker: str, cgroup: str | None) -> None:
+        """Take over a process that was just forked."""
+        self.key = key
+        self.pid = pid
+        self.marker = marker
+        self.cgroup = cgroup
+        self.report = -1
+        self.ended = False
+        self.emptied = False
+        self.killed: list[str] = []
+        self.recorded: dict[int, int] = {}
+        self.last_fact = 0
+        self.spawned_at_s = 0.0
+        self.streams: list[Stream] = []
+
+
+class Table:
+    """Runs, facts and saves. No system calls here."""
+
+    def __init__(self, saves: dict[str, str]) -> None:
+        """Begin with the saves that `run` prepared (specs and settings)."""
+        self.saves = saves
+        self.runs: dict[Key, Run] = {}
+        self.by_pid: dict[int, Run] = {}
+        self.facts: deque[dict[str, Any]] = deque()
+        self.applied = 0
+        self.last = 0  #: number of the latest fact
+        self._latest: dict[tuple[str, int], int] = {}
+        self._over: deque[Run] = deque()
+
+    def is_known(self, key: Key) -> bool:
+        """Return whether this run, or a later one of its slot, was already asked for."""
+        return key[2] <= self._latest.get(key[:2], 0)
+
+    def note_asked(self, key: Key) -> None:
+        """Remember that this run was asked for: asked twice, it is started once."""
+        self._latest[key[:2]] = key[2]
+
+    def add(self, run: Run) -> None:
+        """Enter a run that was just forked."""
+        assert run.pid not in self.by_pid
+        self.runs[run.key] = run
+        self.by_pid[run.pid] = run
+
+    def note_reaped(self, run: Run) -> None:
+        """The leader is reaped: its pid means nothing any more."""
+        run.ended = True
+        del self.by_pid[run.pid]
+
+    def note_emptied(self, run: Run, last_fact: int) -> None:
+        """Nothing of the run is alive; it is forgotten once *last_fact* has been applied."""
+        run.emptied = True
+        run.last_fact = last_fact
+        self._over.append(run)
+
+    def fact(self, kind: str, at_s: float, key: Key | None = None, **fields: object) -> int:
+        """Number and keep a fact until it has been applied; return its number."""
+        self.last += 1
+        fact: dict[str, Any] = {"n": self.last, "fact": kind, "at_s": at_s}
+        if key is not None:
+            fact["pool"], fact["index"], fact["run"] = key
+        fact.update(fields)
+        self.facts.append(fact)
+        return self.last
+
+    def save(self, saves: dict[str, str | None], applied: int) -> None:
+        """Keep what the supervisor says; forget facts and runs that it has dealt with."""
+        for key, text in saves.items():
+            if text is None:
+                self.saves.pop(key, None)
+            else:
+                self.saves[key] = text
+        self.applied = max(self.applied, min(applied, self.last))
+        while self.facts and self.facts[0]["n"] <= self.applied:
+            self.facts.popleft()
+        while self._over and self._over[0].last_fact <= self.applied:
+            del self.runs[self._over.popleft().key]
+
+    def page(self, after: int, most: int) -> list[dict[str, Any]]:
+        """Return the next facts after number *after*; at least one, if there is one."""
+        first = self.facts[0]["n"]
+        start = max(0, after + 1 - first)
+        return [self.facts[at] for at in range(start, min(start + most, len(self.facts)))]
+
+    def handover(self, **about: object) -> str:
+        """Return all that a new supervisor is told, with *about* (the keeper itself)."""
+        return json.dumps(
+            {
+                "saves": self.saves,
+                "applied": self.applied,
+                "facts": list(self.facts),
+                "inventory": self.inventory(),
+                **about,
+            }
+        )
+
+    def inventory(self) -> list[dict[str, Any]]:
+        """Return the runs that are not empty yet, for a new supervisor."""
+        return [
+            {
+                "pool": run.key[0],
+                "index": run.key[1],
+                "run": run.key[2],
+                "pid": None if run.ended else run.pid,
+                "spawned_at_s": run.spawned_at_s,
+            }
+            for run in self.runs.values()
+            if not run.emptied
+        ]

@@ -1,0 +1,44 @@
+"""The one seam for system calls that can fail.
+
+Everything in this package that touches a disk or a worker's pipe goes through a `Calls` object.
+Production uses the calls themselves; a test gives a subclass that fails the Nth, or dies in it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import termios
+
+
+def readable_bytes(descriptor: int) -> int:
+    """Return how much can be read of a pipe now, in bytes.
+
+    Raises:
+        OSError: It is not one.
+    """
+    count: int = struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)))[0]
+    return count
+
+
+class Calls:
+    """The system calls, under their own names."""
+
+    # Of files and folders.
+    lstat = staticmethod(os.lstat)
+    fstat = staticmethod(os.fstat)
+    open = staticmethod(os.open)
+    close = staticmethod(os.close)
+    pwrite = staticmethod(os.pwrite)
+    ftruncate = staticmethod(os.ftruncate)
+    rename = staticmethod(os.rename)
+    unlink = staticmethod(os.unlink)
+    mkdir = staticmethod(os.mkdir)
+    listdir = staticmethod(os.listdir)
+    # Of pipes, and of the memory that outlives a scribe.
+    readable_bytes = staticmethod(readable_bytes)
+    readv = staticmethod(os.readv)
+    splice = staticmethod(os.splice)
+    pread = staticmethod(os.pread)
+    shrink = staticmethod(os.ftruncate)

@@ -1,0 +1,346 @@
+"""From a pipe to a file, one chunk at a time, exactly once even when killed in between.
+
+`copy` is the writer thread's; it takes the lock for what concerns streams and the ledger and never
+holds it during a disk call. `drop` is for whoever holds the lock. The steps and what a successor
+makes of each are told in the package's theory of operation.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from supervisord_lite.scribe.files import LogFile, Segments, Stream
+from supervisord_lite.scribe.memory import (
+    IDLE,
+    NONCE_BYTES,
+    READ,
+    READ_SMALL,
+    ROTATE,
+    TRIM,
+    WRITE,
+    Area,
+    Memory,
+)
+from supervisord_lite.scribe.tail import Tail
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _thread import LockType
+    from collections.abc import Callable
+
+    from supervisord_lite.scribe.calls import Calls
+
+#: Trouble is looked at again after this time, when there is data; in seconds.
+RETRY_S = 1.0
+
+
+class Copier:
+    """Moves chunks, with one area of the memory.
+
+    Attributes:
+        segments: The numbers of full files.
+    """
+
+    def __init__(
+        self,
+        memory: Memory,
+        area: Area,
+        calls: Calls,
+        lock: LockType,
+        report: Callable[[LogFile, str, str], None],
+        now_s: Callable[[], float],
+    ) -> None:
+        """Work with *area* of *memory*.
+
+        Args:
+            memory: For small reads.
+            area: This copier's own.
+            calls: The seam.
+            lock: Held by the caller of `drop` and `note_end`, and taken by all others.
+            report: Called with the lock held: a file, "trouble" or "resumed" or "dropped", and
+                the reason.
+            now_s: The monotonic clock.
+        """
+        self._memory = memory
+        self._area = area
+        self._calls = calls
+        self._lock = lock
+        self._report = report
+        self._now_s = now_s
+        self._tail = Tail(memory, calls)
+        self.segments = Segments(calls)
+        self._written = 0
+
+    # The steps of the writer thread.
+
+    def copy(self, stream: Stream, want: int, is_current: Callable[[], bool]) -> None:
+        """Move *want* bytes of *stream* into its file, or drop them when that is not possible.
+
+        Args:
+            stream: The head of its file's queue.
+            want: How much can be read, in bytes; at most `BUFFER_BYTES`.
+            is_current: Asked under the lock: whether nobody else has read meanwhile.
+        """
+        file = stream.file
+        assert file is not None
+        storing = self.prepare(file)
+        with self._lock:
+            if not is_current() or not self._take(stream, file, want, storing=storing):
+                return
+        self._store_and_finish(stream, file)
+
+    def prepare(self, file: LogFile) -> bool:
+        """Return whether *file* can be written: open, the right one, at a line's end."""
+        if file.entry.trouble and self._now_s() < file.retry_at_s:
+            return False
+        try:
+            file.check()
+        except OSError as error:
+            with self._lock:
+                self._note_trouble(file, error)
+            return False
+        if not file.entry.trim:
+            return True
+        with self._lock:
+            entry = file.entry
+            keep = min(entry.line_start, file.offset)
+            if not entry.counted:
+                entry.dropped_bytes += file.offset - keep
+                self._report(file, "dropped", "")
+            self._begin_trim(file, keep)
+        return self._trim(file)
+
+    def _store_and_finish(self, stream: Stream, file: LogFile) -> None:
+        self._written = self._area.start
+        error = self._store(file)
+        with self._lock:
+            trimming = self._finish(stream, file, error)
+        if trimming:
+            self._trim(file)
+
+    # Reading; the lock is held.
+
+    def drop(self, stream: Stream, want: int) -> None:
+        """Read *want* bytes of *stream* and count them as lost."""
+        assert stream.file is not None
+        self._take(stream, stream.file, want, storing=False)
+
+    def note_end(self, stream: Stream) -> None:
+        """The stream has ended, maybe in the middle of a line that was being dropped."""
+        file = stream.file
+        if file is not None and stream.skip:
+            stream.skip = False
+            file.entry.dropped_lines += 1
+            self._area.aim(file, stream.number)
+            self._area.commit(IDLE, file.image())
+            self._report(file, "dropped", "")
+
+    def _take(self, stream: Stream, file: LogFile, want: int, *, storing: bool) -> bool:
+        area = self._area
+        area.aim(file, stream.number)
+        area.end = want
+        area.storing = storing
+        count = -1
+        if want < NONCE_BYTES and self._tail.works:
+            self._tail.clear()
+            area.commit(READ_SMALL)
+            count = self._tail.move(stream.descriptor, want)
+            if count > 0:
+                count = self._tail.fetch(area)
+        if count < 0:
+            area.prefill()
+            area.commit(READ)
+            try:
+                count = self._calls.readv(stream.descriptor, [area.view[:want]])
+            except BlockingIOError:
+                count = 0
+        if count == 0:
+            # Somebody else took it out of the pipe.
+            area.commit(IDLE)
+            return False
+        return self._sort(stream, file, count, storing=storing)
+
+    def _sort(self, stream: Stream, file: LogFile, count: int, *, storing: bool) -> bool:
+        """Decide what of the *count* bytes in the buffer is stored; return whether any is."""
+        area, entry = self._area, file.entry
+        start = 0
+        if not storing:
+            start = count
+        elif stream.skip:
+            start = area.first_newline(0, count) + 1 or count
+        if start:
+            if stream.midline and not stream.skip and not entry.trim:
+                # The beginning of this line may be in the file: it goes at the next write.
+                entry.trim, entry.counted = True, False
+            self._count(file, 0, start)
+        was_midline = stream.midline
+        stream.midline = area.view[count - 1] != 10  # "\n"
+        if start == count:
+            stream.skip = stream.midline
+            area.commit(IDLE, file.image())
+            return False
+        stream.skip = False
+        area.start, area.end = start, count
+        area.offset, area.identity = file.offset, file.identity
+        area.line_start = entry.line_start if was_midline and not start else file.offset
+        area.commit(WRITE, file.image())
+        return True
+
+    def _count(self, file: LogFile, start: int, end: int) -> None:
+        file.entry.dropped_bytes += end - start
+        file.entry.dropped_lines += self._area.count_newlines(start, end)
+        self._report(file, "dropped", "")
+
+    # Writing; the lock is not held.
+
+    def _store(self, file: LogFile) -> OSError | None:
+        """Write [start, end) of the buffer; return the error that stopped it."""
+        area = self._area
+        try:
+            while True:
+                cut = area.next_cut()
+                self._write(file, cut)
+                area.advance(cut)
+                if cut == area.end:
+                    return None
+                self._rotate(file)
+        except OSError as error:
+            return error
+
+    def _write(self, file: LogFile, cut: int) -> None:
+        area = self._area
+        self._written = area.start
+        while self._written < cut:
+            place = area.offset + self._written - area.start
+            count = self._calls.pwrite(file.descriptor, area.view[self._written : cut], place)
+            if count <= 0:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            self._written += count
+
+    def _rotate(self, file: LogFile) -> None:
+        area = self._area
+        try:
+            if self._now_s() < file.rotate_at_s:
+                self._stay()
+                return
+            numbers = self.segments.of(file)
+            area.segment = numbers[-1] + 1 if numbers else 1
+            while file.identity_at(file.segment_path(area.segment)):
+                area.segment += 1
+            area.commit(ROTATE)
+            self._calls.rename(file.path, file.segment_path(area.segment))
+        except OSError as error:
+            # Better a file that grows than lines that are lost.
+            file.rotate_at_s = self._now_s() + RETRY_S
+            self._stay()
+            with self._lock:
+                if not file.rotation_failed:
+                    file.rotation_failed = True
+                    self._report(file, "trouble", f"cannot rotate: {error.strerror}")
+            return
+        self._begin_segment(file)
+
+    def _stay(self) -> None:
+        """Go on in the same file; said in the record, so that a successor does the same."""
+        self._area.max_size = 0
+        self._area.commit(WRITE)
+
+    def _begin_segment(self, file: LogFile) -> None:
+        """The file has been renamed: remove the oldest, and open a new one."""
+        area = self._area
+        try:
+            numbers = self.segments.of(file)
+        except OSError:
+            numbers = []
+        if area.segment not in numbers:
+            numbers.append(area.segment)
+        while numbers and numbers[0] <= area.segment - area.backups:
+            try:
+                self._calls.unlink(file.segment_path(numbers[0]))
+            except FileNotFoundError:
+                pass
+            except OSError:
+                break  # tried again at the next rotation
+            del numbers[0]
+        file.close()
+        area.next_file()
+        area.identity = 0
+        area.commit(WRITE)
+        if file.rotation_failed:
+            file.rotation_failed = False
+            with self._lock:
+                self._report(file, "resumed", "")
+        file.open_next()
+        area.offset = area.line_start = file.offset
+        area.identity = file.identity
+
+    # The end of a chunk.
+
+    def _finish(self, stream: Stream, file: LogFile, error: OSError | None) -> bool:
+        """Enter the outcome in the ledger; return whether the file must be cut back. Locked."""
+        area, entry = self._area, file.entry
+        entry.identity = file.identity
+        if error is None:
+            file.offset = area.offset
+            entry.line_start = area.line_start
+            if entry.trouble:
+                entry.trouble = False
+                self._report(file, "resumed", "")
+            area.commit(IDLE, file.image())
+            return False
+        written_to = area.offset + self._written - area.start
+        newline = area.last_newline(area.start, self._written)
+        kept = newline + 1 if newline >= 0 else area.start
+        keep = area.offset + newline + 1 - area.start if newline >= 0 else area.line_start
+        self._count(file, kept, area.end)
+        entry.dropped_bytes += max(0, area.offset - keep)
+        if not entry.trim:
+            # Unless somebody dropped more meanwhile and knows better.
+            stream.skip = stream.midline
+        self._note_trouble(file, error)
+        file.offset = written_to
+        if file.descriptor < 0:
+            # The next file could not be opened; in the earlier one all lines are whole.
+            entry.line_start = keep
+            entry.trim = False
+            area.commit(IDLE, file.image())
+            return False
+        self._begin_trim(file, keep)
+        return True
+
+    def _begin_trim(self, file: LogFile, keep: int) -> None:
+        """Say that the file is being cut back to *keep* bytes; all beyond has been counted."""
+        area = self._area
+        file.entry.trim = False
+        file.entry.line_start = keep
+        number = file.queue[0].number if file.queue else file.entry.stream
+        area.aim(file, number)
+        area.offset, area.identity = keep, file.identity
+        area.commit(TRIM, file.image())
+
+    def _trim(self, file: LogFile) -> bool:
+        keep = self._area.offset
+        error: OSError | None = None
+        try:
+            self._calls.ftruncate(file.descriptor, keep)
+        except OSError as caught:
+            error = caught
+        return self._end_trim(file, keep, error)
+
+    def _end_trim(self, file: LogFile, keep: int, error: OSError | None) -> bool:
+        with self._lock:
+            if error is None:
+                file.offset = keep
+            else:
+                file.entry.line_start = keep
+                file.entry.trim = file.entry.counted = True
+                self._note_trouble(file, error)
+            self._area.commit(IDLE, file.image())
+        return error is None
+
+    def _note_trouble(self, file: LogFile, error: OSError) -> None:
+        file.retry_at_s = self._now_s() + RETRY_S
+        if not file.entry.trouble:
+            file.entry.trouble = True
+            self._report(file, "trouble", error.strerror or str(error))

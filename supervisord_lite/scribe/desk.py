@@ -1,0 +1,373 @@
+"""What the scribe knows: streams, files, outputs and the keeper's orders. No disk calls here.
+
+The writer thread (`loop`) and the watcher (`watch`) share one desk. Every method is called with
+`lock` held, unless it says otherwise.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import select
+
+from supervisord_lite.scribe.files import LogFile, Stream
+from supervisord_lite.scribe.inherit import PATIENCE_S, Output
+from supervisord_lite.scribe.link import Link
+from supervisord_lite.scribe.memory import BUFFER_BYTES, Memory
+from supervisord_lite.scribe.successor import Successor, restore
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Protocol
+
+    from supervisord_lite.scribe.calls import Calls
+
+    class Onlooker(Protocol):
+        """Whoever polls streams as well: the watcher."""
+
+        def look_at(self, stream: Stream) -> None:
+            """Something about this stream has changed."""
+
+        def forget(self, stream: Stream) -> None:
+            """It will be closed."""
+
+
+#: How long the end of a retired stream is waited for, in seconds (a grandchild may hold it).
+RETIRED_S = 2.0
+#: What was dropped is told at most this often for each file, in seconds.
+TELL_S = 1.0
+#: Most bytes that are still read of a stream when its time is over.
+LAST_BYTES = 1 << 20
+#: Messages of the keeper taken at once.
+_MESSAGES = 64
+
+
+class Desk:
+    """All streams and files of one scribe.
+
+    Attributes:
+        lock: Over everything here.
+        link: To the keeper.
+        poll, polled: The writer thread's poll, and the streams in it by descriptor.
+        streams: By number.
+        files: By path.
+        outputs: The daemon's own, by descriptor number.
+        writer, dropper: The writer thread's copier, and the watcher's.
+        finishing: The keeper has said "finish".
+        empty: Files that no stream needs any more.
+        reopened: All files are to be closed.
+        late_lines: An output that is a regular file has lines to be written.
+    """
+
+    def __init__(
+        self, channel: int, memory: Memory, calls: Calls, now_s: Callable[[], float]
+    ) -> None:
+        """Begin with what a predecessor left in the memory.
+
+        Args:
+            channel: Socket to the keeper; taken over.
+            memory: Shared with earlier and later scribes.
+            calls: The seam.
+            now_s: The monotonic clock.
+        """
+        self.lock = _thread.allocate_lock()
+        self.calls = calls
+        self.now_s = now_s
+        self.link = Link(channel)
+        self.poll = select.epoll()
+        self.poll.register(self.link.descriptor, select.EPOLLIN)
+        self.polled: dict[int, Stream] = {}
+        self.streams: dict[int, Stream] = {}
+        self.files: dict[bytes, LogFile] = {}
+        self.outputs: dict[int, Output] = {}
+        self.finishing = False
+        self.empty: list[LogFile] = []
+        self.reopened = False
+        self.late_lines = False
+        self.onlooker: Onlooker | None = None
+        self._ledger = memory.ledger
+        self._rooms: set[int] = set()
+        self._timed: set[Stream] = set()
+        self._untold: set[LogFile] = set()
+        self._wants_room = False
+        self.writer = Successor(memory, memory.writer, calls, self.lock, self._report, now_s)
+        self.dropper = Successor(memory, memory.watcher, calls, self.lock, self._report, now_s)
+
+    def close(self) -> None:
+        """Close what the desk has opened."""
+        self.poll.close()
+        self.link.close()
+        for stream in self.streams.values():
+            if stream.descriptor >= 0:
+                os.close(stream.descriptor)
+        for file in self.files.values():
+            file.close()
+        for output in self.outputs.values():
+            output.close()
+
+    # What the keeper says.
+
+    def attend(self) -> bool:
+        """Take what the keeper says, and send what waits; return whether it may say more."""
+        self.link.flush()
+        for _ in range(_MESSAGES):
+            received = self.link.receive()
+            if received is None:
+                return self.link.is_full
+            self._obey(*received)
+        return True
+
+    def _obey(self, message: dict[str, Any], descriptors: list[int]) -> None:
+        do = message.get("do")
+        if do == "attach":
+            entries = message["streams"]
+            for entry, descriptor in zip(entries, descriptors, strict=False):
+                self._attach(entry, descriptor)
+            for entry in entries[len(descriptors) :]:
+                self._refuse(entry)
+            descriptors = descriptors[len(entries) :]
+        for descriptor in descriptors:
+            os.close(descriptor)
+        if do == "retire":
+            for number in message["streams"]:
+                if number in self.streams:
+                    self._retire(self.streams[number])
+        elif do == "reopen":
+            self.reopened = True
+            for file in self.files.values():
+                file.reopen = True
+                file.retry_at_s = file.rotate_at_s = 0.0
+        elif do == "finish":
+            self.finishing = True
+            for stream in self.streams.values():
+                self._retire(stream)
+        elif do == "ping":
+            self.link.send({"said": "pong", "id": message.get("id")})
+
+    def _refuse(self, entry: dict[str, Any]) -> None:
+        """No descriptor came with it: this process has as many as it may have."""
+        reason = "Too many open files: the output of this run is not read"
+        self.link.send({"said": "trouble", "path": entry.get("path", ""), "reason": reason})
+
+    def _attach(self, entry: dict[str, Any], descriptor: int) -> None:
+        number: int = entry["stream"]
+        stream = self.streams.get(number)
+        if stream is not None and stream.descriptor >= 0:
+            os.close(descriptor)  # told twice
+            return
+        os.set_blocking(descriptor, False)
+        if "path" not in entry:
+            self._attach_output(Stream(number, descriptor, None), entry["fd"])
+            return
+        file = self._file_at(os.fsencode(entry["path"]))
+        file.max_size = entry.get("max_size", 0)
+        file.backups = entry.get("backups", 0)
+        if stream is None:
+            stream = self.streams[number] = Stream(number, descriptor, file)
+            restore(stream, file)
+        else:
+            # A predecessor was reading it; those that are not attached again wait at the end.
+            stream.descriptor = descriptor
+            file.queue.remove(stream)
+        place = sum(1 for other in file.queue if other.descriptor >= 0)
+        file.queue.insert(place, stream)
+        if place == 0:
+            self._begin(stream)
+        elif self.onlooker is not None:
+            self.onlooker.look_at(stream)
+
+    def _attach_output(self, stream: Stream, number: int) -> None:
+        self.streams[stream.number] = stream
+        output = self.outputs.get(number)
+        if output is None:
+            output = self.outputs[number] = Output(number, self.now_s)
+        output.streams.add(stream)
+        self.arrange(output)
+
+    def _file_at(self, path: bytes) -> LogFile:
+        file = self.files.get(path)
+        if file is None:
+            file = LogFile(path, self._ledger.entry(path), self.calls)
+            self.files[path] = file
+            if file.entry.dropped_bytes:
+                # The predecessor may not have come to tell it.
+                self._report(file, "dropped", "")
+        return file
+
+    # The life of a stream.
+
+    def _begin(self, stream: Stream) -> None:
+        """It is the turn of *stream* on its file."""
+        self.polled[stream.descriptor] = stream
+        self.poll.register(stream.descriptor, select.EPOLLIN)
+        if stream.retired:
+            self._time(stream)
+        if self.onlooker is not None:
+            self.onlooker.look_at(stream)
+
+    def is_turn_of(self, stream: Stream) -> bool:
+        """Return whether the stream may be ended: no earlier one has its file."""
+        return stream.file is None or stream.file.queue[0] is stream
+
+    def _retire(self, stream: Stream) -> None:
+        if stream.retired:
+            return
+        stream.retired = True
+        if stream.descriptor >= 0:
+            if self.is_turn_of(stream):
+                self._time(stream)
+            if self.onlooker is not None:
+                self.onlooker.look_at(stream)
+
+    def _time(self, stream: Stream) -> None:
+        if stream.deadline_s is None and stream.last_bytes is None:
+            stream.deadline_s = self.now_s() + RETIRED_S
+            self._timed.add(stream)
+
+    def end(self, stream: Stream) -> None:
+        """All of *stream* has been read: tell the keeper, and begin the next one."""
+        file = stream.file
+        del self.streams[stream.number]
+        self._timed.discard(stream)
+        if self.polled.pop(stream.descriptor, None) is not None:
+            # Before the close: the keeper has the same opening of the pipe, so that the close
+            # alone would leave it in the poll.
+            self.poll.unregister(stream.descriptor)
+        if self.onlooker is not None:
+            self.onlooker.forget(stream)
+        if file is None:
+            output = self.output_of(stream)
+            output.end(stream)
+            if output.is_file:
+                self.late_lines = True
+            else:
+                output.flush()
+                self.arrange(output)
+        else:
+            self.dropper.note_end(stream)
+            file.queue.remove(stream)
+            if not file.queue:
+                self.empty.append(file)
+            elif file.queue[0].descriptor >= 0:
+                self._begin(file.queue[0])
+        os.close(stream.descriptor)
+        self.link.send({"said": "done", "stream": stream.number})
+
+    def readable_bytes(self, stream: Stream, most: int = BUFFER_BYTES) -> int:
+        """Return how much of *stream* can be read now, in bytes, at most *most*. Not locked."""
+        count = min(self.calls.readable_bytes(stream.descriptor), most)
+        return count if stream.last_bytes is None else min(count, stream.last_bytes)
+
+    # The daemon's own output.
+
+    def output_of(self, stream: Stream) -> Output:
+        """Return where a stream without a file goes."""
+        return next(output for output in self.outputs.values() if stream in output.streams)
+
+    def pass_on(self, stream: Stream, want: int) -> Output:
+        """Copy some of a stream to its output, as far as that does not block."""
+        output = self.output_of(stream)
+        if not output.is_full:
+            output.read(stream, want)
+        if not output.is_file:
+            output.flush()
+            self.arrange(output)
+        return output
+
+    def arrange(self, output: Output) -> None:
+        """Poll the output for room when it needs some, and its streams when it has some."""
+        is_polled = output.descriptor in self._rooms
+        if output.is_waiting and not is_polled:
+            self._rooms.add(output.descriptor)
+            self.poll.register(output.descriptor, select.EPOLLOUT)
+        elif is_polled and not output.is_waiting:
+            self._rooms.discard(output.descriptor)
+            self.poll.unregister(output.descriptor)
+        for stream in output.streams:
+            is_polled = stream.descriptor in self.polled
+            if output.is_full and is_polled:
+                del self.polled[stream.descriptor]
+                self.poll.unregister(stream.descriptor)
+            elif not output.is_full and not is_polled:
+                self._begin(stream)
+
+    # What is due.
+
+    def wait_s(self) -> float:
+        """Return how long nothing is due, in seconds; -1 for ever."""
+        if self.late_lines:
+            return 0.0
+        due_s = [stream.deadline_s for stream in self._timed if stream.deadline_s is not None]
+        if not self.link.is_busy:
+            due_s += [file.told_at_s + TELL_S for file in self._untold]
+        for output in self.outputs.values():
+            if output.untold and not self.link.is_busy:
+                due_s.append(output.told_at_s + TELL_S)
+            if output.is_full and output.stuck_since_s is not None:
+                due_s.append(output.stuck_since_s + PATIENCE_S)
+        if not due_s:
+            return -1
+        return max(0.0, min(due_s) - self.now_s())
+
+    def keep_time(self) -> None:
+        """Do what is due: streams whose writers do not leave, outputs, reports."""
+        now_s = self.now_s()
+        for stream in list(self._timed):
+            if stream.deadline_s is not None and stream.deadline_s <= now_s:
+                stream.deadline_s = None
+                self._timed.discard(stream)
+                stream.last_bytes = self.readable_bytes(stream, LAST_BYTES)
+                if stream.last_bytes == 0:
+                    self.end(stream)
+        for output in self.outputs.values():
+            if not output.is_file:
+                output.flush()
+                self.arrange(output)
+            if output.untold and now_s >= output.told_at_s + TELL_S and not self.link.is_busy:
+                output.untold = False
+                output.told_at_s = now_s
+                name = "stdout" if output.number == 1 else "stderr"
+                self._say_dropped(name, output.dropped_bytes, output.dropped_lines)
+        if self._untold and not self.link.is_busy:
+            for file in [file for file in self._untold if now_s >= file.told_at_s + TELL_S]:
+                self.tell(file)
+        if self.link.is_waiting != self._wants_room:
+            self._wants_room = self.link.is_waiting
+            events = select.EPOLLIN | (select.EPOLLOUT if self._wants_room else 0)
+            self.poll.modify(self.link.descriptor, events)
+
+    def is_over(self) -> bool:
+        """Return whether there is nothing left to do, for ever."""
+        return self.link.closed or (
+            self.finishing
+            and not self.link.is_waiting
+            and all(stream.descriptor < 0 for stream in self.streams.values())
+        )
+
+    # What the keeper is told about files.
+
+    def _report(self, file: LogFile, what: str, reason: str) -> None:
+        """Note what a copier says about a file."""
+        if what == "dropped":
+            file.untold = True
+            self._untold.add(file)
+        elif self.link.is_full:
+            pass  # the keeper has not listened for a thousand messages
+        elif what == "trouble":
+            self.link.send({"said": "trouble", "path": file.path, "reason": reason})
+        else:
+            if file.untold:
+                self.tell(file)
+            self.link.send({"said": "resumed", "path": file.path})
+
+    def tell(self, file: LogFile) -> None:
+        """Tell the keeper what was lost of a file."""
+        self._untold.discard(file)
+        file.untold = False
+        file.told_at_s = self.now_s()
+        self._say_dropped(file.path, file.entry.dropped_bytes, file.entry.dropped_lines)
+
+    def _say_dropped(self, path: str, dropped_bytes: int, dropped_lines: int) -> None:
+        message = {"said": "dropped", "path": path, "bytes": dropped_bytes, "lines": dropped_lines}
+        self.link.send(message)

@@ -1,0 +1,262 @@
+"""A log file: opened late, checked before each write, renamed to a number when it is full."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from supervisord_lite.scribe.calls import Calls
+    from supervisord_lite.scribe.memory import Entry
+
+_OPEN_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_FILE_MODE = 0o640
+_FOLDER_MODE = 0o755
+#: Longer numbers are somebody else's: a date, as logrotate makes them.
+_NUMBER_DIGITS = 7
+
+
+class Stream:
+    """One pipe of one run of a worker.
+
+    Attributes:
+        number: The keeper's name for it.
+        descriptor: The read end; -1 for a stream that a predecessor was reading and that has not
+            been attached again yet.
+        file: Where it goes; None when it goes to the daemon's own output.
+        midline, skip: As in `memory.Entry`, for the head of a file's queue stored there too.
+        retired: Its writers should be gone.
+        deadline_s: When to stop waiting for its end; None while that is open.
+        last_bytes: How much is still to be read after the deadline; None before.
+    """
+
+    __slots__ = (
+        "deadline_s", "descriptor", "file", "last_bytes", "midline", "number",
+        "retired", "skip",
+    )  # fmt: skip
+
+    def __init__(self, number: int, descriptor: int, file: LogFile | None) -> None:
+        """Begin at a line start, not retired."""
+        self.number = number
+        self.descriptor = descriptor
+        self.file = file
+        self.midline = False
+        self.skip = False
+        self.retired = False
+        self.deadline_s: float | None = None
+        self.last_bytes: int | None = None
+
+
+class LogFile:
+    """One path, the streams that wait for it, and the file that is open there.
+
+    Attributes:
+        path, max_size, backups: As configured; sizes in bytes.
+        entry: Its line in the ledger.
+        queue: Streams in the order attached; only the first is read.
+        descriptor: Of the open file, or -1.
+        identity: Of the open file.
+        offset: Its size, which is where the next byte goes.
+        reopen: Close and open it before the next write.
+        retry_at_s: In trouble: not before this time, on the monotonic clock.
+        rotate_at_s: After a rotation failed: not before this time.
+        rotation_failed: The keeper was told so.
+        untold, told_at_s: What was dropped has grown since it was told, and when that was.
+    """
+
+    __slots__ = (
+        "backups", "calls", "descriptor", "entry", "identity", "max_size", "offset", "path",
+        "path_bytes", "queue", "reopen", "retry_at_s", "rotate_at_s", "rotation_failed",
+        "told_at_s", "untold",
+    )  # fmt: skip
+
+    def __init__(self, path: bytes, entry: Entry, calls: Calls) -> None:
+        """Prepare; nothing is opened before the first write."""
+        self.path_bytes = path
+        self.path = os.fsdecode(path)
+        self.entry = entry
+        self.calls = calls
+        self.max_size = 0
+        self.backups = 0
+        self.queue: list[Stream] = []
+        self.descriptor = -1
+        self.identity = 0
+        self.offset = 0
+        self.reopen = False
+        self.retry_at_s = 0.0
+        self.rotate_at_s = 0.0
+        self.rotation_failed = False
+        self.untold = False
+        self.told_at_s = 0.0
+
+    def image(self) -> Entry:
+        """Return the entry with the state of the stream that is read now."""
+        if self.queue:
+            head = self.queue[0]
+            self.entry.stream = head.number
+            self.entry.midline = head.midline
+            self.entry.skip = head.skip
+        return self.entry
+
+    def check(self) -> None:
+        """Make sure that the open file is the one at the path; open it when it is not.
+
+        Raises:
+            OSError: It cannot be opened, or is not a regular file.
+        """
+        if self.descriptor >= 0:
+            try:
+                status = None if self.reopen else self.calls.lstat(self.path)
+            except (FileNotFoundError, NotADirectoryError):
+                status = None
+            if status is not None and _identity(status) == self.identity:
+                self._note_size(status.st_size)
+                return
+            self.close()
+        self.reopen = False
+        self._open()
+
+    def open_next(self) -> None:
+        """Open the file that follows one that was renamed; the ledger goes on with it.
+
+        Raises:
+            OSError: It cannot be opened, or is not a regular file.
+        """
+        self.close()
+        self.entry.identity = 0
+        self._open()
+
+    def _open(self) -> None:
+        try:
+            _refuse_irregular(self.calls.lstat(self.path), self.path)
+        except FileNotFoundError:
+            make_folders(self.calls, os.path.dirname(self.path))
+        descriptor = self.calls.open(self.path, _OPEN_FLAGS, _FILE_MODE)
+        try:
+            status = self.calls.fstat(descriptor)
+            _refuse_irregular(status, self.path)
+        except OSError:
+            self._discard(descriptor)
+            raise
+        self.descriptor = descriptor
+        self.identity = _identity(status)
+        if self.entry.identity != self.identity:
+            # Another file than before: nothing in it is ours to cut off, unless it was made for
+            # the chunk that is under way.
+            self.entry.trim = self.entry.trim and self.entry.identity == 0
+            self.entry.identity = self.identity
+            self.entry.line_start = status.st_size
+        self._note_size(status.st_size)
+
+    def _note_size(self, size: int) -> None:
+        self.offset = size
+        if self.entry.line_start > size:
+            # Truncated by somebody (logrotate's copytruncate).
+            self.entry.line_start = size
+            self.entry.trim = False
+
+    def close(self) -> None:
+        """Close it, if it is open. An error of close would say nothing that a write has not."""
+        if self.descriptor >= 0:
+            descriptor, self.descriptor = self.descriptor, -1
+            self._discard(descriptor)
+
+    def _discard(self, descriptor: int) -> None:
+        try:  # noqa: SIM105  # contextlib is one more import in a resident process
+            self.calls.close(descriptor)
+        except OSError:
+            pass
+
+    def segment_path(self, segment: int) -> str:
+        """Return where the file goes when it is full for the *segment*-th time."""
+        return f"{self.path}.{segment}"
+
+    def identity_at(self, path: str) -> int:
+        """Return the identity of what is at *path*, 0 for nothing.
+
+        Raises:
+            OSError: It cannot be told.
+        """
+        try:
+            return _identity(self.calls.lstat(path))
+        except FileNotFoundError:
+            return 0
+
+
+class Segments:
+    """The numbers behind the names of full files, from one look at each folder."""
+
+    def __init__(self, calls: Calls) -> None:
+        """Begin with no folder looked at."""
+        self._calls = calls
+        self._folders: dict[str, dict[str, list[int]]] = {}
+
+    def of(self, file: LogFile) -> list[int]:
+        """Return the numbers that exist for *file*, ascending; the caller keeps them true.
+
+        Raises:
+            OSError: The folder cannot be read.
+        """
+        folder, name = os.path.split(file.path)
+        names = self._folders.get(folder)
+        if names is None:
+            names = {}
+            for found in self._calls.listdir(folder or "."):
+                stem, _, number = found.rpartition(".")
+                if stem and _is_number(number):
+                    names.setdefault(stem, []).append(int(number))
+            for numbers in names.values():
+                numbers.sort()
+            self._folders[folder] = names
+        return names.setdefault(name, [])
+
+    def forget(self) -> None:
+        """Look again when asked next: somebody may have tidied up."""
+        self._folders.clear()
+
+
+def _is_number(text: str) -> bool:
+    """Return whether this is how `LogFile.segment_path` writes a number."""
+    return (
+        0 < len(text) <= _NUMBER_DIGITS
+        and text.isascii()
+        and text.isdigit()
+        and not text.startswith("0")
+    )
+
+
+def make_folders(calls: Calls, folder: str) -> None:
+    """Make *folder* and what is missing above it.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    if not folder:
+        return
+    try:
+        calls.mkdir(folder, _FOLDER_MODE)
+    except FileExistsError:
+        pass
+    except FileNotFoundError:
+        make_folders(calls, os.path.dirname(folder))
+        try:  # noqa: SIM105  # as above
+            calls.mkdir(folder, _FOLDER_MODE)
+        except FileExistsError:
+            pass
+
+
+def _identity(status: os.stat_result) -> int:
+    """Return device and inode as one number of 64 bits that is not 0."""
+    return (status.st_dev << 44 ^ status.st_ino) & ((1 << 64) - 1) or 1
+
+
+def _refuse_irregular(status: os.stat_result, path: str) -> None:
+    if stat.S_ISREG(status.st_mode):
+        return
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if stat.S_ISLNK(status.st_mode):
+        raise OSError(errno.ELOOP, "Is a symbolic link", path)
+    raise OSError(errno.EINVAL, "Not a regular file", path)

@@ -1,0 +1,190 @@
+"""The writer thread: it reads pipes and writes files, and is the only one that touches a disk."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+from supervisord_lite.scribe.calls import Calls
+from supervisord_lite.scribe.desk import LAST_BYTES, Desk
+from supervisord_lite.scribe.memory import NONCE_BYTES, Memory
+from supervisord_lite.scribe.watch import Pulse, Watch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from supervisord_lite.scribe.files import Stream
+    from supervisord_lite.scribe.inherit import Output
+
+_END = select.EPOLLHUP | select.EPOLLERR
+
+
+class Scribe:
+    """One scribe, from its start to "finish" or to the keeper's end."""
+
+    def __init__(
+        self,
+        channel: int,
+        memory: int,
+        *,
+        calls: Calls | None = None,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Begin with what a predecessor left in the memory.
+
+        Args:
+            channel: Descriptor of the socket to the keeper; taken over.
+            memory: Descriptor of the memory, of `memory.SCRIBE_MEMORY_BYTES`; not closed.
+            calls: The seam.
+            now_s: The monotonic clock.
+        """
+        mapped = Memory(memory, os.urandom(NONCE_BYTES))
+        self._desk = desk = Desk(channel, mapped, calls or Calls(), now_s)
+        self._pulse = Pulse()
+        self._watch = desk.onlooker = Watch(desk, self._pulse)
+        self._left = desk.writer.recovered(desk.files, desk.streams)
+        with desk.lock:
+            # What the watcher was doing is only counting, so it is finished at once.
+            stream = desk.dropper.recovered(desk.files, desk.streams)
+            if stream is not None:
+                desk.dropper.finish_drop(stream)
+
+    def run(self) -> None:
+        """Work until the keeper says finish, or is gone."""
+        self._watch.start()
+        try:
+            self.recover()
+            while not self._desk.is_over():
+                self.turn(self._desk.wait_s())
+            self._leave()
+        finally:
+            self._watch.stop()
+
+    def close(self) -> None:
+        """Close what was opened; for tests, where the process goes on."""
+        self._watch.close()
+        self._desk.close()
+
+    def recover(self) -> None:
+        """Finish the chunk that a predecessor had begun."""
+        stream, self._left = self._left, None
+        if stream is not None:
+            self._enter_disk()
+            self._desk.writer.resume(stream)
+            self._leave_disk()
+
+    def turn(self, wait_s: float) -> int:
+        """Wait once and serve what came.
+
+        Args:
+            wait_s: How long at most, in seconds; -1: as long as it takes.
+
+        Returns:
+            How many descriptors had something.
+        """
+        desk, pulse = self._desk, self._pulse
+        pulse.idle = True
+        events = desk.poll.poll(wait_s)
+        pulse.idle = False
+        self._watch.wake()
+        takeovers = pulse.takeovers
+        for descriptor, event in events:
+            stream = desk.polled.get(descriptor)
+            if stream is not None:
+                self._serve(stream, hangup=bool(event & _END))
+            if pulse.takeovers != takeovers:
+                return len(events)  # what the events say is no longer so
+        with desk.lock:
+            # The channel last: it may close descriptors whose numbers are in these events.
+            if any(descriptor == desk.link.descriptor for descriptor, _ in events):
+                desk.attend()
+            desk.keep_time()
+        if desk.empty or desk.reopened or desk.late_lines:
+            self._tidy()
+        return len(events)
+
+    def _serve(self, stream: Stream, *, hangup: bool) -> None:
+        desk, pulse = self._desk, self._pulse
+        want = desk.readable_bytes(stream)
+        if want == 0:
+            if hangup or stream.last_bytes is not None:
+                with desk.lock:
+                    desk.end(stream)
+            return
+        takeovers = pulse.takeovers
+        if stream.file is None:
+            with desk.lock:
+                output = desk.pass_on(stream, want)
+            if output.is_file:
+                self._write_lines(output)
+        else:
+            self._enter_disk()
+            desk.writer.copy(stream, want, lambda: self._is_current(takeovers))
+            self._leave_disk()
+        if stream.last_bytes is not None and pulse.takeovers == takeovers:
+            stream.last_bytes -= want
+
+    def _is_current(self, takeovers: int) -> bool:
+        self._pulse.progress += 1
+        self._pulse.busy_since_s = self._desk.now_s()
+        return self._pulse.takeovers == takeovers
+
+    def _enter_disk(self) -> None:
+        self._pulse.busy_since_s = self._desk.now_s()
+
+    def _leave_disk(self) -> None:
+        with self._desk.lock:
+            self._pulse.progress += 1
+            self._pulse.busy_since_s = 0.0
+
+    def _write_lines(self, output: Output) -> None:
+        """Write what waits for an output that is a regular file."""
+        with self._desk.lock:
+            lines = output.take()
+        self._enter_disk()
+        try:
+            while lines:
+                lines = lines[os.write(output.descriptor, lines) :]
+        except OSError:
+            with self._desk.lock:
+                output.drop(lines)
+        self._leave_disk()
+
+    def _tidy(self) -> None:
+        """Close files that no stream needs, and all of them after "reopen"."""
+        desk = self._desk
+        for output in list(desk.outputs.values()):
+            if output.is_file:
+                self._write_lines(output)
+        self._enter_disk()
+        for file in list(desk.empty):
+            if file.entry.trim:
+                desk.writer.prepare(file)
+        with desk.lock:
+            empty = [file for file in desk.empty if not file.queue]
+            desk.empty = []
+            for file in empty:
+                if desk.files.pop(file.path_bytes, None) is not None and file.untold:
+                    desk.tell(file)
+            closing = list(desk.files.values()) if desk.reopened else []
+            desk.reopened = desk.late_lines = False
+        if closing:
+            desk.writer.segments.forget()
+        for file in empty + closing:
+            file.close()
+        self._leave_disk()
+
+    def _leave(self) -> None:
+        """Nobody is there any more: what can be read without waiting is still written."""
+        for stream in list(self._desk.streams.values()):
+            left = LAST_BYTES if stream.descriptor >= 0 and stream.file is not None else 0
+            while left > 0:
+                want = min(self._desk.readable_bytes(stream), left)
+                if want == 0:
+                    break
+                self._desk.writer.copy(stream, want, lambda: True)
+                left -= want
+        for file in self._desk.files.values():
+            file.close()

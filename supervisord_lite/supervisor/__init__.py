@@ -1,0 +1,29 @@
+"""The supervisor: all policy, one thread, one selector, and it may die at any moment.
+
+Theory of operation
+===================
+
+::
+
+    keeper ──facts──▶ Fleet.take_fact ─┐                    ┌─▶ saves + requests ──▶ keeper
+    clients ─calls──▶ Verbs ───────────┼─▶ core.step() ─────┤
+    time ──deadline─▶ Fleet.fire_due ──┘                    └─▶ log lines, waiting clients, STATUS=
+
+Everything that happens becomes an event for one worker, `core.step` says what it means, and one
+place (`outbox.py`) sends what follows. Nothing here blocks: no regular files, no name look-ups;
+logs go through a pipe that drops rather than waits.
+
+Dying is normal
+---------------
+
+* A worker's record and the requests that follow from it travel in one message, so the keeper has
+  both or none. Each record carries the number of the last fact in it ("seen"): a fact that is
+  delivered again after a crash is recognised and skipped.
+* A new supervisor (`adoption.py`) takes the records, replays the facts that nobody had applied, and
+  compares with the inventory: a spawn that was asked for and never arrived is asked for again.
+* Specs in force come from the saves, never from the file.
+* What the daemon as a whole is doing (booted, ready, stopping) is one more record.
+
+Clients (`verbs.py`) lose their connection when the supervisor dies; what they ordered was saved
+with the first step and goes on.
+"""

@@ -1,0 +1,40 @@
+"""The supervisor's entrance: started by the keeper with three descriptors."""
+
+import os
+import signal
+import socket
+
+from supervisord_lite.base import exit_codes, prctl
+from supervisord_lite.base.clock import SystemClock, SystemRng
+from supervisord_lite.keeper.journal import Journal
+from supervisord_lite.supervisor.adoption import read_handover
+from supervisord_lite.supervisor.loop import KeeperGoneError, Supervisor
+
+
+def main(arguments: list[str]) -> int:
+    """Supervise until the daemon ends; return the verdict for the keeper.
+
+    Args:
+        arguments: Descriptors: the channel to the keeper, the handover, the control socket.
+    """
+    prctl.protect()
+    prctl.set_name("sdl-supervisor")
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # The keeper takes the daemon's signals; these only come from somebody's mistake.
+        signal.signal(number, signal.SIG_IGN)
+    own, handover_fd, listener = map(int, arguments)
+    handover = read_handover(handover_fd)
+    style, level = handover.saves["log"].split()
+    supervisor = Supervisor(
+        socket.socket(fileno=own),
+        socket.socket(fileno=listener),
+        handover,
+        clock=SystemClock(),
+        rng=SystemRng(),
+        journal=Journal(2, style, level),
+        own_uid=os.getuid(),
+    )
+    try:
+        return supervisor.run()
+    except KeeperGoneError:
+        return exit_codes.INTERNAL_ERROR

@@ -1,0 +1,72 @@
+"""Taking over: from the keeper's handover to a fleet that goes on as if nothing had happened."""
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from supervisord_lite.base.clock import Clock, Rng
+from supervisord_lite.config.spec import settings_from_json, spec_from_json
+from supervisord_lite.core import events
+from supervisord_lite.supervisor.fleet import Fleet
+from supervisord_lite.supervisor.outbox import Outbox
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """What the keeper says of itself and keeps for us.
+
+    Attributes:
+        applied: Number of the last fact that a supervisor had applied.
+        facts: Those after it.
+        inventory: Runs of which something may be alive.
+        adoption: How many supervisors there were before.
+        controllers: Which of cpu, memory, pids are enforced by cgroups.
+        dropped: Log path -> (bytes, lines) dropped since the daemon started.
+    """
+
+    saves: dict[str, str]
+    applied: int
+    facts: list[dict[str, object]]
+    inventory: list[dict[str, Any]]
+    keeper_pid: int
+    started_at_s: float
+    adoption: int
+    has_cgroups: bool
+    controllers: list[str]
+    dropped: dict[str, list[int]]
+
+
+def read_handover(descriptor: int) -> Handover:
+    """Read the memfd that the keeper filled; close it."""
+    with os.fdopen(descriptor, "rb") as file:
+        return Handover(**json.load(file))
+
+
+def build_fleet(handover: Handover, outbox: Outbox, clock: Clock, rng: Rng) -> Fleet:
+    """Make the fleet from the saved specs and put every saved worker back."""
+    settings = settings_from_json(handover.saves["settings"])
+    specs = [
+        spec_from_json(handover.saves[f"spec/{pool}"])
+        for pool in json.loads(handover.saves["pools"])
+    ]
+    fleet = Fleet(settings, specs, outbox, clock, rng)
+    for key, text in handover.saves.items():
+        if key.startswith("worker/"):
+            _, pool, index = key.split("/")
+            slot = (pool, int(index))
+            if slot in fleet.workers:
+                fleet.restore(slot, text)
+    return fleet
+
+
+def reconcile(fleet: Fleet, handover: Handover) -> None:
+    """After the facts are replayed: ask again for what the keeper has never heard of."""
+    alive = {(run["pool"], run["index"], run["run"]) for run in handover.inventory}
+    for slot, worker in list(fleet.workers.items()):
+        run = getattr(worker.state, "run", None)
+        if run is not None and (*slot, run) not in alive:
+            fleet.feed(slot, events.Lost(run))
+    for pool, index, run in alive:
+        if (pool, index) in fleet.unusable:
+            fleet.kill((pool, index), run)

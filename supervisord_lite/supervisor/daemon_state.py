@@ -1,0 +1,231 @@
+"""What the daemon as a whole is doing: booting, ready, stopping; and what systemd is told of it."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+
+from supervisord_lite.core import events
+from supervisord_lite.core.states import (
+    Backoff,
+    Exited,
+    Probing,
+    Stopped,
+    Stopping,
+    Tripped,
+    Worker,
+)
+from supervisord_lite.supervisor.fleet import Fleet
+from supervisord_lite.supervisor.outbox import Outbox, Slot
+from supervisord_lite.supervisor.status import is_ready
+
+#: Above what is known to be needed when more time is asked of systemd.
+_MARGIN_S = 30.0
+#: After SIGKILL to everything; who lives then is in uninterruptible sleep.
+_UNKILLABLE_S = 10.0
+
+
+class DaemonState:
+    """Boot, readiness and the end; saved, so that a new supervisor goes on with it.
+
+    Attributes:
+        is_stopping: A stop has begun.
+        at_once: A signal asked for it twice: everything is killed.
+        seen: Number of the last fact in this record.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        outbox: Outbox,
+        saved: str | None,
+        log: Callable[..., None],
+    ) -> None:
+        """Begin, or go on with what was *saved*."""
+        self._fleet = fleet
+        self._outbox = outbox
+        self._log = log
+        record = json.loads(saved) if saved else {}
+        self._booted: bool = record.get("booted", False)
+        self._was_ready: bool = record.get("ready", False)
+        self.is_stopping: bool = record.get("stopping", False)
+        self.at_once: bool = record.get("at_once", False)
+        self._was_signalled: bool = record.get("signalled", False)
+        self.seen: int = record.get("seen", 0)
+        self._said = ""
+        self._settled: set[Slot] = set()
+        self._give_up_at_s: float | None = None
+
+    def _save(self) -> None:
+        record = {
+            "booted": self._booted,
+            "ready": self._was_ready,
+            "stopping": self.is_stopping,
+            "at_once": self.at_once,
+            "signalled": self._was_signalled,
+            "seen": self.seen,
+        }
+        # That it stops is saved before the first worker is told, so that it is never half a stop;
+        # that it has booted after the last one, so that it is never half a boot.
+        self._outbox.save("daemon", json.dumps(record), first=self.is_stopping)
+
+    @property
+    def word(self) -> str:
+        """Return "starting", "running" or "stopping"."""
+        if self.is_stopping:
+            return "stopping"
+        return "running" if self._was_ready else "starting"
+
+    def begin(self) -> None:
+        """Start what starts by itself, once; or go on with what was under way."""
+        if self.is_stopping:
+            self._say_stopping()
+            self._fleet.feed_all(events.ShutdownRequested(at_once=self.at_once))
+        elif not self._booted:
+            for slot, worker in list(self._fleet.workers.items()):
+                # Not one that had its start already, when a supervisor died in the middle of this.
+                if worker.policy.autostart and worker.run == 0 and worker.state == Stopped():
+                    self._fleet.feed(slot, events.StartRequested())
+        self._booted = True
+        self._save()
+
+    def signalled(self, name: str, number: int) -> None:
+        """Take a signal of the main process; *number* is its fact's, each counts once."""
+        if number <= self.seen:
+            return
+        self.seen = number
+        self._save()
+        if name in ("SIGTERM", "SIGINT"):
+            # Only a second signal means impatience. A client that asks twice asks the same.
+            self.begin_stop(name, at_once=self._was_signalled)
+            self._was_signalled = True
+            self._save()
+        else:
+            self._log("warning", "signal.ignored", signal=name, reason="not in this version")
+
+    def begin_stop(self, why: str, *, at_once: bool = False) -> None:
+        """Stop everything and end the daemon; with *at_once* without the stop ladders."""
+        if self.is_stopping and (self.at_once or not at_once):
+            return
+        self.at_once = at_once
+        self._log("info", "daemon.stopping", why=why, at_once=at_once)
+        if not self.is_stopping:
+            self.is_stopping = True
+            self._say_stopping()
+        self._save()
+        self._fleet.feed_all(events.ShutdownRequested(at_once=self.at_once))
+
+    def _say_stopping(self) -> None:
+        extension = int((self._longest_stop_s() + _MARGIN_S) * 1e6)
+        self._say(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={extension}")
+
+    def _longest_stop_s(self) -> float:
+        ladders = (worker.policy.stop_ladder for worker in self._fleet.workers.values())
+        return max((sum(rung.timeout_s for rung in ladder) for ladder in ladders), default=0.0)
+
+    @property
+    def deadline_s(self) -> float | None:
+        """When a stop at once is given up on whoever cannot be killed."""
+        return self._give_up_at_s
+
+    def is_over(self, now_s: float) -> bool:
+        """Return whether the stop is complete, or nothing more can be done about it."""
+        if not self.is_stopping:
+            return False
+        left = self._left()
+        if self.at_once and left and self._give_up_at_s is None:
+            self._give_up_at_s = now_s + _UNKILLABLE_S
+        if left and self._give_up_at_s is not None and now_s >= self._give_up_at_s:
+            names = " ".join(self._fleet.name(slot) for slot in left)
+            self._log("error", "daemon.unkillable", workers=names)
+            return True
+        return not left
+
+    def _left(self) -> list[Slot]:
+        workers = self._fleet.workers
+        return [slot for slot in workers if not isinstance(workers[slot].state, Stopped)]
+
+    # -- what systemd is told ----------------------------------------------------------------------
+
+    def tell(self, *, anew: bool = False) -> None:
+        """Tell systemd what has changed since the last time; everything when *anew*."""
+        if anew and self._was_ready and not self.is_stopping:
+            # A main process that fell silent in the middle of something stays in it otherwise.
+            self._said = ""
+            self._say("READY=1")
+        if not self._was_ready and not self.is_stopping and self._is_settled():
+            self._was_ready = True
+            self._save()
+            self._log("info", "daemon.ready", **self._counts())
+            self._say("READY=1")
+        text = self._status_text()
+        if text != self._said:
+            self._said = text
+            self._say(f"STATUS={text}")
+            if not self._was_ready and not self.is_stopping:
+                self._say(f"EXTEND_TIMEOUT_USEC={int(self._patience_s() * 1e6)}")
+
+    def _say(self, line: str) -> None:
+        before = self._outbox.said("notify")
+        self._outbox.say("notify", f"{before}\n{line}" if before else line)
+
+    def _is_settled(self) -> bool:
+        """Return whether every worker has been ready once, or has given up."""
+        for slot, worker in self._fleet.workers.items():
+            if slot not in self._settled and _has_had_its_chance(worker):
+                self._settled.add(slot)
+        return len(self._settled) == len(self._fleet.workers)
+
+    def _patience_s(self) -> float:
+        """Return how long it may take until something happens next."""
+        waits = [
+            worker.state.delay_s
+            for worker in self._fleet.workers.values()
+            if isinstance(worker.state, Backoff)
+        ]
+        starts = [worker.policy.start_timeout_s for worker in self._fleet.workers.values()]
+        return max([*waits, *starts, 0.0]) + _MARGIN_S
+
+    def _counts(self) -> dict[str, int]:
+        return dict(Counter(_word(worker) for worker in self._fleet.workers.values()).most_common())
+
+    def _status_text(self) -> str:
+        workers = self._fleet.workers
+        if self.is_stopping:
+            left = self._left()
+            names = " ".join(self._fleet.name(slot) for slot in left[:3])
+            more = " …" if len(left) > 3 else ""
+            return f"stopping: {len(left)} of {len(workers)} left: {names}{more}"
+        counts = self._counts()
+        parts = []
+        for word in sorted(counts, key=_ORDER.index):
+            text = f"{counts[word]} {word}"
+            if word == "tripped":
+                tripped = [s for s in workers if isinstance(workers[s].state, Tripped)]
+                text += ": " + " ".join(self._fleet.name(slot) for slot in tripped[:3])
+            parts.append(text)
+        return ", ".join(parts) or "no workers"
+
+
+def _has_had_its_chance(worker: Worker) -> bool:
+    match worker.state:
+        case Stopped() | Exited() | Tripped():
+            return True
+        case Backoff(delay_s=delay_s, after_failure=after_failure):
+            # It ended well, or waits for longer than any start may take: nobody waits for it.
+            return not after_failure or delay_s > worker.policy.start_timeout_s
+        case _:
+            return is_ready(worker)
+
+
+_ORDER = (
+    "running", "starting", "probing", "waiting", "stopping", "exited", "stopped", "backoff",
+    "tripped",
+)  # fmt: skip
+
+
+def _word(worker: Worker) -> str:
+    if isinstance(worker.state, Probing) and is_ready(worker):
+        return "running"
+    if isinstance(worker.state, Stopping):
+        return "stopping"
+    return type(worker.state).__name__.lower()

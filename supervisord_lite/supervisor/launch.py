@@ -1,0 +1,102 @@
+"""From a spec to the request that starts one run of one instance. Pure but for the marker."""
+
+import os
+from collections.abc import Iterable
+
+from supervisord_lite.config.expand import instance_text
+from supervisord_lite.config.spec import Launch, LogTarget, Spec
+
+
+def printed_name(spec: Spec, index: int) -> str:
+    """Return the name that people use: "web" of a pool of one, "web-2" of a larger one."""
+    return spec.pool if spec.pool_size == 1 else f"{spec.pool}-{index}"
+
+
+def spawn_request(spec: Spec, index: int, run: int, control_path: str) -> dict[str, object]:
+    """Return what the keeper is asked, with a fresh marker.
+
+    Args:
+        spec: Of the pool.
+        index: Of the instance, from 1.
+        run: Number of the run.
+        control_path: Of the control socket, for the worker's environment.
+    """
+    launch = spec.launch
+    marker = os.urandom(16).hex()
+    identity = launch.identity
+    return {
+        "do": "spawn",
+        "pool": spec.pool,
+        "index": index,
+        "run": run,
+        "name": printed_name(spec, index),
+        "marker": marker,
+        "argv": [instance_text(word, index) for word in launch.argv],
+        "directory": instance_text(launch.directory, index),
+        "environment": _environment(spec, index, marker, control_path),
+        "umask": launch.umask,
+        "nice": launch.nice,
+        "identity": identity
+        and {
+            "uid": identity.uid,
+            "gid": identity.gid,
+            "groups": list(identity.groups),
+            "user": identity.user,
+        },
+        "rlimits": [[limit.name, limit.value] for limit in launch.rlimits],
+        "cgroup": cgroup_limits(launch),
+        "stdout": _output(launch, launch.stdout, index),
+        "stderr": _output(launch, launch.stderr, index),
+    }
+
+
+def _environment(
+    spec: Spec, index: int, marker: str, control_path: str
+) -> list[tuple[str, str | None]]:
+    ours: Iterable[tuple[str, str | None]] = (
+        ("SUPERVISORD_LITE_NAME", printed_name(spec, index)),
+        ("SUPERVISORD_LITE_POOL", spec.pool),
+        ("SUPERVISORD_LITE_INSTANCE", str(index)),
+        ("SUPERVISORD_LITE_SOCKET", control_path),
+        ("INVOCATION_ID", marker),
+    )
+    theirs = (
+        (name, None if value is None else instance_text(value, index))
+        for name, value in spec.launch.environment
+    )
+    return [*theirs, *ours]
+
+
+def cgroup_limits(launch: Launch) -> dict[str, str]:
+    """Return the limits as files of a cgroup: controller.name -> text (cgroups(7))."""
+    limits = {}
+    if launch.memory_bytes is not None:
+        limits["memory.max"] = str(launch.memory_bytes)
+    if launch.cpu_cores is not None:
+        limits["cpu.max"] = f"{int(launch.cpu_cores * 100_000)} 100000"
+    if launch.pids is not None:
+        limits["pids.max"] = str(launch.pids)
+    return limits
+
+
+def outputs(spec: Spec, index: int) -> tuple[str, str]:
+    """Return where stdout and stderr go, for people: a path, "inherit" or "null"."""
+    stdout = _place(spec.launch.stdout, index)
+    if spec.launch.stderr.kind == "stdout":
+        return stdout, stdout
+    return stdout, _place(spec.launch.stderr, index)
+
+
+def _place(target: LogTarget, index: int) -> str:
+    return instance_text(target.path, index) if target.kind == "file" else target.kind
+
+
+def _output(launch: Launch, target: LogTarget, index: int) -> dict[str, object]:
+    if target.kind != "file":
+        return {"to": target.kind}
+    stream = {
+        "path": instance_text(target.path, index),
+        "max_size": launch.log_max_size_bytes,
+        "backups": launch.log_backups,
+    }
+    return {"to": "log", "stream": stream}

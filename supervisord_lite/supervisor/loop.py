@@ -1,0 +1,205 @@
+"""The supervisor's loop: it sleeps until the next descriptor or deadline, and never elsewhere."""
+
+import socket
+from typing import NoReturn
+
+from supervisord_lite import __version__
+from supervisord_lite.base import exit_codes
+from supervisord_lite.base.clock import Clock, Rng
+from supervisord_lite.base.packets import PacketSocket
+from supervisord_lite.control.calls import Peer
+from supervisord_lite.control.server import Server
+from supervisord_lite.core import actions
+from supervisord_lite.core.states import Worker
+from supervisord_lite.keeper.journal import Journal
+from supervisord_lite.supervisor.adoption import Handover, build_fleet, reconcile
+from supervisord_lite.supervisor.daemon_state import DaemonState
+from supervisord_lite.supervisor.outbox import Outbox, Slot
+from supervisord_lite.supervisor.poller import Poller
+from supervisord_lite.supervisor.verbs import Verbs
+from supervisord_lite.wire import channel
+
+#: What is worth which level; everything else is "info".
+_LEVELS = {
+    "worker.failed": "warning",
+    "worker.tripped": "error",
+    "worker.cleared": "warning",
+}
+
+
+class KeeperGoneError(Exception):
+    """The main process is dead: there is nothing left to supervise for."""
+
+
+class Supervisor:
+    """Everything that runs in the supervisor's process."""
+
+    def __init__(
+        self,
+        own: socket.socket,
+        listener: socket.socket,
+        handover: Handover,
+        *,
+        clock: Clock,
+        rng: Rng,
+        journal: Journal,
+        own_uid: int,
+    ) -> None:
+        """Take over; nothing is said to anybody yet.
+
+        Args:
+            own: Our end of the channel to the keeper.
+            listener: The control socket, listening.
+            handover: What the keeper kept.
+            clock: Now.
+            rng: Chance, for jitter.
+            journal: For our own lines.
+            own_uid: Who may control us, beside root.
+        """
+        self._clock = clock
+        self._journal = journal
+        self._poller = Poller()
+        self._channel = PacketSocket(own, channel.MAX_MESSAGE_BYTES)
+        self._outbox = Outbox(self._channel.send)
+        self._handover = handover
+        self._dropped = {path: counts[0] for path, counts in handover.dropped.items()}
+        self._fleet = build_fleet(handover, self._outbox, clock, rng)
+        self._daemon = DaemonState(
+            self._fleet, self._outbox, handover.saves.get("daemon"), journal.write
+        )
+        self._fleet.listen(self._announce)
+        self._fleet.on_fault = self._worker_fault
+        self._verbs = Verbs(self._fleet, self._daemon, handover, clock, self._dropped)
+        self._server = Server(
+            listener,
+            self._poller,
+            handle=self._verbs.handle,
+            allowed=lambda peer: _may_control(peer, own_uid),
+            clock_now_s=clock.now_s,
+            version=__version__,
+            on_fault=self._fault,
+        )
+        self._said_wake_s: float | None = None
+
+    def run(self) -> int:
+        """Supervise until the daemon ends; return the verdict.
+
+        Raises:
+            KeeperGoneError: The channel has ended.
+        """
+        self._adopt()
+        while not self._daemon.is_over(self._clock.now_s()):
+            self._settle()
+            self._poller.wait(self._wait_s())
+            now_s = self._clock.now_s()
+            # Everything that has already happened first: a fact may undo a deadline.
+            self._read_keeper()
+            self._fleet.fire_due(now_s)
+            self._server.expire(now_s)
+        self._settle()
+        self._send_all()
+        self._verbs.deliver()
+        self._server.close()
+        return exit_codes.OK
+
+    def _adopt(self) -> None:
+        for fact in self._handover.facts:
+            self._take_fact(fact)
+        self._outbox.applied(self._handover.applied)
+        reconcile(self._fleet, self._handover)
+        for slot, reason in self._fleet.unusable.items():
+            name = self._fleet.name(slot)
+            self._journal.write("error", "worker.unusable", name=name, reason=reason)
+        self._daemon.begin()
+        self._daemon.tell(anew=True)
+        if not self._handover.adoption:
+            self._journal.write(
+                "info", "daemon.started", version=__version__, pid=self._handover.keeper_pid,
+                config=self._fleet.settings.config_path, processes=len(self._fleet.workers),
+                socket=self._fleet.settings.control_path,
+                cgroups="yes" if self._handover.has_cgroups else "no",
+            )  # fmt: skip
+        else:
+            self._journal.write(
+                "warning", "supervisor.adopted", adoption=self._handover.adoption,
+                runs=len(self._handover.inventory), facts=len(self._handover.facts),
+            )  # fmt: skip
+
+    def _settle(self) -> None:
+        """Tell the keeper and systemd what this turn came to."""
+        self._daemon.tell()
+        wake_s = self._fleet.next_deadline_s()
+        if wake_s != self._said_wake_s:
+            self._said_wake_s = wake_s
+            self._outbox.say("wake_at_s", wake_s)
+        self._fleet.flush()
+        while not self._channel.is_blocked and self._verbs.deliver():
+            self._fleet.flush()  # an answer lets the same client's next request begin
+        self._mind()
+
+    def _wait_s(self) -> float | None:
+        deadlines = (
+            self._fleet.next_deadline_s(),
+            self._server.next_deadline_s(),
+            self._daemon.deadline_s,
+        )
+        at_s = min((each for each in deadlines if each is not None), default=None)
+        return None if at_s is None else at_s - self._clock.now_s()
+
+    # -- the keeper --------------------------------------------------------------------------------
+
+    def _mind(self) -> None:
+        self._channel.flush()
+        writable = self._channel.flush if self._channel.is_blocked else None
+        self._poller.watch(self._channel.fileno(), readable=self._read_keeper, writable=writable)
+
+    def _send_all(self) -> None:
+        while self._channel.is_blocked and not self._channel.ended:
+            self._mind()
+            self._poller.wait(1.0)
+
+    def _read_keeper(self) -> None:
+        while packets := self._channel.receive():
+            for data, _ in packets:
+                message = channel.decode(data)
+                for fact in message.get("facts", ()):
+                    self._take_fact(fact)
+                if "ping" in message:
+                    self._outbox.say("pong", message["ping"])
+                self._dropped.update(message.get("dropped", {}))
+        if self._channel.ended:
+            _give_up()
+
+    def _take_fact(self, fact: dict[str, object]) -> None:
+        number = fact["n"]
+        assert isinstance(number, int)
+        if fact["fact"] == "signalled":
+            self._daemon.signalled(str(fact["signal"]), number)
+        else:
+            self._fleet.take_fact(fact)
+        self._outbox.applied(number)
+
+    # -- lines -------------------------------------------------------------------------------------
+
+    def _announce(
+        self, slot: Slot, before: Worker, after: Worker, told: tuple[actions.Announce, ...]
+    ) -> None:
+        del before, after
+        for each in told:
+            level = _LEVELS.get(each.event, "info")
+            self._journal.write(level, each.event, name=self._fleet.name(slot), **dict(each.fields))
+
+    def _worker_fault(self, slot: Slot, error: Exception) -> None:
+        name = self._fleet.name(slot)
+        self._journal.write("error", "worker.fault", name=name, reason=repr(error))
+
+    def _fault(self, doing: str, error: Exception) -> None:
+        self._journal.write("error", "control.fault", doing=doing, reason=repr(error))
+
+
+def _may_control(peer: Peer, own_uid: int) -> bool:
+    return peer.uid in (0, own_uid)
+
+
+def _give_up() -> NoReturn:
+    raise KeeperGoneError

@@ -1,0 +1,149 @@
+"""What people ordered and wait for: one order for each worker of a request."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from supervisord_lite.core import actions
+from supervisord_lite.core.states import Backoff, Exited, Stopped, Stopping, Tripped, Worker
+from supervisord_lite.supervisor.outbox import Slot
+from supervisord_lite.supervisor.status import is_ready
+
+Goal = Literal["ready", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one order.
+
+    Attributes:
+        word: "ready", "exited", "stopped", "failed"; "reset" and "unchanged" need no wait.
+        detail: Why, for people.
+    """
+
+    word: str
+    ok: bool
+    pid: int | None = None
+    detail: str | None = None
+
+
+@dataclass(slots=True)
+class Order:
+    """One worker of a request that waits.
+
+    Attributes:
+        goal: What is waited for.
+        run: Runs up to this one do not count: they were there before the order.
+        done: Called once with the outcome.
+        is_news: False when the worker was already as ordered.
+    """
+
+    slot: Slot
+    goal: Goal
+    run: int
+    done: Callable[["Order", Outcome], None]
+    is_news: bool = True
+
+
+class Orders:
+    """Every order that is waiting, by slot; and those decided, until somebody delivers them.
+
+    Nothing is told in the middle of a step: what is told must have been saved before.
+    """
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._waiting: dict[Slot, list[Order]] = {}
+        self._decided: list[tuple[Order, Outcome]] = []
+
+    def add(self, order: Order, worker: Worker) -> None:
+        """Wait, unless it is decided already."""
+        outcome = judge(order, worker)
+        if outcome is not None:
+            self._decided.append((order, outcome))
+        else:
+            self._waiting.setdefault(order.slot, []).append(order)
+
+    def deliver(self) -> bool:
+        """Tell everybody whose wait is over; return whether there was anybody."""
+        decided, self._decided = self._decided, []
+        for order, outcome in decided:
+            order.done(order, outcome)
+        return bool(decided)
+
+    def forget(self, orders: list[Order]) -> None:
+        """Whoever waited has gone; what was ordered goes on."""
+        for order in orders:
+            waiting = self._waiting.get(order.slot, [])
+            if order in waiting:
+                waiting.remove(order)
+        gone = set(map(id, orders))
+        self._decided = [each for each in self._decided if id(each[0]) not in gone]
+
+    def stepped(
+        self,
+        slot: Slot,
+        before: Worker,
+        after: Worker,
+        announcements: tuple[actions.Announce, ...],
+    ) -> None:
+        """A worker has changed: judge those who wait for it."""
+        del before, announcements
+        waiting = self._waiting.get(slot)
+        if not waiting:
+            return
+        decided = [(order, judge(order, after)) for order in waiting]
+        self._waiting[slot] = [order for order, outcome in decided if outcome is None]
+        self._decided += [(order, outcome) for order, outcome in decided if outcome is not None]
+
+
+def judge(order: Order, worker: Worker) -> Outcome | None:
+    """Return what became of an order, or None while it is open."""
+    state = worker.state
+    if order.goal == "stopped":
+        if isinstance(state, Stopped):
+            return Outcome("stopped", ok=True)
+        if isinstance(state, Stopping) and state.outcome in ("stopped", "shutdown"):
+            return None
+        return Outcome("failed", ok=False, detail="was started again meanwhile")
+    if worker.run <= order.run:
+        return _not_started(worker)
+    last = worker.last_exit
+    if is_ready(worker):
+        return Outcome("ready", ok=True, pid=getattr(state, "pid", None))
+    match state:
+        case Exited():
+            clean = last is not None and last.code in worker.policy.ok_exit_codes
+            word = "exited" if clean else "failed"
+            detail = last.reason if clean and last is not None else describe_end(worker)
+            return Outcome(word, ok=clean, detail=detail)
+        case Backoff() | Tripped():
+            return Outcome("failed", ok=False, detail=describe_end(worker))
+        case Stopped():
+            return Outcome("failed", ok=False, detail="was stopped meanwhile")
+        case _:
+            return None
+
+
+def _not_started(worker: Worker) -> Outcome | None:
+    """Judge a worker that has not begun the run that was ordered."""
+    match worker.state:
+        case Tripped():
+            return Outcome("failed", ok=False, detail="its breaker is open: reset it first")
+        case Stopped():
+            return Outcome("failed", ok=False, detail="was stopped meanwhile")
+        case _:
+            return None
+
+
+def describe_end(worker: Worker) -> str:
+    """Return how the latest run ended: "exit 1 after 0.3s, failure 1 of 5"."""
+    last = worker.last_exit
+    if last is None:
+        return "did not start"
+    text = last.reason
+    if last.ran_s > 0:
+        text += f" after {last.ran_s:.1f}s"
+    if isinstance(worker.state, Backoff | Tripped):
+        text += f", failure {len(worker.failures)} of {worker.policy.max_restarts}"
+    return text

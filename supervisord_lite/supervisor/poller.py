@@ -1,0 +1,49 @@
+"""One epoll: descriptors and what to do when they are ready."""
+
+import select
+from collections.abc import Callable
+
+
+class Poller:
+    """What the control server calls a watcher, and the loop's only blocking call."""
+
+    def __init__(self) -> None:
+        """Begin with nothing to watch."""
+        self._poll = select.epoll()
+        self._ready: dict[int, tuple[Callable[[], None] | None, Callable[[], None] | None]] = {}
+
+    def watch(
+        self,
+        fd: int,
+        *,
+        readable: Callable[[], None] | None = None,
+        writable: Callable[[], None] | None = None,
+    ) -> None:
+        """Call back when *fd* is ready; calling again replaces what was watched for."""
+        mask = (select.EPOLLIN if readable else 0) | (select.EPOLLOUT if writable else 0)
+        if fd not in self._ready:
+            self._poll.register(fd, mask)
+        elif self._mask(fd) != mask:
+            self._poll.modify(fd, mask)
+        self._ready[fd] = (readable, writable)
+
+    def _mask(self, fd: int) -> int:
+        readable, writable = self._ready[fd]
+        return (select.EPOLLIN if readable else 0) | (select.EPOLLOUT if writable else 0)
+
+    def unwatch(self, fd: int) -> None:
+        """Forget *fd*; it must still be open."""
+        del self._ready[fd]
+        self._poll.unregister(fd)
+
+    def wait(self, timeout_s: float | None) -> None:
+        """Sleep until something is ready or *timeout_s* has passed, and call back."""
+        for fd, mask in self._poll.poll(-1.0 if timeout_s is None else max(0.0, timeout_s)):
+            readable, writable = self._ready.get(fd, (None, None))
+            # An error or the end of file is told by reading, or else by writing.
+            trouble = mask & (select.EPOLLERR | select.EPOLLHUP)
+            if readable is not None and (mask & select.EPOLLIN or trouble):
+                readable()
+                readable, writable = self._ready.get(fd, (None, None))
+            if writable is not None and (mask & select.EPOLLOUT or trouble):
+                writable()

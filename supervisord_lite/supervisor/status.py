@@ -1,0 +1,150 @@
+"""A worker as it goes over the wire (the type Worker of the varlink definition)."""
+
+from supervisord_lite.base.log_line import rfc3339
+from supervisord_lite.base.signals import name_of
+from supervisord_lite.base.units import format_bytes, format_duration
+from supervisord_lite.config.spec import Spec
+from supervisord_lite.core.states import (
+    Backoff,
+    Probing,
+    Running,
+    Stopping,
+    Tripped,
+    Waiting,
+    Worker,
+)
+from supervisord_lite.supervisor.launch import outputs, printed_name
+from supervisord_lite.supervisor.samples import Usage
+
+
+def worker_status(
+    spec: Spec,
+    worker: Worker,
+    *,
+    usage: Usage | None,
+    now_s: float,
+    wall_s: float,
+    controllers: list[str],
+    dropped: dict[str, int],
+) -> dict[str, object]:
+    """Return one worker for the wire.
+
+    Args:
+        spec: Of its pool.
+        worker: Its present state.
+        usage: Its tree's, when there is a sample.
+        now_s: The daemon's clock, to see which failures are still in the window.
+        wall_s: The wall clock at `now_s`.
+        controllers: Which cgroup limits are enforced.
+        dropped: Bytes of output lost, by path.
+    """
+    state = worker.state
+    policy = spec.policy
+    stdout, stderr = outputs(spec, worker.index)
+    failures = [at_s for at_s in worker.failures if at_s > now_s - policy.circuit_window_s]
+    return {
+        "name": printed_name(spec, worker.index),
+        "pool": worker.pool,
+        "instance": worker.index,
+        "state": type(state).__name__.lower(),
+        "pid": getattr(state, "pid", None),
+        "ready": is_ready(worker),
+        "started_at_s": getattr(state, "spawned_at_s", None),
+        "restarts": worker.restarts,
+        "recycles": 0,
+        "failures_in_window": len(failures),
+        "max_restarts": policy.max_restarts,
+        "breaker": _breaker(worker),
+        "next_start_at_s": next_start_at_s(worker),
+        "critical": False,
+        "rss_bytes": usage and usage.rss_bytes,
+        "pss_bytes": None,
+        "cpu_percent": usage and usage.cpu_percent,
+        "run": worker.run,
+        "last_exit": _last_exit(worker, now_s, wall_s),
+        "note": _note(worker),
+        "output": {
+            "stdout": stdout,
+            "stderr": stderr,
+            "dropped_bytes": sum(dropped.get(path, 0) for path in {stdout, stderr}),
+        },
+        "limits": not_enforced(spec, controllers),
+    }
+
+
+def is_ready(worker: Worker) -> bool:
+    """Return whether it counts as ready."""
+    state = worker.state
+    return isinstance(state, Running) or (
+        isinstance(state, Probing) and state.ready_at_s is not None
+    )
+
+
+def next_start_at_s(worker: Worker) -> float | None:
+    """Return when it starts again, on the daemon's clock."""
+    match worker.state:
+        case Backoff(retry_at_s=at_s):
+            return at_s
+        case Tripped(probe_at_s=at_s_or_none):
+            return at_s_or_none
+        case _:
+            return None
+
+
+def _breaker(worker: Worker) -> str:
+    match worker.state:
+        case Tripped():
+            return "open"
+        case Probing():
+            return "half_open"
+        case _:
+            return "closed"
+
+
+def _last_exit(worker: Worker, now_s: float, wall_s: float) -> dict[str, object] | None:
+    last = worker.last_exit
+    if last is None:
+        return None
+    return {
+        "code": last.code,
+        "signal": None if last.signal is None else name_of(last.signal),
+        "reason": last.reason,
+        "ok": last.code is not None and last.code in worker.policy.ok_exit_codes,
+        "at": rfc3339(wall_s - (now_s - last.at_s)),
+    }
+
+
+def _note(worker: Worker) -> str | None:
+    state = worker.state
+    match state:
+        case Tripped():
+            if len(worker.failures) < worker.policy.max_restarts and worker.last_exit:
+                return worker.last_exit.reason  # no retry could have healed it
+            window = format_duration(worker.policy.circuit_window_s)
+            return f"{len(worker.failures)} failures in {window}"
+        case Stopping(pid=None, exited_at_s=float()):
+            return "killing what it left behind"
+        case Stopping(reason=reason, rung=rung):
+            sent = "SIGKILL" if rung >= len(worker.policy.stop_ladder) else ""
+            return f"{reason}: {sent} sent" if sent else reason
+        case Waiting(reason=reason):
+            return reason
+        case _:
+            return None
+
+
+def not_enforced(spec: Spec, controllers: list[str]) -> list[str]:
+    """Return a sentence for each limit that was asked for and cannot be held."""
+    launch = spec.launch
+    asked: list[tuple[str, str]] = []
+    if launch.memory_bytes is not None:
+        asked.append(("memory", format_bytes(launch.memory_bytes)))
+    if launch.cpu_cores is not None:
+        asked.append(("cpu", f"{launch.cpu_cores:g}"))
+    if launch.pids is not None:
+        asked.append(("pids", str(launch.pids)))
+    return [
+        f"{name} {value} NOT ENFORCED: no {name} controller here"
+        for name, value in asked
+        if name not in controllers
+    ]

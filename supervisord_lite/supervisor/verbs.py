@@ -1,0 +1,236 @@
+"""The methods of io.supervisordlite.Manager: what clients may ask, answered from the fleet."""
+
+import os
+import resource
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from supervisord_lite import __version__
+from supervisord_lite.base.clock import Clock
+from supervisord_lite.base.log_line import rfc3339
+from supervisord_lite.control import interface, parameters
+from supervisord_lite.control.calls import Call
+from supervisord_lite.core import events
+from supervisord_lite.core.states import Exited, Stopped, Stopping, Tripped, Worker
+from supervisord_lite.supervisor.adoption import Handover
+from supervisord_lite.supervisor.daemon_state import DaemonState
+from supervisord_lite.supervisor.fleet import Fleet
+from supervisord_lite.supervisor.launch import outputs
+from supervisord_lite.supervisor.names import NoSuchWorkerError, resolve
+from supervisord_lite.supervisor.orders import Goal, Order, Orders, Outcome
+from supervisord_lite.supervisor.outbox import Slot
+from supervisord_lite.supervisor.samples import Samples
+from supervisord_lite.supervisor.status import is_ready, worker_status
+
+#: Outcomes that a worker may have had before it was ordered.
+_STANDING = ("ready", "stopped")
+
+
+#: Of the keeper, for each worker's pipes; and for everything else.
+_DESCRIPTORS_EACH = 3
+_DESCRIPTORS_OURS = 64
+
+
+class Verbs:
+    """Answers calls."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        daemon: DaemonState,
+        handover: Handover,
+        clock: Clock,
+        dropped: dict[str, int],
+    ) -> None:
+        """Take what is asked about."""
+        self._fleet = fleet
+        self._daemon = daemon
+        self._handover = handover
+        self._clock = clock
+        self._dropped = dropped
+        self._samples = Samples(clock)
+        self._orders = Orders()
+        self._replies: list[Callable[[], None]] = []
+        fleet.listen(self._orders.stepped)
+        self._methods: dict[str, Callable[[Call], None]] = {
+            "Status": self._status,
+            "Start": partial(self._order, goal="ready", event=events.StartRequested()),
+            "Restart": partial(self._order, goal="ready", event=events.RestartRequested()),
+            "Stop": partial(self._order, goal="stopped", event=events.StopRequested()),
+            "Reset": self._reset,
+            "Signal": self._signal,
+            "Shutdown": self._shutdown,
+            "LogFiles": self._log_files,
+            "Version": self._version,
+        }
+
+    def handle(self, call: Call) -> None:
+        """Answer one call, now or when what it waits for has happened."""
+        try:
+            self._methods[call.method](call)
+        except NoSuchWorkerError as error:
+            call.error(
+                interface.NO_SUCH_WORKER, {"name": error.name, "suggestion": error.suggestion}
+            )
+
+    def deliver(self) -> bool:
+        """Answer what was ordered and is saved by now; return whether anything was said.
+
+        What a client has been told must survive our death, so the loop calls this after the flush.
+        """
+        replies, self._replies = self._replies, []
+        for reply in replies:
+            reply()
+        return self._orders.deliver() or bool(replies)
+
+    def _reply(self, call: Call, parameters: dict[str, object], *, continues: bool = False) -> None:
+        self._replies.append(partial(call.reply, parameters, continues=continues))
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    def _status(self, call: Call) -> None:
+        slots = resolve(self._fleet, parameters.names(call))
+        leaders = {}
+        for slot in slots:
+            state = self._fleet.workers[slot].state
+            pid, started_at_s = getattr(state, "pid", None), getattr(state, "spawned_at_s", None)
+            if pid is not None and started_at_s is not None:
+                leaders[pid] = started_at_s
+        self._samples.refresh(leaders)
+        now_s, wall_s = self._clock.now_s(), self._clock.wall_s()
+        workers = []
+        for slot in slots:
+            worker = self._fleet.workers[slot]
+            workers.append(
+                worker_status(
+                    self._fleet.specs[slot[0]],
+                    worker,
+                    usage=self._samples.usage.get(getattr(worker.state, "pid", None) or 0),
+                    now_s=now_s,
+                    wall_s=wall_s,
+                    controllers=self._handover.controllers,
+                    dropped=self._dropped,
+                )
+            )
+        supervisor = self._supervisor(now_s, wall_s)
+        call.reply({"now_s": now_s, "supervisor": supervisor, "workers": workers})
+
+    def _supervisor(self, now_s: float, wall_s: float) -> dict[str, object]:
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "keeper_pid": self._handover.keeper_pid,
+            "state": self._daemon.word,
+            "started_at": rfc3339(wall_s - (now_s - self._handover.started_at_s)),
+            "generation": 1,
+            "config": self._fleet.settings.config_path,
+            "warnings": self._warnings(),
+        }
+
+    def _warnings(self) -> list[str]:
+        processes = len(self._fleet.workers)
+        wanted = processes * _DESCRIPTORS_EACH + _DESCRIPTORS_OURS
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if limit >= wanted:
+            return []
+        return [f"{processes} processes may need {wanted} descriptors; the limit is {limit}"]
+
+    def _log_files(self, call: Call) -> None:
+        files = []
+        for slot in resolve(self._fleet, parameters.names(call)):
+            stdout, stderr = outputs(self._fleet.specs[slot[0]], slot[1])
+            files.append({"name": self._fleet.name(slot), "stdout": stdout, "stderr": stderr})
+        call.reply({"files": files})
+
+    def _version(self, call: Call) -> None:
+        call.reply({"version": __version__})
+
+    # -- changing ----------------------------------------------------------------------------------
+
+    def _order(self, call: Call, *, goal: Goal, event: events.Event) -> None:
+        slots = resolve(self._fleet, parameters.names(call, needed=True))
+        wait = parameters.flag(call, "wait") and call.more
+        if self._daemon.is_stopping and goal == "ready":
+            names = {"name": self._fleet.name(slots[0]), "hint": None}
+            call.error(interface.REFUSED, {**names, "reason": "the daemon is stopping"})
+            return
+        waiting = _Waiting(call, len(slots), self._clock.now_s())
+        orders = []
+        for slot in slots:
+            worker = self._fleet.workers[slot]
+            # A start finds its goal reached in a run that is there already.
+            run = worker.run - 1 if _counts_already(worker, event) else worker.run
+            order = Order(slot, goal, run, partial(self._done, waiting))
+            self._fleet.feed(slot, event)
+            order.is_news = self._fleet.workers[slot] is not worker
+            orders.append(order)
+        if not wait:
+            self._reply(call, {"outcome": None, "done": True})
+            return
+        call.on_hang_up = partial(self._orders.forget, orders)
+        for order in orders:
+            self._orders.add(order, self._fleet.workers[order.slot])
+
+    def _done(self, waiting: "_Waiting", order: Order, outcome: Outcome) -> None:
+        waiting.left -= 1
+        if waiting.call.closed:
+            return
+        if outcome.ok and not order.is_news and outcome.word in _STANDING:
+            outcome = replace(outcome, word="unchanged")
+        told = self._outcome(order.slot, outcome, self._clock.now_s() - waiting.begun_s)
+        last = waiting.left == 0
+        waiting.call.reply({"outcome": told, "done": last}, continues=not last)
+
+    def _outcome(self, slot: Slot, outcome: Outcome, elapsed_s: float) -> dict[str, object]:
+        return {
+            "name": self._fleet.name(slot),
+            "pool": slot[0],
+            "outcome": outcome.word,
+            "ok": outcome.ok,
+            "pid": outcome.pid,
+            "elapsed_s": round(elapsed_s, 3),
+            "detail": outcome.detail,
+        }
+
+    def _reset(self, call: Call) -> None:
+        slots = resolve(self._fleet, parameters.names(call, needed=True))
+        for slot in slots:
+            self._fleet.feed(slot, events.ResetRequested())
+        if not (parameters.flag(call, "wait") and call.more):
+            self._reply(call, {"outcome": None, "done": True})
+            return
+        for left, slot in zip(reversed(range(len(slots))), slots, strict=True):
+            told = self._outcome(slot, Outcome("reset", ok=True), 0.0)
+            self._reply(call, {"outcome": told, "done": left == 0}, continues=left > 0)
+
+    def _signal(self, call: Call) -> None:
+        name = parameters.text(call, "signal")
+        number = getattr(signal, name, None) if name.startswith("SIG") else None
+        if not isinstance(number, signal.Signals):
+            raise parameters.InvalidParameterError("signal")
+        slots = resolve(self._fleet, parameters.names(call, needed=True))
+        sent = sum(self._fleet.send_signal(slot, number) for slot in slots)
+        self._reply(call, {"sent": sent})
+
+    def _shutdown(self, call: Call) -> None:
+        self._daemon.begin_stop("shutdown by a client")
+        self._reply(call, {})
+
+
+class _Waiting:
+    """A call that waits for some workers."""
+
+    __slots__ = ("begun_s", "call", "left")
+
+    def __init__(self, call: Call, left: int, begun_s: float) -> None:
+        self.call = call
+        self.left = left
+        self.begun_s = begun_s
+
+
+def _counts_already(worker: Worker, event: events.Event) -> bool:
+    if not isinstance(event, events.StartRequested):
+        return False
+    return is_ready(worker) or not isinstance(worker.state, Stopped | Exited | Stopping | Tripped)

@@ -1,0 +1,65 @@
+"""Messages between the daemon's own processes: one JSON object, one packet.
+
+The socket is AF_UNIX SOCK_SEQPACKET, so the kernel keeps messages apart and there is no framing to
+get wrong. Both ends are bounded, so that a peer can size its buffers once and a lying one is told
+apart from a long one.
+"""
+
+from __future__ import annotations
+
+import json
+
+from supervisord_lite.wire.errors import WireError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+#: Most bytes of one message. The kernel takes 212,960 by default; a command line with its
+#: environment must fit into one.
+MAX_MESSAGE_BYTES = 192 * 1024
+
+#: Most descriptors that travel with one message. The kernel takes 253.
+MAX_DESCRIPTORS = 64
+
+_encoder = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    """Return *message* as the bytes of one packet (ASCII JSON, no spaces).
+
+    Text that is not valid Unicode, such as a path that came from the operating system with
+    surrogate escapes, survives: it is written as escapes and read back as it was.
+
+    Raises:
+        WireError: It is not plain JSON, or longer than `MAX_MESSAGE_BYTES`.
+    """
+    try:
+        data = _encoder.encode(message).encode("ascii")
+    except (TypeError, ValueError, RecursionError) as error:
+        text = f"not a message: {error}"
+        raise WireError(text) from error
+    if len(data) > MAX_MESSAGE_BYTES:
+        text = f"a message of {len(data)} bytes; {MAX_MESSAGE_BYTES} is the most"
+        raise WireError(text)
+    return data
+
+
+def decode(data: bytes) -> dict[str, Any]:
+    """Return the message in the packet *data*.
+
+    Raises:
+        WireError: Not UTF-8, not JSON, not an object, or longer than `MAX_MESSAGE_BYTES`.
+    """
+    if len(data) > MAX_MESSAGE_BYTES:
+        text = f"a packet of {len(data)} bytes; {MAX_MESSAGE_BYTES} is the most"
+        raise WireError(text)
+    try:
+        message = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        text = f"not a message: {error}"
+        raise WireError(text) from error
+    if not isinstance(message, dict):
+        text = f"not an object: {type(message).__name__}"
+        raise WireError(text)
+    return message

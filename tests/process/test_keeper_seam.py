@@ -1,0 +1,358 @@
+"""Each system call of the keeper fails once, at every place where it is made."""
+
+import errno
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from supervisord_lite.keeper import children
+from tests.support import leftovers
+from tests.support.keeper import (
+    SeamCalls,
+    WholeKeeper,
+    as_subreaper,
+    below,
+    marked,
+    open_descriptors,
+    request,
+)
+from tests.support.wait import wait_until
+
+pytestmark = pytest.mark.process
+
+LOG = {"to": "log", "stream": {"path": "/log", "max_size": 0, "backups": 0}}
+#: Kind of call and how it fails.
+FAILURES = [
+    ("fork", errno.EAGAIN), ("fork", errno.ENOMEM), ("fork_into", errno.EAGAIN),
+    ("fork_into", errno.ENOSYS), ("posix_spawn", errno.EAGAIN),
+    ("posix_spawn", errno.ENOMEM), ("pipe2", errno.EMFILE), ("memfd_create", errno.EMFILE),
+    ("mkdir", errno.ENOSPC), ("rmdir", errno.EBUSY), ("open", errno.EMFILE),
+    ("read", errno.EIO), ("write", errno.EBUSY), ("waitid", errno.EINTR),
+    ("pidfd_open", errno.EMFILE), ("pidfd_send_signal", errno.EPERM),
+    ("socketpair", errno.EMFILE), ("chdir", errno.EIO), ("kill", errno.EPERM),
+    ("listdir", errno.EMFILE),
+]  # fmt: skip
+#: Places tried for each kind; where there are more, as many are spread over all.
+PLACES = 15
+
+
+@contextmanager
+def a_keeper(*, cgroups: bool = False, environment: Any = None) -> Iterator[WholeKeeper]:
+    with as_subreaper():
+        keeper = WholeKeeper(SeamCalls(cgroups=cgroups), environment=environment)
+        try:
+            yield keeper
+        finally:
+            keeper.close()
+
+
+def start(keeper: WholeKeeper, name: str, *argv: str, **more: Any) -> int:
+    """Ask for runs until one has started, as the supervisor's policy would; return its run."""
+    for run in range(1, 10):
+        ask = marked(request(name, *argv, run=run, **more))
+        keeper.until(lambda: "supervisor" in keeper.calls.peers, "there is a supervisor")
+        keeper.say(save={f"worker/{name}/1": f"run {run}"}, do=[ask])
+        keeper.until(partial(outcome, keeper, name, run), f"{name} has an answer")
+        if outcome(keeper, name, run) == "spawned":
+            return run
+    raise AssertionError(keeper.facts)
+
+
+def outcome(keeper: WholeKeeper, name: str, run: int) -> str | None:
+    """Return how the supervisor was answered to its request."""
+    for number in sorted(keeper.facts):
+        fact = keeper.facts[number]
+        if (fact.get("pool"), fact.get("run")) == (name, run):
+            return str(fact["fact"])
+    return None
+
+
+def ended(keeper: WholeKeeper, name: str, run: int) -> bool:
+    """Return whether the supervisor has heard that nothing of a run is left."""
+    mine = [f for f in keeper.facts.values() if (f.get("pool"), f.get("run")) == (name, run)]
+    return any(f["fact"] == "emptied" or f.get("emptied") for f in mine)
+
+
+def live(keeper: WholeKeeper) -> None:
+    """Two workers start, one crashes, one is stopped, the supervisor is killed in between."""
+    forked = {"rlimits": [["core", 0]], "stdout": LOG}
+    stays = start(keeper, "stays", "sh", "-c", "sleep 100 & wait", **forked)
+    crashes = start(keeper, "crashes", "sh", "-c", "exit 3", stdout=LOG)
+    keeper.until(lambda: ended(keeper, "crashes", crashes), "the crash is told")
+    before = keeper.supervisor_pid
+    keeper.kill_supervisor()
+    keeper.until(
+        lambda: keeper.supervisor_pid not in (0, before) and "supervisor" in keeper.calls.peers,
+        "there is another supervisor",
+    )
+    about = {"pool": "stays", "index": 1, "run": stays}
+    keeper.say(do=[{"do": "signal", **about, "signal": 15, "scope": "tree", "stop": True}])
+    keeper.turn()
+    keeper.say(do=[{"do": "kill", **about}])
+    keeper.until(lambda: ended(keeper, "stays", stays), "the stop is told")
+    keeper.say(applied=max(keeper.facts))
+    keeper.until(lambda: not keeper.keeper._table.facts, "all facts are applied")
+    keeper.until(lambda: not keeper.keeper._table.runs, "all runs are forgotten")
+    # The stub of a scribe says "done" for every stream that is retired.
+    keeper.until(lambda: len(keeper.keeper._runs.streams._open) == 1, "all streams are closed")
+    assert told(keeper, "crashes", crashes) == ["spawned", "exited"]
+    assert told(keeper, "stays", stays)[:2] == ["spawned", "exited"]
+
+
+def told(keeper: WholeKeeper, name: str, run: int) -> list[str]:
+    facts = [keeper.facts[number] for number in sorted(keeper.facts)]
+    return [f["fact"] for f in facts if (f.get("pool"), f.get("run")) == (name, run)]
+
+
+def places(count: int) -> list[int]:
+    tried = min(count, PLACES)
+    return sorted({1 + count * n // tried for n in range(tried)})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cgroups", [True, False], ids=["cgroup", "no cgroup"])
+@pytest.mark.parametrize(("kind", "number"), FAILURES)
+def test_any_call_may_fail_once(kind: str, number: int, cgroups: bool) -> None:
+    """A refused call costs one start or a moment: nothing is lost, leaked, or left behind."""
+    with a_keeper(cgroups=cgroups) as keeper:
+        if cgroups and keeper.keeper._runs.cgroups is None:
+            pytest.skip("needs a writable cgroup v2")
+        begun = keeper.calls.counts[kind]
+        live(keeper)
+        count = keeper.calls.counts[kind] - begun
+    for which in places(count):
+        before = open_descriptors()
+        with a_keeper(cgroups=cgroups) as keeper:
+            inside = open_descriptors()
+            keeper.calls.fail = (kind, keeper.calls.counts[kind] + which, number)
+            keeper.hurry_s = 0.02  # nobody waits a second for a second try
+            live(keeper)
+            allowed = {keeper.keeper._supervisor.channel, keeper.keeper._scribe.channel}
+            peers = keeper.calls.peers.values()
+            channels = {end.fileno() for end in (*allowed, *peers) if end is not None}
+            assert set(open_descriptors()) - set(inside) <= channels, f"{kind} {which}"
+            own = {keeper.keeper._supervisor.pid, keeper.keeper._scribe.pid}
+            assert below(os.getpid()) <= own, f"{kind} {which}"
+        assert open_descriptors() == before, f"{kind} {which}"
+
+
+def test_a_new_supervisor_gets_saves_and_unapplied_facts() -> None:
+    """Saves are the last ones said; facts that nobody applied are told again, in order."""
+    with a_keeper() as keeper:
+        run = start(keeper, "web", "sleep", "100")
+        keeper.say(save={"worker/web/1": "two", "gone": "x"}, applied=max(keeper.facts))
+        keeper.say(save={"gone": None})
+        keeper.turn()
+        keeper.kill_supervisor()
+        os.kill(keeper.keeper._table.runs["web", 1, run].pid, signal.SIGKILL)
+        keeper.until(lambda: len(keeper.calls.handovers) == 2, "there is another supervisor")
+        keeper.until(lambda: ended(keeper, "web", run), "the exit is told")
+
+        first, second = keeper.calls.handovers
+        assert first["adoption"] == 0
+        assert second["adoption"] == 1
+        assert second["saves"] == {"settings": "{}", "worker/web/1": "two"}
+        assert second["applied"] == 1
+        assert all(fact["n"] > 1 for fact in second["facts"])
+        assert [fact["n"] for fact in keeper.facts.values()] == [1, 2]
+        lives = {(run["pool"], run["run"]) for run in second["inventory"]}
+        assert lives <= {("web", run)}
+
+
+def test_what_a_dead_supervisor_had_said_still_counts() -> None:
+    """Words that lay unread when it was killed are carried out."""
+    with a_keeper() as keeper:
+        keeper.until(lambda: "supervisor" in keeper.calls.peers, "there is a supervisor")
+        # It never reads: so its death is a reset, with its words still to come.
+        keeper.keeper._table.fact("signalled", 0.0, signal="SIGUSR2")
+        keeper.keeper._turn(keeper.now_s)
+        keeper.say(save={"a": "1"}, do=[request("web", "sleep", "100")])
+        keeper.say(save={"b": "2"})
+        keeper.kill_supervisor()
+        keeper.until(lambda: len(keeper.calls.handovers) == 2, "there is another supervisor")
+
+        saves = keeper.calls.handovers[1]["saves"]
+        assert (saves["a"], saves["b"]) == ("1", "2")
+        assert keeper.fact("web", "spawned")
+
+
+def test_facts_that_fit_into_no_message_are_told_in_smaller_ones() -> None:
+    """A hundred long reasons at once reach the supervisor."""
+    with a_keeper() as keeper:
+        keeper.until(lambda: "supervisor" in keeper.calls.peers, "there is a supervisor")
+        for n in range(100):
+            keeper.say(do=[request(f"bad{n}", "/" + "é" * 5000)])
+
+        keeper.until(lambda: len(keeper.facts) == 100, "all are told")
+
+        assert [f["fact"] for f in keeper.facts.values()] == ["spawn_failed"] * 100
+
+
+def test_nonsense_from_the_supervisor_is_logged_and_nothing_more() -> None:
+    """The keeper outlives a supervisor that has lost its mind."""
+    with a_keeper() as keeper:
+        run = start(keeper, "web", "sleep", "100")
+        for message in (
+            {"do": [{"do": "signal", "pool": "web"}]},
+            {"do": 7},
+            {"save": ["x"]},
+            {"applied": 10**9},
+            {"do": [{"do": "signal", "pool": "web", "index": 1, "run": run, "signal": 999,
+                     "scope": "leader"}]},
+        ):  # fmt: skip
+            keeper.say(**message)
+        keeper.calls.peers["supervisor"].send(b"\xff")
+        keeper.turn()
+        run = start(keeper, "more", "sleep", "100")
+
+        assert keeper.lines().count("supervisor.bad_message") == 4
+        assert run == 1
+
+
+# -- is it live? -----------------------------------------------------------------------------------
+
+
+def answered(keeper: WholeKeeper) -> None:
+    """Wait for the first round trip."""
+    keeper.until(lambda: keeper.keeper._supervisor.is_settled, "it has answered")
+    assert keeper.pings == 1
+
+
+def pass_time(keeper: WholeKeeper, span_s: float, step_s: float = 1.0) -> None:
+    """Let time pass for the keeper, in steps short enough to be no gap."""
+    for _ in range(int(span_s / step_s)):
+        keeper.late_s += step_s
+        keeper.turn()
+
+
+def test_a_supervisor_that_does_not_answer_is_replaced() -> None:
+    """Asleep in a call it never wakes from, or stopped: after ten seconds there is another."""
+    with a_keeper() as keeper:
+        answered(keeper)
+        keeper.answers = False
+        before = keeper.supervisor_pid
+        os.kill(before, signal.SIGSTOP)
+        stat = Path(f"/proc/{before}/stat")
+        wait_until(lambda: ") T " in stat.read_text(), what="it is stopped")
+        keeper.keeper._client_came(0)
+        pass_time(keeper, children.HANG_S - 2)
+        assert keeper.supervisor_pid == before
+
+        pass_time(keeper, 4)
+        keeper.until(lambda: keeper.supervisor_pid not in (0, before), "there is another")
+
+        assert not leftovers.is_alive(before)
+        assert "supervisor.hung" in keeper.lines()
+
+
+def test_an_answer_that_came_while_we_were_stopped_is_heard_first() -> None:
+    """The keeper was away for a minute: the supervisor only looks late."""
+    with a_keeper() as keeper:
+        answered(keeper)
+        before = keeper.supervisor_pid
+        keeper.keeper._client_came(0)
+        keeper._be_supervisor()
+        assert keeper.pings == 2
+
+        keeper.late_s += 60
+        keeper.turn()
+
+        assert keeper.supervisor_pid == before
+        assert "supervisor.hung" not in keeper.lines()
+
+
+def test_the_loop_forgives_after_a_gap() -> None:
+    """Stopped in the middle of its wait, the keeper gives everybody the whole time again."""
+    with a_keeper() as keeper:
+        pulse = children.Pulse(keeper.calls)
+        assert pulse.ask(os.getpid(), 100.0) == {"ping": 1}
+        pulse.forgive(160.0)
+
+        assert pulse.deadline_s == 160.0 + children.HANG_S
+
+
+def test_systemd_hears_of_a_live_loop_only() -> None:
+    """WATCHDOG=1 follows an answer; without one there is silence, and a new supervisor in time."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind("")
+        systemd.setblocking(False)
+        name = systemd.getsockname()
+        environment = {"NOTIFY_SOCKET": "@" + name[1:].decode(), "WATCHDOG_USEC": "9000000"}
+        with a_keeper(environment=environment) as keeper:
+            answered(keeper)
+            keeper.turn()
+            assert systemd.recv(100) == b"WATCHDOG=1"
+            keeper.answers = False
+            before = keeper.supervisor_pid
+
+            pass_time(keeper, 5, 0.5)
+            with pytest.raises(BlockingIOError):
+                systemd.recv(100)
+            keeper.answers = True
+            pass_time(keeper, 2, 0.5)
+            keeper.until(lambda: keeper.supervisor_pid not in (0, before), "there is another")
+            keeper.turn()
+
+            assert keeper.late_s < 9
+            assert systemd.recv(100) == b"WATCHDOG=1"
+
+
+def test_a_channel_that_ended_is_no_reason_to_spin() -> None:
+    """Between the end of a supervisor's channel and its death the keeper sleeps."""
+    with a_keeper() as keeper:
+        answered(keeper)
+        keeper.turn()
+        keeper.calls.drop("supervisor")  # the process lives on
+
+        keeper.turn()
+        keeper.turn()
+
+        channel = keeper.keeper._supervisor.channel
+        assert channel is not None
+        assert channel.ended
+        ready = {descriptor for descriptor, _ in keeper.keeper._poll.poll(0)}
+        assert channel.fileno() not in ready
+
+
+def test_ten_early_deaths_stop_the_daemon_with_70() -> None:
+    """A supervisor that never answers is tried ten times; then the workers are stopped."""
+    with a_keeper() as keeper:
+        start(keeper, "web", "sleep", "100")
+        keeper.answers = False
+        before = len(keeper.calls.handovers)
+        while keeper.keeper._ending is None:
+            keeper.kill_supervisor()
+            keeper.until(lambda: not keeper.supervisor_pid, "it is dead")
+            keeper.late_s += children.LAST_WAIT_S
+            keeper.turn()
+
+        assert len(keeper.calls.handovers) - before == children.MOST_EARLY_DEATHS
+        keeper.until(lambda: keeper.keeper._runs.are_gone, "the workers are stopped")
+
+        assert keeper.keeper._ending == 70
+        assert "supervisor.given_up" in keeper.lines()
+
+
+def test_a_machine_without_processes_to_spare_is_no_death_of_ours() -> None:
+    """When no supervisor can be started, that is tried again and again, and never counted."""
+    with a_keeper() as keeper:
+        answered(keeper)
+        for _ in range(12):
+            keeper.kill_supervisor() if keeper.supervisor_pid else None
+            keeper.until(lambda: not keeper.supervisor_pid, "it is dead")
+            keeper.calls.fail = ("posix_spawn", keeper.calls.counts["posix_spawn"] + 1, 11)
+            keeper.late_s += 2 * children.LAST_WAIT_S
+            keeper.turn()
+        keeper.calls.fail = None
+        keeper.late_s += 2 * children.LAST_WAIT_S
+        keeper.until(lambda: keeper.pings > 1, "it has answered")
+
+        assert keeper.keeper._ending is None
+        assert keeper.lines().count("supervisor.not_started") == 12

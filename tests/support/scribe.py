@@ -1,0 +1,419 @@
+"""A small keeper for tests of the scribe: pipes, a channel, a memory, and a real process."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import select
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from supervisord_lite.base import resident
+from supervisord_lite.scribe.calls import Calls
+from supervisord_lite.scribe.loop import Scribe
+from supervisord_lite.scribe.memory import _SLOTS, SCRIBE_MEMORY_BYTES
+from supervisord_lite.wire import channel
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+WAIT_S = 20.0
+
+
+class Keeper:
+    """Starts a scribe, gives it pipes, starts it again when it is killed.
+
+    Attributes:
+        said: Everything the scribes have said, in order.
+        done: Numbers of streams that were read to their end.
+    """
+
+    def __init__(self, *, stdout: int | None = None, stderr: int | None = None) -> None:
+        self.memory = os.memfd_create("scribe-test", os.MFD_CLOEXEC)
+        os.ftruncate(self.memory, SCRIBE_MEMORY_BYTES)
+        self.said: list[dict[str, Any]] = []
+        self.done: set[int] = set()
+        self._stdout = stdout
+        self._stderr = stderr
+        self._entries: dict[int, dict[str, Any]] = {}
+        self._readers: dict[int, int] = {}
+        self._retired: list[int] = []
+        self._next = 1
+        self._pings = 0
+        self._socket: socket.socket | None = None
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def __enter__(self) -> Keeper:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.channel.close()
+        for reader in self._readers.values():
+            os.close(reader)
+        os.close(self.memory)
+
+    @property
+    def channel(self) -> socket.socket:
+        assert self._socket is not None
+        return self._socket
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def start(self) -> None:
+        """Start a scribe and tell it all that is open."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        arguments = resident.arguments_for("scribe", str(theirs.fileno()), str(self.memory))
+        self.process = subprocess.Popen(
+            arguments,
+            pass_fds=(theirs.fileno(), self.memory),
+            stdin=subprocess.DEVNULL,
+            stdout=self._stdout,
+            stderr=self._stderr,
+            start_new_session=True,
+        )
+        theirs.close()
+        self._socket = ours
+        numbers = [number for number in self._entries if number not in self.done]
+        for first in range(0, len(numbers), 16):
+            self._attach(numbers[first : first + 16])
+        if self._retired:
+            self.tell({"do": "retire", "streams": self._retired})
+
+    def kill(self) -> int:
+        """SIGKILL, and start the next one. What the dead one had said still counts.
+
+        Returns:
+            The phase of the record that the dead one left.
+        """
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+        self.receive()
+        self.channel.close()
+        slot = os.pread(self.memory, 1, 0)[0] & 1
+        phase = os.pread(self.memory, 1, _SLOTS[slot])[0]
+        self.start()
+        return phase
+
+    def tell(self, message: dict[str, Any], descriptors: list[int] | None = None) -> None:
+        socket.send_fds(self.channel, [channel.encode(message)], descriptors or [])
+
+    def _attach(self, numbers: list[int]) -> None:
+        self.tell(
+            {"do": "attach", "streams": [self._entries[number] for number in numbers]},
+            [self._readers[number] for number in numbers],
+        )
+
+    def attach(
+        self, path: Path | str | None, *, fd: int = 2, max_size: int = 0, backups: int = 3
+    ) -> tuple[int, int]:
+        """Make a pipe to *path*, or to the descriptor *fd* of the scribe; return number, writer."""
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        number = self._next
+        self._next += 1
+        entry: dict[str, Any] = {"stream": number, "name": f"w-{number}"}
+        if path is None:
+            entry["fd"] = fd
+        else:
+            entry |= {"path": str(path), "max_size": max_size, "backups": backups}
+        self._entries[number] = entry
+        self._readers[number] = reader
+        self._attach([number])
+        return number, writer
+
+    def retire(self, *numbers: int) -> None:
+        self._retired += numbers
+        self.tell({"do": "retire", "streams": list(numbers)})
+
+    def receive(self, timeout_s: float = 0.0) -> bool:
+        """Take what the scribe says; return whether there was anything."""
+        poll = select.poll()
+        poll.register(self.channel, select.POLLIN)
+        got = False
+        while poll.poll(timeout_s * 1000):
+            timeout_s = 0.0
+            try:
+                data = self.channel.recv(channel.MAX_MESSAGE_BYTES)
+            except ConnectionResetError:
+                continue
+            if not data:
+                break
+            got = True
+            message = channel.decode(data)
+            self.said.append(message)
+            if message["said"] == "done":
+                number = message["stream"]
+                self.done.add(number)
+                if number in self._retired:
+                    self._retired.remove(number)
+                reader = self._readers.pop(number, None)
+                if reader is not None:
+                    os.close(reader)
+        return got
+
+    def wait_for(self, **expected: Any) -> dict[str, Any]:
+        """Wait for a message with these fields, new or old; return it."""
+
+        def find() -> dict[str, Any] | None:
+            for message in self.said:
+                if expected.items() <= message.items():
+                    return message
+            return None
+
+        deadline_s = time.monotonic() + WAIT_S
+        while (found := find()) is None:
+            left_s = deadline_s - time.monotonic()
+            assert left_s > 0, f"not said: {expected}; said: {self.said[-20:]}"
+            assert self.process is not None
+            assert self.process.poll() is None or self.receive(), (
+                f"ended: {self.process.returncode}"
+            )
+            self.receive(left_s)
+        return found
+
+    def ping(self) -> float:
+        """Wait for the answer to a ping; return how long it took, in seconds."""
+        self._pings += 1
+        began_s = time.monotonic()
+        self.tell({"do": "ping", "id": self._pings})
+        self.wait_for(said="pong", id=self._pings)
+        return time.monotonic() - began_s
+
+    def last(self, said: str, path: Path | str) -> dict[str, Any] | None:
+        """Return the last message of this kind about *path*."""
+        found = None
+        for message in self.said:
+            if message["said"] == said and message.get("path") == str(path):
+                found = message
+        return found
+
+    def finish(self) -> int:
+        """Say finish; return the exit code."""
+        assert self.process is not None
+        self.tell({"do": "finish"})
+        code = self.process.wait(WAIT_S)
+        self.receive()
+        return code
+
+
+def segments(path: Path) -> list[Path]:
+    """Return the files of one log, oldest first."""
+    if not path.parent.is_dir():
+        return []
+    numbered = []
+    for other in path.parent.iterdir():
+        match = re.fullmatch(re.escape(path.name) + r"\.(\d+)", other.name)
+        if match:
+            numbered.append((int(match[1]), other))
+    found = [other for _, other in sorted(numbered)]
+    return [*found, path] if path.exists() else found
+
+
+def whole(path: Path) -> bytes:
+    """Return all that is in one log, oldest first."""
+    return b"".join(other.read_bytes() for other in segments(path))
+
+
+def wait_until(predicate: Any, what: str, timeout_s: float = WAIT_S) -> None:
+    """Wait for *predicate*, looking often; for what nothing announces."""
+    deadline_s = time.monotonic() + timeout_s
+    poll = select.poll()
+    while not predicate():
+        assert time.monotonic() < deadline_s, what
+        poll.poll(5)
+
+
+class Killed(BaseException):
+    """The scribe dies here."""
+
+
+#: Calls that ask a disk for something; the others are of pipes and memory.
+DISK_CALLS = (
+    "lstat", "fstat", "open", "pwrite", "ftruncate", "rename", "unlink", "mkdir", "listdir",
+)  # fmt: skip
+
+
+class FaultyCalls(Calls):
+    """The seam with faults: dies before, in or after a call, or lets a disk call fail.
+
+    Attributes:
+        count, disk_count: Calls so far, of all kinds and of the disk.
+        names: What they were.
+    """
+
+    def __init__(
+        self,
+        *,
+        die_at: int = 0,
+        die: str = "before",
+        fail_at: int = 0,
+        fail_times: int = 1,
+        error: int = errno.ENOSPC,
+    ) -> None:
+        self.count = 0
+        self.disk_count = 0
+        self.names: list[str] = []
+        self._die_at = die_at
+        self._die = die
+        self._failing = range(fail_at, fail_at + fail_times) if fail_at else range(0)
+        self._error = error
+        for name in vars(Calls):
+            if not name.startswith("_"):
+                setattr(self, name, self._wrap(name, getattr(Calls, name)))
+
+    def _wrap(self, name: str, call: Any) -> Any:
+        def wrapped(*arguments: Any, **keywords: Any) -> Any:
+            self.count += 1
+            self.names.append(name)
+            if name in DISK_CALLS:
+                self.disk_count += 1
+                if self.disk_count in self._failing:
+                    if name == "pwrite" and self._die == "half":
+                        self._half(call, arguments)
+                    raise OSError(self._error, os.strerror(self._error))
+            if self.count == self._die_at:
+                try:
+                    if self._die == "half" and name == "pwrite":
+                        self._half(call, arguments)
+                    elif self._die != "before":
+                        call(*arguments, **keywords)
+                finally:
+                    raise Killed
+            return call(*arguments, **keywords)
+
+        return wrapped
+
+    @staticmethod
+    def _half(call: Any, arguments: Any) -> None:
+        descriptor, data, offset = arguments
+        call(descriptor, data[: (len(data) + 1) // 2], offset)
+
+
+class Inside:
+    """Scribes in this process, one after the other, on one memory; no threads, no real time.
+
+    Attributes:
+        now_s: The clock, moved by hand.
+        deaths: How many scribes have died.
+    """
+
+    def __init__(self) -> None:
+        self.memory = os.memfd_create("scribe-test", os.MFD_CLOEXEC)
+        os.ftruncate(self.memory, SCRIBE_MEMORY_BYTES)
+        self.now_s = 1000.0
+        self.deaths = 0
+        self.said: list[dict[str, Any]] = []
+        self.done: set[int] = set()
+        self._entries: dict[int, dict[str, Any]] = {}
+        self._readers: dict[int, int] = {}
+        self._next = 1
+        self._scribe: Scribe | None = None
+        self._channel: socket.socket | None = None
+
+    def attach(self, path: Path, *, max_size: int = 0, backups: int = 1000) -> tuple[int, int]:
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        number = self._next
+        self._next += 1
+        self._entries[number] = {
+            "stream": number, "name": "w", "path": str(path),
+            "max_size": max_size, "backups": backups,
+        }  # fmt: skip
+        self._readers[number] = reader
+        if self._channel is not None:
+            self._tell_attach([number])
+        return number, writer
+
+    def _tell_attach(self, numbers: list[int]) -> None:
+        assert self._channel is not None
+        message = {"do": "attach", "streams": [self._entries[number] for number in numbers]}
+        descriptors = [self._readers[number] for number in numbers]
+        socket.send_fds(self._channel, [channel.encode(message)], descriptors)
+
+    def settle(self, *lives: Calls) -> None:
+        """Let scribes work until nothing is left to do; one that dies is replaced.
+
+        Args:
+            lives: The calls of the scribes that are started, one after the other.
+        """
+        waiting = list(lives)
+        while True:
+            try:
+                if self._scribe is None:
+                    self._start(waiting.pop(0) if waiting else None)
+                assert self._scribe is not None
+                while self._scribe.turn(0):
+                    pass
+            except Killed:
+                self.deaths += 1
+                self.stop()
+                continue
+            self._receive()
+            return
+
+    def _start(self, calls: Calls | None) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._channel = ours
+        ours.setblocking(False)
+        self._scribe = Scribe(theirs.detach(), self.memory, calls=calls, now_s=lambda: self.now_s)
+        self._tell_attach([number for number in self._entries if number not in self.done])
+        self._scribe.recover()
+
+    def _receive(self) -> None:
+        assert self._channel is not None
+        while True:
+            try:
+                data = self._channel.recv(channel.MAX_MESSAGE_BYTES)
+            except BlockingIOError:
+                return
+            except ConnectionResetError:
+                continue  # said once, before what is still there
+            if not data:
+                return
+            message = channel.decode(data)
+            self.said.append(message)
+            if message["said"] == "done":
+                self.done.add(message["stream"])
+
+    def stop(self) -> None:
+        """The scribe is gone; what it had said still counts."""
+        if self._scribe is not None:
+            self._scribe.close()
+            self._scribe = None
+        if self._channel is not None:
+            self._receive()
+            self._channel.close()
+            self._channel = None
+
+    def close(self) -> None:
+        self.stop()
+        for reader in self._readers.values():
+            os.close(reader)
+        os.close(self.memory)
+
+    def dropped_bytes(self, path: Path) -> int:
+        """Return what was lost of the file, as the keeper was told at last."""
+        self.now_s += 2.0
+        self.settle()
+        last = 0
+        for message in self.said:
+            if message["said"] == "dropped" and message["path"] == str(path):
+                assert message["bytes"] >= last
+                last = message["bytes"]
+        return last

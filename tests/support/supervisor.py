@@ -1,0 +1,238 @@
+"""A supervisor without processes: the real one, driven by hand, and a keeper made of its table."""
+
+import json
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from supervisord_lite.base.packets import PacketSocket
+from supervisord_lite.config.spec import Launch, Origin, Settings, Spec, to_json
+from supervisord_lite.core.policy import BackoffPolicy, Policy
+from supervisord_lite.core.states import Worker
+from supervisord_lite.keeper.journal import Journal
+from supervisord_lite.keeper.table import Key, Run, Table
+from supervisord_lite.supervisor.adoption import Handover
+from supervisord_lite.supervisor.fleet import Fleet
+from supervisord_lite.supervisor.loop import Supervisor
+from supervisord_lite.supervisor.outbox import Outbox, Slot
+from supervisord_lite.wire import channel
+from tests.support.core import FixedRng
+
+SETTINGS = Settings("/etc/x.toml", "/state", "/run/x", None, "/run/x/control.sock")
+
+
+class HandClock:
+    """A clock that only tests move, in seconds."""
+
+    def __init__(self) -> None:
+        self.s = 100.0
+
+    def now_s(self) -> float:
+        return self.s
+
+    def wall_s(self) -> float:
+        return 1_700_000_000.0 + self.s
+
+
+def a_spec(
+    pool: str, size: int = 1, *, launch: dict[str, Any] | None = None, **policy: Any
+) -> Spec:
+    """Return a spec of *size* workers without jitter; *policy* and *launch* as given."""
+    return Spec(
+        pool=pool,
+        pool_size=size,
+        policy=Policy(**{"backoff": BackoffPolicy(jitter=False), **policy}),
+        launch=Launch(**{"argv": ("true",), "directory": "/", **(launch or {})}),
+        origin=Origin("x.toml", 1),
+    )
+
+
+def a_fleet(*specs: Spec) -> tuple[Fleet, Outbox, list[dict[str, Any]]]:
+    """Return a fleet, its outbox and the messages that it sends."""
+    sent: list[dict[str, Any]] = []
+    outbox = Outbox(lambda data: sent.append(channel.decode(data)))
+    return Fleet(SETTINGS, specs, outbox, HandClock(), FixedRng()), outbox, sent
+
+
+class LoggingTable(Table):
+    """A table of which every fact ever told is kept in `log`."""
+
+    def __init__(self, saves: dict[str, str]) -> None:
+        super().__init__(saves)
+        self.log: list[dict[str, Any]] = []
+
+    def fact(self, kind: str, at_s: float, key: Key | None = None, **fields: object) -> int:
+        number = super().fact(kind, at_s, key, **fields)
+        self.log.append(self.facts[-1])
+        return number
+
+
+class TableKeeper:
+    """What the keeper does with messages, with processes that are only entries in its table.
+
+    Attributes:
+        started: Every run that was started, in order.
+        signalled: Requests to signal or kill, in order.
+    """
+
+    def __init__(self, *specs: Spec) -> None:
+        saves = {
+            "settings": to_json(SETTINGS),
+            "pools": json.dumps([spec.pool for spec in specs]),
+            "log": "text info",
+        }
+        saves.update((f"spec/{spec.pool}", to_json(spec)) for spec in specs)
+        self.table = LoggingTable(saves)
+        self.clock = HandClock()
+        self.started: list[Key] = []
+        self.signalled: list[dict[str, Any]] = []
+        self.failing: list[dict[str, object]] = []
+        self._next_pid = 1000
+
+    def obey(self, data: bytes) -> None:
+        message = channel.decode(data)
+        if "save" in message or "applied" in message:
+            self.table.save(message.get("save", {}), message.get("applied", 0))
+        for request in message.get("do", ()):
+            key = (request["pool"], request["index"], request["run"])
+            if request["do"] == "spawn":
+                self._spawn(key, request)
+            elif key in self.table.runs and not self.table.runs[key].emptied:
+                self.signalled.append(request)
+
+    def _spawn(self, key: Key, request: dict[str, Any]) -> None:
+        if self.table.is_known(key):
+            return
+        self.table.note_asked(key)
+        self.started.append(key)
+        if self.failing:
+            self.table.fact("spawn_failed", self.clock.s, key, **self.failing.pop())
+            return
+        self._next_pid += 1
+        run = Run(key, self._next_pid, request["marker"], None)
+        run.spawned_at_s = self.clock.s
+        self.table.add(run)
+        self.table.fact("spawned", self.clock.s, key, pid=run.pid)
+
+    def live(self) -> list[Run]:
+        return [run for run in self.table.runs.values() if not run.ended]
+
+    def end(self, run: Run, code: int, *, emptied: bool = True) -> None:
+        """Let a leader end, with or without others of its tree."""
+        self.table.note_reaped(run)
+        self.table.fact("exited", self.clock.s, run.key, code=code, signal=None, emptied=emptied)
+        if emptied:
+            self.table.note_emptied(run, self.table.last)
+
+    def empty(self, run: Run) -> None:
+        """Let what a leader left behind be gone."""
+        self.table.fact("emptied", self.clock.s, run.key, killed=["9 x"])
+        self.table.note_emptied(run, self.table.last)
+
+
+class Daemon:
+    """A keeper and one supervisor after the other."""
+
+    def __init__(self, *specs: Spec) -> None:
+        self.keeper = TableKeeper(*specs)
+        self.adoption = 0
+        self.told = 0
+        self.notified: list[str] = []
+        self.lines: list[str] = []
+        self._quiet = os.open(os.devnull, os.O_WRONLY)
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind("")
+        self._listener.listen()
+        self._start()
+
+    @property
+    def clock(self) -> HandClock:
+        return self.keeper.clock
+
+    @property
+    def workers(self) -> dict[Slot, Worker]:
+        return self.supervisor._fleet.workers
+
+    def _start(self) -> None:
+        handover = self.keeper.table.handover(
+            keeper_pid=1, started_at_s=0.0, adoption=self.adoption, has_cgroups=False,
+            controllers=[], dropped={},
+        )  # fmt: skip
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._channel = PacketSocket(ours, channel.MAX_MESSAGE_BYTES)
+        self._theirs = theirs
+        self.told = self.keeper.table.last
+        self.supervisor = Supervisor(
+            theirs,
+            self._listener,
+            Handover(**json.loads(handover)),
+            clock=self.clock,
+            rng=FixedRng(),
+            journal=Journal(self._quiet, "text", "info"),
+            own_uid=os.getuid(),
+        )
+        self.adoption += 1
+        self.supervisor._adopt()
+
+    def turn(
+        self, *, dies_after: int | None = None, meanwhile: Callable[[], None] | None = None
+    ) -> None:
+        """Tell all facts, let the supervisor have one turn, and carry out what it says.
+
+        Args:
+            dies_after: It is killed when so many of its messages have left.
+            meanwhile: What happens before there is another one.
+        """
+        table = self.keeper.table
+        while self.told < table.last:
+            page = table.page(self.told, 3)
+            self.told = page[-1]["n"]
+            self._channel.send(channel.encode({"facts": page}))
+        self.supervisor._read_keeper()
+        self.supervisor._fleet.fire_due(self.clock.s)
+        self.supervisor._settle()
+        number = 0
+        while packets := self._channel.receive():
+            for data, _ in packets:
+                if dies_after is not None and number >= dies_after:
+                    continue
+                number += 1
+                self.notified += channel.decode(data).get("notify", "").split("\n")
+                self.keeper.obey(data)
+            self.supervisor._channel.flush()
+        if dies_after is not None:
+            if meanwhile is not None:
+                meanwhile()
+            self.replace()
+
+    def replace(self) -> None:
+        """Another supervisor takes over from one that is dead."""
+        self._end_supervisor()
+        self._start()
+
+    def settle(self) -> None:
+        """Turn until nobody has anything to say."""
+        for _ in range(100):
+            before = (self.keeper.table.last, self.keeper.table.applied, dict(self.workers))
+            self.turn()
+            if before == (self.keeper.table.last, self.keeper.table.applied, dict(self.workers)):
+                return
+        message = "the daemon does not come to rest"
+        raise AssertionError(message)
+
+    def pass_s(self, span_s: float) -> None:
+        """Let time pass."""
+        self.clock.s += span_s
+        self.turn()
+
+    def _end_supervisor(self) -> None:
+        self.supervisor._server.close()
+        self.supervisor._poller._poll.close()
+        self.supervisor._channel.close()
+        self._channel.close()
+
+    def close(self) -> None:
+        self._end_supervisor()
+        self._listener.close()
+        os.close(self._quiet)

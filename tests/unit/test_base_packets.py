@@ -1,0 +1,169 @@
+"""The channel between the daemon's processes, with a peer that dies, dawdles or floods."""
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from supervisord_lite.base.packets import PacketSocket
+
+LARGEST = 65536
+Pair = tuple[PacketSocket, PacketSocket]
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    left, right = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ends = PacketSocket(left, LARGEST), PacketSocket(right, LARGEST)
+    yield ends
+    for end in ends:
+        end.close()
+
+
+def texts(end: PacketSocket) -> list[bytes]:
+    return [data for data, _ in end.receive()]
+
+
+def test_packets_stay_apart_and_in_order(pair: Pair) -> None:
+    """What is sent as one arrives as one."""
+    left, right = pair
+    for text in (b"one", b"two", b"x" * LARGEST):
+        left.send(text)
+
+    assert texts(right) == [b"one", b"two", b"x" * LARGEST]
+    assert right.receive() == []
+    assert not right.ended
+
+
+def test_what_a_dead_peer_had_said_is_read_to_the_end(pair: Pair) -> None:
+    """It died with our words unread, so the first receive is a reset; its own words follow."""
+    left, right = pair
+    right.send(b"never read")
+    left.send(b"one")
+    left.send(b"two")
+    left.close()
+
+    assert texts(right) == [b"one", b"two"]
+    assert right.ended
+    assert right.receive() == []
+
+
+def test_many_words_of_a_dead_peer_are_read_page_by_page(pair: Pair) -> None:
+    """More than one call takes is no end."""
+    left, right = pair
+    for number in range(100):
+        left.send(b"%d" % number)
+    left.close()
+
+    found = []
+    while packets := texts(right):
+        found += packets
+
+    assert found == [b"%d" % number for number in range(100)]
+    assert right.ended
+
+
+def test_a_full_socket_queues_and_nothing_is_lost(pair: Pair) -> None:
+    """Whoever sends never waits; what did not fit goes out when the peer has read."""
+    left, right = pair
+    sent = [b"%05d" % number + b"x" * 10_000 for number in range(100)]
+    for text in sent:
+        left.send(text)
+    assert left.is_blocked
+
+    found: list[bytes] = []
+    while len(found) < 100:
+        found += texts(right)
+        left.flush()
+
+    assert found == sent
+    assert not left.is_blocked
+
+
+def test_packets_for_a_dead_peer_are_dropped(pair: Pair) -> None:
+    """Its death is told by reading; writing to it is no error."""
+    left, right = pair
+    right.close()
+
+    left.send(b"one")
+    left.send(b"two")
+
+    assert not left.is_blocked
+    assert left.receive() == []
+    assert left.ended
+
+
+def test_a_queue_for_a_peer_that_dies_is_dropped(pair: Pair) -> None:
+    """Nothing waits for ever."""
+    left, right = pair
+    while not left.is_blocked:
+        left.send(b"x" * 10_000)
+    right.close()
+
+    left.flush()
+
+    assert not left.is_blocked
+
+
+def test_descriptors_arrive_close_on_exec(pair: Pair) -> None:
+    """They travel with their packet, and no child inherits them by accident."""
+    left, right = pair
+    reader, writer = os.pipe()
+    left.send(b"two", [reader, writer])
+    left.send(b"none")
+
+    (first, (got_reader, got_writer)), second = right.receive()
+
+    assert (first, second) == (b"two", (b"none", []))
+    assert not os.get_inheritable(got_reader)
+    os.write(got_writer, b"through")
+    assert os.read(reader, 100) == b"through"
+    for descriptor in (reader, writer, got_reader, got_writer):
+        os.close(descriptor)
+
+
+def test_an_end_without_words_is_an_end(pair: Pair) -> None:
+    """A peer that leaves in silence is told apart from one that is silent."""
+    left, right = pair
+    assert right.receive() == []
+    assert not right.ended
+    left.close()
+
+    assert right.receive() == []
+    assert right.ended
+
+
+class RefusingSocket:
+    """A socket whose first sends fail."""
+
+    def __init__(self, own: socket.socket, number: int, times: int) -> None:
+        self._own, self._number, self._times = own, number, times
+
+    def sendmsg(self, *arguments: Any) -> int:
+        if self._times:
+            self._times -= 1
+            raise OSError(self._number, os.strerror(self._number))
+        return self._own.sendmsg(*arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._own, name)
+
+
+@pytest.mark.parametrize("number", [errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM])
+def test_a_shortage_delays_and_drops_nothing(number: int) -> None:
+    """No memory, or too many descriptors in flight: the packets wait for their turn."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    refusing: Any = RefusingSocket(ours, number, 2)
+    left, right = PacketSocket(refusing, LARGEST), PacketSocket(theirs, LARGEST)
+
+    left.send(b"one")
+    left.send(b"two")
+    assert left.is_blocked
+    left.flush()
+
+    assert texts(right) == [b"one", b"two"]
+    left.close()
+    right.close()

@@ -1,0 +1,276 @@
+"""What `status` prints: a line per pool, what is wrong last, nothing that a terminal obeys."""
+
+import argparse
+from typing import Any
+
+import pytest
+
+from supervisord_lite.cli import detail, snapshot, table
+from tests.support.control import a_supervisor, a_worker
+
+DOWN: dict[str, Any] = {
+    "pid": None,
+    "ready": False,
+    "started_at_s": None,
+    "cpu_percent": None,
+    "pss_bytes": None,
+    "rss_bytes": None,
+}
+DAY_S = 86400.0
+NOW_S = 10 * DAY_S
+
+
+def ended(reason: str, **changed: object) -> dict[str, Any]:
+    """Return a last exit."""
+    exit_ = {"code": None, "signal": None, "reason": reason, "at": "2026-11-18T12:00:00Z"}
+    return exit_ | {"ok": False} | changed
+
+
+def an_afternoon() -> list[dict[str, Any]]:
+    """Return a small fleet in which something of everything goes on."""
+    long_ago: dict[str, Any] = {"started_at_s": NOW_S - 3 * DAY_S - 7200}
+    return [
+        a_worker("beat", **long_ago),
+        *(
+            a_worker(f"celery-{i}", pid=100 + i, cpu_percent=7.6, pss_bytes=371 << 20)
+            | long_ago | {"recycles": int(i == 1), "restarts": int(i < 3)}
+            for i in range(1, 9)
+        ),
+        a_worker("hourly", **DOWN, state="waiting", note="next 15:07, last ok"),
+        a_worker(
+            "mailer", **DOWN, state="tripped", restarts=4, failures_in_window=5, breaker="open",
+            note="5 failures in 10m", last_exit=ended("exit 1", code=1),
+        ),
+        a_worker(
+            "media-resize", **DOWN, state="backoff", restarts=3, failures_in_window=4,
+            next_start_at_s=NOW_S + 3.2, last_exit=ended("exit 1", code=1),
+        ),
+        a_worker("media-thumbs-1", **long_ago),
+        a_worker(
+            "media-thumbs-2", **DOWN, state="backoff", failures_in_window=2, restarts=9,
+            next_start_at_s=NOW_S + 0.7, last_exit=ended("SIGSEGV", signal="SIGSEGV"),
+        ),
+        a_worker("media-thumbs-3", **long_ago),
+        a_worker("night", **DOWN, state="stopped", note="stopped by hand"),
+        a_worker("web-1", started_at_s=NOW_S - 4000),
+        a_worker("web-2", started_at_s=NOW_S - 5),
+    ]  # fmt: skip
+
+
+def seen(*workers: dict[str, Any], **supervisor: object) -> dict[str, Any]:
+    """Return a status as the command holds it."""
+    answer = {"now_s": NOW_S, "supervisor": a_supervisor(**supervisor), "workers": list(workers)}
+    return snapshot.snapshot(answer)
+
+
+def test_a_line_per_pool_says_what_runs_and_what_is_next() -> None:
+    """The table as an operator reads it in the afternoon."""
+    workers = seen(*an_afternoon())["workers"]
+
+    assert table.table(workers, every_instance=False) == [
+        "NAME          STATE    READY     PID   UP RST  CPU%   MEM  NOTE",
+        "beat          running    1/1    4211   3d   0   0.1   61M",
+        "celery        running    8/8       -   3d   2  60.8  2.9G  1 recycled",
+        "hourly        waiting      -       -    -   0     -     -  next 15:07, last ok",
+        "mailer        tripped    0/1       -    -   4     -     -  5 failures in 10m",
+        "media-resize  backoff    0/1       -    -   3     -     -  exit 1; again in 3s",
+        "media-thumbs  running    2/3       -   3d   9   0.2  122M  -2 in backoff",
+        "night         stopped      -       -    -   0     -     -  stopped by hand",
+        "web           running    2/2       -   1h   0   0.2  122M",
+    ]
+
+
+def test_dash_a_prints_a_line_for_each_instance() -> None:
+    """Where one of three is ill, -a shows which and why."""
+    workers = [w for w in seen(*an_afternoon())["workers"] if w["pool"] == "media-thumbs"]
+
+    assert table.table(workers, every_instance=True) == [
+        "NAME            STATE    READY     PID   UP RST  CPU%   MEM  NOTE",
+        "media-thumbs-1  running    1/1    4211   3d   0   0.1   61M",
+        "media-thumbs-2  backoff    0/1       -    -   9     -     -  SIGSEGV; again i...",
+        "media-thumbs-3  running    1/1    4211   3d   0   0.1   61M",
+    ]
+
+
+def test_problems_stand_last_with_what_to_type() -> None:
+    """Next to the prompt stands the next command."""
+    status = seen(*an_afternoon(), warnings=["the file on disk has errors"], state="stopping")
+
+    assert table.problems(status, "supervisord-lite -i shop") == [
+        "! the file on disk has errors",
+        "! the daemon itself is stopping",
+        "! mailer: supervisord-lite -i shop logs mailer -n 20",
+    ]
+    assert table.problems(status, "supervisord-lite")[-1] == (
+        "! mailer: supervisord-lite logs mailer -n 20, then supervisord-lite reset mailer"
+    )
+
+
+def test_a_hundred_problems_are_counted_after_ten() -> None:
+    """The prompt stays in sight."""
+    status = seen(*(a_worker(f"m{i}", **DOWN, state="tripped") for i in range(100)))
+
+    lines = table.problems(status, "supervisord-lite")
+
+    assert len(lines) == 11
+    assert lines[-1] == "! and 90 more: supervisord-lite status --check"
+
+
+def test_totals_count_pools_and_processes() -> None:
+    """One glance: how many are well."""
+    line = table.totals(seen(*an_afternoon()))
+
+    assert line.startswith("8 workers, 13 processes: 4 ok, 1 tripped, 2 in backoff, 1 stopped.   ")
+    assert table.totals(seen(a_worker("a"))).startswith("1 worker, 1 process: 1 ok.   ")
+    assert table.totals(seen()).startswith("0 workers, 0 processes.   ")
+
+
+def test_check_prints_only_what_is_not_as_wanted() -> None:
+    """Monitoring sees what is wrong, and nothing that somebody wanted so."""
+    assert table.wrong_lines(seen(*an_afternoon())["workers"]) == [
+        "mailer         tripped  5 failures in 10m",
+        "media-resize   backoff  exit 1, failure 4 of 5, again in 3.2s",
+        "media-thumbs-2 backoff  SIGSEGV, failure 2 of 5, again in 0.7s",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "wanted"),
+    [
+        ({}, True),
+        ({"ready": False}, False),
+        ({**DOWN, "state": "stopped"}, True),
+        ({**DOWN, "state": "waiting"}, True),
+        ({**DOWN, "state": "exited", "last_exit": ended("exit 0", code=0, ok=True)}, True),
+        ({**DOWN, "state": "exited", "last_exit": ended("exit 3", code=3, ok=True)}, True),
+        ({**DOWN, "state": "exited", "last_exit": ended("exit 1", code=1)}, False),
+        ({"state": "starting", "ready": False}, False),
+        ({"state": "stopping", "ready": False}, False),
+        ({"state": "probing"}, False),
+        ({**DOWN, "state": "backoff"}, False),
+        ({**DOWN, "state": "tripped"}, False),
+    ],
+)
+def test_as_wanted_means_where_it_should_be(changed: dict[str, Any], wanted: bool) -> None:
+    """A finished job and a stop by hand are well; whoever is on the way is not there yet."""
+    (worker,) = seen(a_worker("a", **changed))["workers"]
+
+    assert snapshot.as_wanted(worker) is wanted
+    assert bool(table.wrong_lines([worker])) is not wanted
+
+
+def test_json_has_every_key_even_when_the_daemon_leaves_some_out() -> None:
+    """Programs find null, never nothing; times are durations, not the daemon's clock."""
+    fixed = [
+        "name", "pool", "instance", "state", "pid", "ready", "uptime_s", "restarts", "recycles",
+        "failures_in_window", "breaker", "next_start_in_s", "critical", "rss_bytes", "pss_bytes",
+        "cpu_percent", "last_exit", "note",
+    ]  # fmt: skip
+    status = snapshot.snapshot({"now_s": 5.0, "workers": [{"name": "a"}]})
+    (worker,) = status["workers"]
+
+    assert list(worker)[: len(fixed)] == fixed
+    assert {key: worker[key] for key in fixed} == dict.fromkeys(fixed) | {"name": "a"}
+    assert list(status["supervisor"])[:7] == [
+        "version", "pid", "keeper_pid", "state", "started_at", "generation", "config",
+    ]  # fmt: skip
+
+    (worker,) = seen(a_worker("a", started_at_s=NOW_S - 1.5, next_start_at_s=NOW_S - 3))["workers"]
+    assert worker["uptime_s"] == 1.5
+    assert worker["next_start_in_s"] == 0.0
+    (worker,) = seen(a_worker("a", last_exit={"reason": "exit 1"}))["workers"]
+    assert list(worker["last_exit"])[:4] == ["code", "signal", "reason", "at"]
+
+
+def test_one_worker_in_detail() -> None:
+    """Everything about one worker in a few lines."""
+    (worker,) = seen(
+        a_worker(
+            "celery-3", started_at_s=NOW_S - 3 * DAY_S - 7200, pid=4402, run=7, restarts=1,
+            cpu_percent=7.6, pss_bytes=371 << 20, critical=True,
+            last_exit=ended("SIGSEGV", signal="SIGSEGV", at="no time"),
+            output={"stdout": "/var/log/sl/celery-3.log", "stderr": "/e.log", "dropped_bytes": 0},
+            limits=["memory 1G NOT ENFORCED: no memory controller here", "pids 64 NOT ENFORCED"],
+        )
+    )["workers"]  # fmt: skip
+
+    assert "\n".join(detail.detail(worker, "supervisord-lite")).split("\n") == [
+        "celery-3   running, ready, for 3d 2h, critical   pid 4402   run 7",
+        "  memory   371M, cpu 7.6%",
+        "  restarts 1, failures 0 of 5, last end: SIGSEGV, no time",
+        "  output   /var/log/sl/celery-3.log, 0 dropped",
+        "  stderr   /e.log",
+        "  limits   memory 1G NOT ENFORCED: no memory controller here; pids 64 NOT",
+        "           ENFORCED",
+        "  next     nothing pending",
+    ]
+
+
+def test_a_tripped_worker_in_detail_says_what_ends_it() -> None:
+    """Nobody has to guess that reset is the word."""
+    (worker,) = [w for w in seen(*an_afternoon())["workers"] if w["name"] == "mailer"]
+
+    lines = detail.detail(worker, "supervisord-lite -i shop")
+
+    assert lines[0] == "mailer     tripped   run 1"
+    assert "failures 5 of 5, breaker open, last end: exit 1" in lines[1]
+    assert lines[-1].split("\n") == [
+        "  next     5 failures in 10m; it stays down until: supervisord-lite -i shop",
+        "           reset mailer",
+    ]
+
+
+def test_nothing_that_a_worker_says_reaches_the_terminal_as_a_command() -> None:
+    """A note, a name or a reason with an escape sequence is shown, not obeyed."""
+    evil = "\x1b]0;owned\x07\r\n\u202e\ud800"
+    bad = a_worker(
+        evil, **DOWN, state="tripped", note=evil, last_exit=ended(evil), limits=[evil],
+        output={"stdout": evil, "stderr": evil + "2", "dropped_bytes": 1},
+    )  # fmt: skip
+    status = seen(bad, a_worker(evil + "-x", **DOWN, state=evil), warnings=[evil], state=evil)
+    lines = [
+        *table.table(status["workers"], every_instance=True),
+        *table.table(status["workers"], every_instance=False),
+        table.totals(status),
+        *table.problems(status, "supervisord-lite"),
+        *table.wrong_lines(status["workers"]),
+        *detail.detail(status["workers"][0], "supervisord-lite"),
+    ]
+
+    for line in "\n".join(lines).split("\n"):
+        assert line.isprintable(), line
+
+
+@pytest.mark.parametrize("name", ["w", "a-name-of-twenty-xxxx", "x" * 70])
+@pytest.mark.parametrize("note", ["", "n" * 200, "word " * 40, "漢字" * 40])
+def test_nothing_is_wider_than_80_columns(name: str, note: str) -> None:
+    """A terminal of 80 columns never wraps a table."""
+    status = seen(
+        a_worker(name, note=note, restarts=999, pid=4194304, cpu_percent=9999.9),
+        a_worker(f"{name}2", **DOWN, state="tripped", note=note),
+        a_worker("z" * 300, **DOWN, state="stopping"),
+    )
+    lines = table.table(status["workers"], every_instance=False)
+
+    for line in lines:
+        assert snapshot_width(line) <= 80, line
+
+
+def snapshot_width(line: str) -> int:
+    """Return the columns of a line, wide characters counted twice."""
+    return sum(2 if ord(character) > 0x2000 else 1 for character in line)
+
+
+def test_the_arguments_of_status_are_those_that_are_promised() -> None:
+    """-a, --check and --json work together with names, in any order."""
+    from supervisord_lite.cli import status as verb
+
+    parser = argparse.ArgumentParser()
+    verb.add_arguments(parser)
+
+    found = parser.parse_intermixed_args(["web", "-a", "db", "--check", "--json", "x"])
+
+    assert found.names == ["web", "db", "x"]
+    assert found.all
+    assert found.check
+    assert found.json
