@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from supervisord_lite.core.policy import BackoffPolicy, Policy, Rung
+from supervisord_lite.core.policy import BackoffPolicy, Critical, Policy, Rung
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +91,24 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One [worker.NAME] table."""
+    """One [worker.NAME] table.
+
+    Attributes:
+        requires: Pools that must be ready before this one starts, and stop after it.
+        after: Pools that must be ready, or have given up, before this one starts.
+        critical: Whose open breaker ends the whole service.
+        singleton: Never two: `pool_size` is 1 and cannot be scaled.
+    """
 
     pool: str
     pool_size: int
     policy: Policy
     launch: Launch
     origin: Origin
+    requires: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    critical: Critical = "no"
+    singleton: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +171,10 @@ def _spec(data: dict[str, Any]) -> Spec:
         policy=_policy(data["policy"]),
         launch=_launch(data["launch"]),
         origin=Origin(**data["origin"]),
+        requires=tuple(data.get("requires", ())),
+        after=tuple(data.get("after", ())),
+        critical=data.get("critical", "no"),
+        singleton=data.get("singleton", False),
     )
 
 
