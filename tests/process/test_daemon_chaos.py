@@ -4,7 +4,6 @@ import json
 import os
 import random  # noqa: TID251  # seeded, and the seed is printed
 import signal
-import statistics
 import sys
 import time
 from functools import partial
@@ -134,9 +133,7 @@ def test_control_answers_within_a_second_of_the_supervisors_death() -> None:
             wait_until(lambda: _answers(daemon), what="an answer", every_s=0.001)
             waits_s.append(time.monotonic() - begun_s)
         assert {name: w["pid"] for name, w in daemon.workers().items()} == before
-        # Only the median: single answers of 1.1 to 1.3 s have been seen, with no cause found yet.
-        # The promise is about every answer, so this is weaker than it.
-        assert statistics.median(waits_s) < 1.0, waits_s
+        assert max(waits_s) < 1.0, waits_s
 
 
 def _answers(daemon: Daemon) -> bool:
