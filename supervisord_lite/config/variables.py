@@ -19,6 +19,12 @@ _VALUE = re.compile(
 )
 
 
+class Filled(str):
+    """A text that came out of one with references: it may spell a number or a truth value."""
+
+    __slots__ = ()
+
+
 class Failure(NamedTuple):
     """A reference that has no value: the text of it, its name ("" when it is malformed)."""
 
@@ -49,7 +55,7 @@ def substitute(text: str, variables: Mapping[str, str]) -> tuple[str, list[Failu
             return match[0]
         return value
 
-    return _REFERENCE.sub(value_of, text), failures
+    return Filled(_REFERENCE.sub(value_of, text)), failures
 
 
 def parse_environment(source: Source) -> tuple[dict[str, str], list[Problem]]:
