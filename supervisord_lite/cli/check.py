@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import sys
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from supervisord_lite.base import exit_codes
@@ -58,6 +57,6 @@ def _json(path: str, configuration: Configuration | None, error: ConfigurationEr
         "ok": error is None,
         "workers": workers,
         "processes": processes,
-        "errors": [asdict(problem) for problem in error.problems] if error else [],
+        "errors": [problem._asdict() for problem in error.problems] if error else [],
     }
     return json.dumps(found, ensure_ascii=False)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from supervisord_lite.base import exit_codes
 from supervisord_lite.base.errors import SupervisordLiteError
@@ -15,8 +14,7 @@ if TYPE_CHECKING:
 _WIDTH = 80
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Problem:
+class Problem(NamedTuple):
     """One thing that is wrong.
 
     Attributes:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import glob
 import os.path
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from supervisord_lite.base.record import record
 from supervisord_lite.config.errors import ConfigurationError
 from supervisord_lite.config.source import NO_SUCH_FILE, Source, read_source
 from supervisord_lite.config.syntax import parse
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 MAX_FILES = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Files:
     """What was read.
 
@@ -69,7 +69,7 @@ def read_files(reader: Reader, path: str, *, environ: Mapping[str, str]) -> File
     source = read_source(path)
     if not isinstance(source, Source):
         hint = "name one with -c FILE" if source.message == NO_SUCH_FILE else source.hint
-        raise ConfigurationError([replace(source, hint=hint)])
+        raise ConfigurationError([source._replace(hint=hint)])
     main = parse(source)
     files = _Files(reader, _variables(reader, main, environ))
     files.add(main, (os.path.realpath(path),))

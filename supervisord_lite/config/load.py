@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING
 
+from supervisord_lite.base.record import record
 from supervisord_lite.config.errors import ConfigurationError, in_order
 from supervisord_lite.config.files import read_files
 from supervisord_lite.config.keys import check_control, check_supervisor, check_top
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from supervisord_lite.config.tree import Table
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Judged:
     """A configuration without errors, and what else is known of it.
 

@@ -6,13 +6,13 @@ only ever sees these objects, or their JSON (`to_json`, `configuration_from_json
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Literal
 
+from supervisord_lite.base.record import fields_of, record
 from supervisord_lite.core.policy import BackoffPolicy, Critical, Policy, Rung
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Origin:
     """Where a table or key stands: file as typed, line from 1."""
 
@@ -20,7 +20,7 @@ class Origin:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Identity:
     """Whom a worker runs as; looked up when the file was read.
 
@@ -36,7 +36,7 @@ class Identity:
     shell: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Grant:
     """Somebody who is given a right: this user, else everybody of this group, else anybody.
 
@@ -50,7 +50,7 @@ class Grant:
     gid: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LogTarget:
     """Where one output stream goes.
 
@@ -63,7 +63,7 @@ class LogTarget:
     path: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Limit:
     """One rlimit: `name` as in the file ("nofile"), value for soft and hard; None: unlimited."""
 
@@ -71,7 +71,7 @@ class Limit:
     value: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Launch:
     """How one process is started. Texts may hold %i and %{N..}: see `instance_text`.
 
@@ -104,7 +104,7 @@ class Launch:
     log_backups: int = 10
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Spec:
     """One [worker.NAME] table.
 
@@ -128,7 +128,7 @@ class Spec:
     operators: tuple[Grant, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Settings:
     """[supervisor] and [control]; folders are absolute.
 
@@ -151,7 +151,7 @@ class Settings:
     read: tuple[Grant, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Configuration:
     """A whole file, judged good. Specs stand in file order."""
 
@@ -161,7 +161,7 @@ class Configuration:
 
 def to_json(value: Configuration | Settings | Spec) -> str:
     """Return *value* as one line of JSON that the functions below read back without loss."""
-    return json.dumps(value, default=_fields, separators=(",", ":"), allow_nan=False)
+    return json.dumps(value, default=fields_of, separators=(",", ":"), allow_nan=False)
 
 
 def configuration_from_json(text: str) -> Configuration:
@@ -179,10 +179,6 @@ def settings_from_json(text: str) -> Settings:
 def spec_from_json(text: str) -> Spec:
     """Return the spec that `to_json` wrote. Fields that it lacks get their defaults."""
     return _spec(json.loads(text))
-
-
-def _fields(value: object) -> dict[str, object]:
-    return {name: getattr(value, name) for name in type(value).__slots__}  # type: ignore[attr-defined]
 
 
 def _spec(data: dict[str, Any]) -> Spec:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def parse_environment(source: Source) -> tuple[dict[str, str], list[Problem]]:
 
 def _problem(source: Source, offset: int, message: str) -> Problem:
     # Such files hold secrets: the place is told, the line is not shown.
-    return replace(source.problem((offset, offset + 1), message), source="")
+    return source.problem((offset, offset + 1), message)._replace(source="")
 
 
 def _unescaped(escape: re.Match[str]) -> str:

@@ -1,7 +1,8 @@
 """What the configuration says about one worker's life, as the core needs it."""
 
-from dataclasses import dataclass
 from typing import Literal
+
+from supervisord_lite.base.record import record
 
 RestartPolicy = Literal["always", "on-failure", "never"]
 StopScope = Literal["leader", "tree"]
@@ -13,7 +14,7 @@ ReadyBy = Literal["alive", "exit", "said"]
 Critical = Literal["no", "any", "all"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BackoffPolicy:
     """How long to wait before a restart: min * factor^n up to max.
 
@@ -26,7 +27,7 @@ class BackoffPolicy:
     jitter: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rung:
     """One step of the stop ladder: send `signal`, then wait up to `timeout_s`."""
 
@@ -34,7 +35,7 @@ class Rung:
     timeout_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Policy:
     """The life of one worker. Defaults are those of the configuration file.
 

@@ -1,42 +1,55 @@
 """The states of one worker, the fields that each owns, and the table of legal moves."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
+from supervisord_lite.base.record import record
 from supervisord_lite.core.policy import Policy
 
+#: What follows when a worker's turn comes: the start that somebody asked for, the restart after a
+#: failure, or the start on trial of a tripped one.
+Then = Literal["start", "restart", "probe"]
 #: What an end leads to, once nothing of the tree is left.
 #: "stopped": a person's stop. "shutdown": the service ends. "restart": start again at once.
 #: "failed": count a failure and decide. "ended": an ok exit by itself; the restart policy decides.
 Outcome = Literal["stopped", "shutdown", "restart", "failed", "ended"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Stopped:
     """Down. `by_hand`: a person said so; it survives everything but the end of the service."""
 
     by_hand: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Waiting:
-    """Wanted, but something else must come first."""
+    """Wanted, but something else must come first.
+
+    Attributes:
+        reason: For people: "requires db", "after logship".
+    """
 
     reason: str
+    then: Then = "start"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Starting:
-    """Spawn asked for at `asked_at_s`; alive since `spawned_at_s` when `pid` is known."""
+    """Spawn asked for at `asked_at_s`; alive since `spawned_at_s` when `pid` is known.
+
+    Attributes:
+        said_at_s: When somebody said that it is ready; that can overtake the answer to the spawn.
+    """
 
     run: int
     asked_at_s: float
     pid: int | None = None
     spawned_at_s: float | None = None
+    said_at_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Probing:
     """As `Starting` and `Running` in one, but on trial until `stable_run_period`."""
 
@@ -45,9 +58,10 @@ class Probing:
     pid: int | None = None
     spawned_at_s: float | None = None
     ready_at_s: float | None = None
+    said_at_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Running:
     """Ready."""
 
@@ -57,7 +71,7 @@ class Running:
     ready_at_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Stopping:
     """An end is on its way.
 
@@ -70,6 +84,7 @@ class Stopping:
         deadline_s: When the next rung is due; None when nothing more can be sent.
         code, signal, exited_at_s: The leader's end, once it is known.
         was_probing: It was on trial when its end began.
+        held_by: Why the first signal is not sent yet, for people: "web stops first"; else empty.
         start_again: A person asked for a new run while a "failed" or "ended" one is cleared away:
             start at once afterwards, unless the failure trips the breaker.
     """
@@ -86,9 +101,10 @@ class Stopping:
     exited_at_s: float | None = None
     was_probing: bool = False
     start_again: bool = False
+    held_by: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Backoff:
     """Starts again at `retry_at_s`, after a wait of `delay_s` in all.
 
@@ -101,7 +117,7 @@ class Backoff:
     after_failure: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tripped:
     """Breaker open since `at_s`; `probe_at_s` when a cooldown is set."""
 
@@ -109,7 +125,7 @@ class Tripped:
     probe_at_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Exited:
     """Finished at `at_s`; the policy says leave it."""
 
@@ -118,22 +134,22 @@ class Exited:
 
 State = Stopped | Waiting | Starting | Probing | Running | Stopping | Backoff | Tripped | Exited
 
-#: The contract: every legal move to another state. `step` asserts it. Nothing in `step` leads to
-#: `waiting`; whoever knows what a slot waits for puts it there.
+#: The contract: every legal move to another state. `step` asserts it. Whoever may start may have to
+#: wait first, so nearly every state leads to `waiting`.
 NEXT: Mapping[type[State], frozenset[type[State]]] = {
     Stopped: frozenset({Waiting, Starting}),
-    Waiting: frozenset({Starting, Stopped}),
-    Starting: frozenset({Running, Stopping, Backoff, Tripped, Exited}),
-    Probing: frozenset({Running, Stopping, Tripped, Exited, Starting, Backoff}),
-    Running: frozenset({Stopping, Backoff, Tripped, Exited, Starting}),
-    Stopping: frozenset({Stopped, Starting, Backoff, Tripped, Exited}),
-    Backoff: frozenset({Starting, Stopped}),
-    Tripped: frozenset({Probing, Stopped, Starting}),
-    Exited: frozenset({Starting, Stopped}),
+    Waiting: frozenset({Starting, Probing, Stopped}),
+    Starting: frozenset({Running, Stopping, Backoff, Tripped, Exited, Waiting}),
+    Probing: frozenset({Running, Stopping, Tripped, Exited, Starting, Backoff, Waiting}),
+    Running: frozenset({Stopping, Backoff, Tripped, Exited, Starting, Waiting}),
+    Stopping: frozenset({Stopped, Starting, Backoff, Tripped, Exited, Waiting}),
+    Backoff: frozenset({Starting, Stopped, Waiting}),
+    Tripped: frozenset({Probing, Stopped, Starting, Waiting}),
+    Exited: frozenset({Starting, Stopped, Waiting}),
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LastExit:
     """How the latest run ended.
 
@@ -152,7 +168,7 @@ class LastExit:
     pid: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Worker:
     """One slot of a pool.
 
@@ -176,7 +192,7 @@ class Worker:
     last_exit: LastExit | None = None
 
     def in_state(self, state: State) -> "Worker":
-        """Return this worker in another state; `dataclasses.replace` takes five times as long."""
+        """Return this worker in another state; `replace` takes five times as long."""
         return Worker(
             self.pool,
             self.index,

@@ -3,11 +3,11 @@
 import os
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from supervisord_lite.base.record import replace
 from supervisord_lite.config.errors import ConfigurationError
 from supervisord_lite.config.load import load
 from supervisord_lite.config.spec import (
