@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 FILE_NAME = "effective.toml"
 #: What `user` sets, in this order: see launch.py.
-_ACCOUNT = ("HOME", "USER", "LOGNAME", "SHELL")
+ACCOUNT = ("HOME", "USER", "LOGNAME", "SHELL")
 #: Between the parts of a dotted key; no name of a variable holds it.
-_DOT = "="
+DOT = "="
 _DOTTED = re.compile(r'^"((?:[^"\\]|\\.)*)"(?= = )', re.MULTILINE)
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -35,7 +35,7 @@ def render_effective(configuration: Configuration) -> str:
     tables: dict[str, object] = {
         "supervisor": _present(_supervisor(settings)),
         "control": _present(_control(settings)),
-        "worker": {spec.pool: _present(_worker(spec)) for spec in configuration.specs},
+        "worker": {spec.pool: _present(worker_table(spec)) for spec in configuration.specs},
     }
     if not configuration.specs:
         del tables["worker"]
@@ -72,7 +72,7 @@ def write_effective(configuration: Configuration) -> str:
 
 
 def _dotted(match: re.Match[str]) -> str:
-    parts = match[1].split(_DOT)
+    parts = match[1].split(DOT)
     return ".".join(part if _BARE.fullmatch(part) else f'"{part}"' for part in parts)
 
 
@@ -87,9 +87,9 @@ def _present(table: dict[str, object]) -> dict[str, object]:
 
 def _supervisor(settings: Settings) -> dict[str, object]:
     return {
-        "state_dir": _text(settings.state_dir),
-        "runtime_dir": _text(settings.runtime_dir),
-        "log_dir": None if settings.log_dir is None else _text(settings.log_dir),
+        "state_dir": written_text(settings.state_dir),
+        "runtime_dir": written_text(settings.runtime_dir),
+        "log_dir": None if settings.log_dir is None else written_text(settings.log_dir),
         "log_level": settings.log_level,
         "log_format": settings.log_format,
     }
@@ -97,16 +97,17 @@ def _supervisor(settings: Settings) -> dict[str, object]:
 
 def _control(settings: Settings) -> dict[str, object]:
     return {
-        "path": _text(settings.control_path),
+        "path": written_text(settings.control_path),
         "admin": _grants(settings.admin),
         "operate": _grants(settings.operate),
         "read": _grants(settings.read),
     }
 
 
-def _worker(spec: Spec) -> dict[str, object]:
+def worker_table(spec: Spec) -> dict[str, object]:
+    """Return every key of a worker, dotted with `DOT`, with its value; None: has none."""
     return {
-        "command": [_text(word) for word in spec.launch.argv],
+        "command": [written_text(word) for word in spec.launch.argv],
         "pool_size": spec.pool_size,
         "critical": {"no": False, "any": True, "all": "all"}[spec.critical],
         "singleton": spec.singleton,
@@ -146,17 +147,17 @@ def _policy(policy: Policy) -> dict[str, object]:
 
 
 def _launch(launch: Launch) -> dict[str, object]:
-    table: dict[str, object] = {"directory": _text(launch.directory)}
+    table: dict[str, object] = {"directory": written_text(launch.directory)}
     identity = launch.identity
     if identity is not None:
         # Only `user` puts all four there, in front; then it must be said again for a reload.
-        names = tuple(name for name, _ in launch.environment[: len(_ACCOUNT)])
-        table["user"] = identity.user if names == _ACCOUNT else None
+        names = tuple(name for name, _ in launch.environment[: len(ACCOUNT)])
+        table["user"] = identity.user if names == ACCOUNT else None
         table["group"] = identity.gid
     table["umask"] = f"{launch.umask:03o}"
     table["nice"] = launch.nice
     for name, value in launch.environment:
-        table[_key("environment", name)] = False if value is None else _text(value)
+        table[_key("environment", name)] = False if value is None else written_text(value)
     table[_key("limits", "memory")] = launch.memory_bytes
     table[_key("limits", "cpu")] = launch.cpu_cores
     table[_key("limits", "pids")] = launch.pids
@@ -170,11 +171,11 @@ def _launch(launch: Launch) -> dict[str, object]:
 
 
 def _key(table: str, name: str) -> str:
-    return f"{table}{_DOT}{name}"
+    return f"{table}{DOT}{name}"
 
 
-def _text(text: str) -> str:
-    """Return *text* so that it is read as it is, with no variable in it."""
+def written_text(text: str) -> str:
+    """Return *text* as it is written so that no variable is seen in it."""
     return text.replace("${", "$${")
 
 
@@ -191,7 +192,7 @@ def _seconds(seconds: float) -> str | float:
 
 def _target(target: LogTarget) -> str | None:
     if target.kind == "file":
-        return _text(target.path)
+        return written_text(target.path)
     return None if target.kind == "stdout" else target.kind
 
 
