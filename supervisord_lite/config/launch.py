@@ -27,7 +27,7 @@ _MAX_LOG_PATH_BYTES = 3000
 _SHELL_WORDS = frozenset({"|", "||", "&", "&&", ">", ">>", "<", "2>", "2>&1", "&>"})
 _KINDS = ("command", "python", "agent", "container")
 #: The rlimits that count bytes, so that "64M" makes sense.
-_IN_BYTES = frozenset({"as", "core", "data", "fsize", "memlock", "rss", "stack"})
+RLIMITS_IN_BYTES = frozenset({"as", "core", "data", "fsize", "memlock", "rss", "stack"})
 _OCTAL = re.compile(r"(?:0o)?[0-7]{1,4}")
 _MAX_LIMIT = 2**63 - 1
 _MAX_CORES = 4096
@@ -250,7 +250,7 @@ class LaunchReader:
             if node.value == "unlimited":
                 found.append(Limit(name, None))
                 continue
-            if name in _IN_BYTES:
+            if name in RLIMITS_IN_BYTES:
                 value = self._reader.size(limits, name, None)
             elif isinstance(plain(node.value), str):
                 self._reader.wrong(node, 'a whole number or "unlimited"')
