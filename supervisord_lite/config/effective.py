@@ -163,8 +163,8 @@ def _launch(launch: Launch) -> dict[str, object]:
     table[_key("limits", "cpu")] = launch.cpu_cores
     table[_key("limits", "pids")] = launch.pids
     for limit in launch.rlimits:
-        value = _size(limit.value) if limit.name in RLIMITS_IN_BYTES else limit.value
-        table[_key("limits", limit.name)] = "unlimited" if value is None else value
+        most = _size(limit.value) if limit.name in RLIMITS_IN_BYTES else limit.value
+        table[_key("limits", limit.name)] = "unlimited" if most is None else most
     table[_key("log", "stdout")] = _target(launch.stdout)
     table[_key("log", "stderr")] = _target(launch.stderr)
     table[_key("log", "max_size")] = _size(launch.log_max_size_bytes)
