@@ -110,8 +110,9 @@ def _event(reader: Reader, node: Node) -> None:
         reader.at_value(node, f"no event is called {shown(name)}", hint)
 
 
-def _stopping(reader: Reader, node: Node) -> None:
-    read_stop_ladder(reader, {str(node.path[-1]): node})
+def _agent(reader: Reader, node: Node) -> None:
+    _AGENT(reader, node)
+    read_stop_ladder(reader, node.table() or {})
 
 
 def _exit_codes(reader: Reader, node: Node) -> None:
@@ -215,8 +216,8 @@ _AGENT = keys(
     start_silence=shapes.duration,
     silence=shapes.duration,
     result_grace=shapes.duration,
-    stop_signal=_stopping,
-    stop_timeout=_stopping,
+    stop_signal=shapes.anything,
+    stop_timeout=shapes.anything,
     ok_exit_codes=_exit_codes,
     require=one_of(("changes", "commit", "none", "verify"), "a proof of success"),
     max_output=shapes.size,
@@ -231,7 +232,7 @@ TOP: Mapping[str, Shape] = {
         secrets=named(_secret),
     ),
     "queue": named(_QUEUE),
-    "agent": named(_AGENT),
+    "agent": named(_agent),
 }
 
 
