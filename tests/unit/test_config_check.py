@@ -96,16 +96,16 @@ def test_every_file_is_counted(here: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 SHOWN = """\
-pool_size = 2                     env/s.toml:2            (8 in conf.d/shop.toml)
+pool_size = 2                     env/s.toml:2           (8 in conf.d/shop.toml)
 extends = "app"                   conf.d/shop.toml:2
 command = ["/srv/venv/bin/celery", "-A", "shop", "$${x}"]
                                   conf.d/shop.toml:3
 stop_timeout = ["10m", "30s"]     conf.d/shop.toml:5
 stop_signal = ["SIGTERM", "SIGINT"]
                                   conf.d/shop.toml:6
-environment."a b" = "2"           conf.d/shop.toml:7      ("1" in main.toml)
-user = "root"                     main.toml:8             via extends app
-umask = "077"                     main.toml:4             via [defaults]
+environment."a b" = "2"           conf.d/shop.toml:7     ("1" in main.toml)
+user = "root"                     main.toml:8            via extends app
+umask = "077"                     main.toml:4            via [defaults]
 critical = false                  default
 singleton = false                 default
 autostart = true                  default
