@@ -73,7 +73,7 @@ def read_files(reader: Reader, path: str, *, environ: Mapping[str, str]) -> File
         hint = "name one with -c FILE" if source.message == NO_SUCH_FILE else source.hint
         raise ConfigurationError([source._replace(hint=hint)])
     main = parse(source)
-    files = _Files(reader, _variables(reader, main, environ))
+    files = _Files(reader, _variables(reader, main, environ), path.rpartition("/")[0])
     files.add(main, (os.path.realpath(path),))
     return Files(
         names=tuple(files.names),
@@ -86,12 +86,13 @@ def read_files(reader: Reader, path: str, *, environ: Mapping[str, str]) -> File
 class _Files:
     """Walks from file to file."""
 
-    def __init__(self, reader: Reader, variables: Mapping[str, str]) -> None:
+    def __init__(self, reader: Reader, variables: Mapping[str, str], folder: str) -> None:
         self.names: dict[str, None] = {}
         self.tops: list[Table] = []
         self.broken = False
         self._reader = reader
         self._variables = variables
+        self._folder = f"{folder}/"
         self.documents: dict[str, Document | None] = {}
 
     def add(self, document: Document, around: tuple[str, ...]) -> None:
@@ -121,6 +122,7 @@ class _Files:
         source = read_source(file)
         try:
             if isinstance(source, Source):
+                source.short = file.removeprefix(self._folder)
                 document = parse(source)
                 _keep_out_of(self._reader, document)
                 return document

@@ -74,19 +74,10 @@ def judge(path: str, *, environ: Mapping[str, str], as_root: bool) -> Judged:
     settings = read_settings(reader, top, file=path, environ=environ, as_root=as_root)
     specs = workers.specs(settings, as_root=as_root)
     check_names(reader, top, {spec.pool: workers.tables[spec.pool] for spec in specs})
-    if reader.problems:
-        raise ConfigurationError(
-            list(reader.problems), warnings=list(reader.warnings), files=files.names
-        )
     configuration = Configuration(settings, tuple(specs))
-    warn(
-        reader,
-        configuration,
-        headers=workers.headers,
-        tables=workers.tables,
-        documents=files.documents,
-        as_root=as_root,
-    )
+    warn(reader, configuration, workers, documents=files.documents, as_root=as_root)
+    if reader.problems:
+        raise ConfigurationError(reader.problems, warnings=reader.warnings, files=files.names)
     return Judged(
         configuration=configuration,
         warnings=in_order(reader.warnings, files.names),

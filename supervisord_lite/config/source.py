@@ -21,13 +21,15 @@ class Source:
         file: As typed.
         text: With "\n" line ends, as tomllib sees it.
         folder: Absolute; relative paths in the text are relative to it.
+        short: The same file as seen from the folder of the first one, for mentioning it.
     """
 
-    __slots__ = ("_starts", "file", "folder", "text")
+    __slots__ = ("_starts", "file", "folder", "short", "text")
 
     def __init__(self, file: str, text: str) -> None:
         """Take *text* as the content of *file*."""
         self.file = file
+        self.short = file.rpartition("/")[2]
         self.folder = str(Path(os.path.abspath(file)).parent)  # noqa: PTH100  # keeps symlinks
         self.text = text.replace("\r\n", "\n")
         self._starts: list[int] | None = None

@@ -159,7 +159,7 @@ FILES = {
     "long name": (f'[worker.{"a" * 101}]\ncommand = ["x"]\n', (1, 9), "cannot be", "100"),
     "instance of a pool": (
         '[worker.web]\ncommand = ["x"]\n[worker.web-3]\ncommand = ["x"]\n', (3, 9),
-        '"web-3" is also instance 3 of "web" (line 1)', "rename"),
+        '"web-3" is also instance 3 of "web" (workers.toml:1)', "rename"),
     "dot in a name": (
         '[worker.shop.web]\ncommand = ["x"]\n', (1, 14), "holds no dot", "[worker.shop-web]"),
     "misspelt inner table": (
