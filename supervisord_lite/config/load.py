@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from supervisord_lite.config.tree import Table
 
 
+_NOTHING: Mapping[str, str] = {}
+
+
 @record
 class Judged:
     """A configuration without errors, and what else is known of it.
@@ -51,19 +54,26 @@ def load(path: str, *, environ: Mapping[str, str], as_root: bool) -> Configurati
     return judge(path, environ=environ, as_root=as_root).configuration
 
 
-def judge(path: str, *, environ: Mapping[str, str], as_root: bool) -> Judged:
+def judge(
+    path: str,
+    *,
+    environ: Mapping[str, str],
+    as_root: bool,
+    instead: Mapping[str, str] = _NOTHING,
+) -> Judged:
     """Return what the file and those that it includes mean. Nothing is changed or made.
 
     Args:
         path: As typed; it stands so in errors.
         environ: The daemon's environment: for ``${NAME}`` and the default folders.
         as_root: Whether the daemon will be root: default folders, and who may run as whom.
+        instead: For some files (absolute paths) another one whose content is to be judged.
 
     Raises:
         ConfigurationError: With every problem that was found, and the warnings.
     """
     reader = Reader()
-    files = read_files(reader, path, environ=environ)
+    files = read_files(reader, path, environ=environ, instead=instead)
     reader.alone = not files.complete
     for top in files.tops:
         check_top(reader, top)

@@ -65,10 +65,15 @@ class Source:
         return Problem(self.file, line, column, message, hint, source, length)
 
 
-def read_source(file: str) -> Source | Problem:
-    """Return the content of *file*, or why it cannot be had (missing, too large, not UTF-8)."""
+def read_source(file: str, content: str | None = None) -> Source | Problem:
+    """Return the content of *file*, or why it cannot be had (missing, too large, not UTF-8).
+
+    Args:
+        file: As typed.
+        content: Another file, whose content is taken as if it stood in *file*.
+    """
     try:
-        with Path(file).open("rb") as stream:
+        with Path(content or file).open("rb") as stream:
             data = stream.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
