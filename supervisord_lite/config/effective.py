@@ -63,6 +63,7 @@ def write_effective(configuration: Configuration) -> str:
     try:
         while data:
             data = data[os.write(file, data) :]
+        os.fsync(file)
         os.rename(temporary, path)  # noqa: PTH104
     except OSError:
         os.unlink(temporary)  # noqa: PTH108
