@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from supervisord_lite.config.errors import Problem
+    from supervisord_lite.config.syntax import Document
     from supervisord_lite.config.tree import Table
 
 
@@ -35,6 +36,7 @@ class Judged:
         configuration: What is to run.
         warnings: What is allowed and probably not meant, in the order of files and lines.
         files: Every file that was read, as typed, in the order of force.
+        documents: What stands in them, each once.
         tables: Of each worker, the disabled ones too, its keys with their places; what it extends
             and [defaults] merged in.
     """
@@ -42,6 +44,7 @@ class Judged:
     configuration: Configuration
     warnings: tuple[Problem, ...]
     files: tuple[str, ...]
+    documents: tuple[Document, ...]
     tables: Mapping[str, Table]
 
 
@@ -92,5 +95,6 @@ def judge(
         configuration=configuration,
         warnings=in_order(reader.warnings, files.names),
         files=files.names,
+        documents=files.documents,
         tables=workers.tables,
     )

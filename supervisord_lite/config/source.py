@@ -22,14 +22,16 @@ class Source:
         text: With "\n" line ends, as tomllib sees it.
         folder: Absolute; relative paths in the text are relative to it.
         short: The same file as seen from the folder of the first one, for mentioning it.
+        data: What was read, byte by byte.
     """
 
-    __slots__ = ("_starts", "file", "folder", "short", "text")
+    __slots__ = ("_starts", "data", "file", "folder", "short", "text")
 
     def __init__(self, file: str, text: str) -> None:
         """Take *text* as the content of *file*."""
         self.file = file
         self.short = file.rpartition("/")[2]
+        self.data = b""
         self.folder = str(Path(os.path.abspath(file)).parent)  # noqa: PTH100  # keeps symlinks
         self.text = text.replace("\r\n", "\n")
         self._starts: list[int] | None = None
@@ -82,7 +84,8 @@ def read_source(file: str, content: str | None = None) -> Source | Problem:
     if len(data) > MAX_FILE_BYTES:
         return Problem(file, 0, 0, f"is larger than {MAX_FILE_BYTES >> 20}M: no configuration")
     try:
-        return Source(file, data.decode())
+        source = Source(file, data.decode())
+        source.data = data
     except UnicodeDecodeError as error:
         # Line and column in what is good so far.
         good = Source(file, data[: error.start].decode() + "\ufffd")
@@ -91,3 +94,4 @@ def read_source(file: str, content: str | None = None) -> Source | Problem:
         return good.problem(
             (offset, offset + 1), f"byte 0x{data[error.start]:02x} is not UTF-8 text", hint
         )
+    return source
