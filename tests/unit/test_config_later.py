@@ -96,6 +96,9 @@ BAD = {
     "overlap": ('schedule.every = "1h"\nschedule.overlap = "queue"', 20, "overlapping", '"wait"'),
     "heartbeat": ('heartbeat_timeout = "0s"', 21, "longer than 0", ""),
     "health's typo": ('health.htp = "http://x"', 8, 'unknown key "health.htp"', '"health.http"?'),
+    "health's header": (
+        '[worker.a.health]\nhttp = "http://x"\ndirectory = "/"', 1,
+        'unknown key "health.directory"', "[worker.a.health] takes every key below it"),
     "health by no URL": ('health.http = "htp://x"', 15, "health.http: expected", ""),
     "health by no port": ('health.tcp = "localhost"', 14, "an address", ""),
     "health of nobody": ("health.exec = []", 15, "the program has no name", ""),
