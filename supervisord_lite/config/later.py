@@ -6,6 +6,7 @@ Whoever builds a feature takes its key out of here and reads it where its value 
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from supervisord_lite.config import shapes
@@ -48,7 +49,7 @@ _MODULE = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _CRON = r"@(?:yearly|annually|monthly|weekly|daily|midnight|hourly)|\S+(?:\s+\S+){4}"
 _CRON_FIELD = r"[0-9A-Za-z*?,/#-]+"
 _TIMEZONE = r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*"
-_SECRET = r"(?s:file:.+|credential:[A-Za-z0-9_.-]+)"
+_KEPT_ELSEWHERE = r"(?s:file:.+|credential:[A-Za-z0-9_.-]+)"
 _HTTP = r"https?://[^\s/]+\S*|[A-Za-z0-9][A-Za-z0-9_-]*:/(?!/)\S*"
 _PORT = r"(?:[0-9]{1,5}|.*%(?:i|\{[0-9]+\.\.\}))"
 _HOST_PORT = rf"(?:[^\s:/\[\]]*|\[[0-9A-Fa-f:.]+\]):{_PORT}"
@@ -57,7 +58,9 @@ _MODE = r"(?:0o)?[0-7]{3,4}"
 _STORE = r"sqlite|rediss?://\S+|unix://\S+"
 
 _address = like(_HOST_PORT, 'an address such as "127.0.0.1:8000" or "[::]:8000"')
-_secret = like(_SECRET, '"file:PATH" or "credential:NAME"', "a secret does not stand in the file")
+_secret = like(
+    _KEPT_ELSEWHERE, '"file:PATH" or "credential:NAME"', "a secret does not stand in the file"
+)
 
 
 def _cron(reader: Reader, node: Node) -> None:
@@ -102,8 +105,7 @@ def _event(reader: Reader, node: Node) -> None:
     name = reader.checked_text(node)
     if name is None:
         return
-    pattern = ".*".join(map(re.escape, name.split("*")))
-    if not any(re.fullmatch(pattern, event) for event in EVENTS):
+    if not any(fnmatchcase(event, name) for event in EVENTS):
         near = did_you_mean(name, EVENTS)
         hint = f'did you mean "{near}"?' if near else 'such as "worker.tripped" or "worker.*"'
         reader.at_value(node, f"no event is called {shown(name)}", hint)
