@@ -13,7 +13,6 @@ from supervisord_lite.base.units import format_duration
 from supervisord_lite.cli import place
 from supervisord_lite.cli.errors import UsageError
 from supervisord_lite.cli.text import clip, fold, printable
-from supervisord_lite.control.client import Client
 from supervisord_lite.control.errors import GaveUpError, NoAnswerError
 
 #: Most names in a hint.
@@ -49,13 +48,19 @@ def run(arguments: argparse.Namespace, order: Order) -> int:
     if not arguments.names:
         text = "which workers?"
         raise UsageError(text, hint=f"supervisord-lite {order.verb} NAME..., or all for every one")
-    parameters = {"names": arguments.names, "wait": not arguments.no_wait}
+    parameters: dict[str, object] = {"names": arguments.names, "wait": not arguments.no_wait}
     with place.connect(arguments) as client:
+        is_restart = order.method == "Restart"
+        look = is_restart or not arguments.no_wait
+        seen = client.call("Status", {"names": arguments.names}) if look else {}
+        if is_restart:
+            # With the time of this look it may be asked again when the supervisor is replaced.
+            parameters["begun_by_s"] = seen.get("now_s")
         if arguments.no_wait:
             client.call(order.method, parameters)
             _say_ordered(arguments, order)
             return exit_codes.OK
-        report = Report(order, _expected(client, arguments.names), quiet=arguments.json)
+        report = Report(order, _expected(seen), quiet=arguments.json)
         try:
             for answer in client.stream(order.method, parameters, timeout_s=arguments.timeout):
                 report.take(answer.get("outcome"))
@@ -73,10 +78,10 @@ def run(arguments: argparse.Namespace, order: Order) -> int:
     return exit_codes.FAILED if report.failed else exit_codes.OK
 
 
-def _expected(client: Client, names: list[str]) -> dict[str, set[str]]:
-    """Return which workers each pool's line has to wait for."""
+def _expected(seen: dict[str, Any]) -> dict[str, set[str]]:
+    """Return which workers of a status each pool's line has to wait for."""
     pools: dict[str, set[str]] = {}
-    for worker in client.call("Status", {"names": names}).get("workers") or []:
+    for worker in seen.get("workers") or []:
         pools.setdefault(str(worker.get("pool")), set()).add(str(worker.get("name")))
     return pools
 
@@ -180,10 +185,9 @@ class Report:
         return self._order.already if what == "unchanged" else what
 
     def _tail(self, elapsed: str, *, changed: bool) -> str:
-        """Return how long it took, or what the state is worth."""
-        if self._order.after:
-            return f" ({self._order.after})"
-        return f", {elapsed}" if changed else ""
+        """Return how long it took, and what the state is worth."""
+        took = f", {elapsed}" if changed else ""
+        return took + (f" ({self._order.after})" if self._order.after else "")
 
     def _say(self, name: str, text: str, stream: TextIO) -> None:
         if not self._quiet or stream is sys.stderr:

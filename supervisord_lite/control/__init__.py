@@ -42,5 +42,7 @@ Client
 
 The listening socket belongs to the keeper and outlives a supervisor. A connection that drops
 without an answer means that the supervisor was replaced: methods that may be said twice are said
-again for up to 5 s, the others end with a message that says so.
+again for up to 5 s, the others end with a message that says so. A restart may be said twice when
+it carries the time of a look before it: what was ordered is saved in the same step as it is done,
+so a run that began after that time is the one that was ordered, and is only waited for.
 """

@@ -34,6 +34,8 @@ PAUSE_S = 0.02
 IDEMPOTENT = frozenset(
     {"Status", "Start", "Stop", "Reset", "LogFiles", "Version", "Shutdown"},
 )
+#: This one does with this parameter, which says what the client saw before.
+_IDEMPOTENT_WITH = {"Restart": "begun_by_s"}
 #: A status of the largest fleet fits many times.
 MAX_REPLY_BYTES = 64 * 1024 * 1024
 #: The longest path that an address takes; longer ones go through an open folder.
@@ -157,7 +159,7 @@ class Client:
                 drops += 1
             self.close()
             self._check_refusal(drops, method)
-            if method not in IDEMPOTENT:
+            if method not in IDEMPOTENT and _IDEMPOTENT_WITH.get(method) not in parameters:
                 text = "the daemon's supervisor was replaced before it answered"
                 raise ReplacedError(text, hint="what was ordered may have been done: look first")
             now_s = time.monotonic()

@@ -9,6 +9,9 @@ from supervisord_lite.core.standing import is_ready
 from supervisord_lite.core.states import (
     Backoff,
     Exited,
+    Probing,
+    Running,
+    Starting,
     Stopped,
     Stopping,
     Tripped,
@@ -82,6 +85,7 @@ class Orders:
         if outcome is not None:
             self._decided.append((order, outcome))
         else:
+            order.is_news = True  # not there yet, whoever had ordered it before
             self._waiting.setdefault(order.slot, []).append(order)
 
     def deliver(self) -> bool:
@@ -160,6 +164,23 @@ def _not_started(worker: Worker) -> Outcome | None:
             return Outcome("failed", ok=False, detail="was stopped meanwhile")
         case _:
             return None
+
+
+def began_after(worker: Worker, at_s: float) -> bool:
+    """Return whether the latest run began after *at_s*, on the daemon's clock.
+
+    False where nobody knows: a spawn that has not been answered while it is being stopped.
+    """
+    state, last = worker.state, worker.last_exit
+    match state:
+        case Starting(asked_at_s=began_at_s) | Probing(asked_at_s=began_at_s):
+            return began_at_s > at_s
+        case Running(spawned_at_s=began_at_s):
+            return began_at_s > at_s
+        case Stopping(spawned_at_s=spawned_at_s):
+            return spawned_at_s is not None and spawned_at_s > at_s
+        case _:
+            return last is not None and last.at_s - last.ran_s > at_s
 
 
 def describe_end(worker: Worker) -> str:

@@ -21,7 +21,7 @@ from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.launch import outputs
 from supervisord_lite.supervisor.names import NoSuchWorkerError, resolve
-from supervisord_lite.supervisor.orders import Goal, Order, Orders, Outcome
+from supervisord_lite.supervisor.orders import Goal, Order, Orders, Outcome, began_after
 from supervisord_lite.supervisor.outbox import Slot
 from supervisord_lite.supervisor.samples import Samples
 from supervisord_lite.supervisor.status import worker_status
@@ -155,13 +155,17 @@ class Verbs:
     def _order(self, call: Call, *, goal: Goal, event: events.Event) -> None:
         slots = resolve(self._fleet, parameters.names(call, needed=True))
         wait = parameters.flag(call, "wait") and call.more
+        by_s = parameters.number(call, "begun_by_s")
         asked: Doing = "start" if goal == "ready" else "stop"
         if self._daemon.is_stopping and rule_for(asked, ("shutdown",)) == "refused":
             names = {"name": self._fleet.name(slots[0]), "hint": None}
             call.error(interface.REFUSED, {**names, "reason": "the daemon is stopping"})
             return
         needed = self._needed(slots) if goal == "ready" else []
-        waiting = _Waiting(call, len(slots) + len(needed), self._clock.now_s())
+        now_s = self._clock.now_s()
+        # Asked again after a crash of ours, it has been waited for since the first time.
+        begun_s = now_s if by_s is None else min(by_s, now_s)
+        waiting = _Waiting(call, len(slots) + len(needed), begun_s)
         done = partial(self._done, waiting)
         orders = [self._give(slot, goal, events.StartRequested(), done) for slot, _ in needed]
         for order, (_, pool) in zip(orders, needed, strict=True):
@@ -169,7 +173,7 @@ class Verbs:
         in_order = self._fleet.core.graph.in_start_order(slots)
         if not isinstance(event, events.StartRequested):
             in_order.reverse()  # whoever comes after the others is stopped before them
-        orders += [self._give(slot, goal, event, done) for slot in in_order]
+        orders += [self._give(slot, goal, event, done, by_s) for slot in in_order]
         if not wait:
             self._reply(call, {"outcome": None, "done": True})
             return
@@ -189,9 +193,16 @@ class Verbs:
         return [(s, next(pool for pool in requires if s[0] in requires[pool])) for s in needed]
 
     def _give(
-        self, slot: Slot, goal: Goal, event: events.Event, done: Callable[[Order, Outcome], None]
+        self,
+        slot: Slot,
+        goal: Goal,
+        event: events.Event,
+        done: Callable[[Order, Outcome], None],
+        by_s: float | None = None,
     ) -> Order:
         worker = self._fleet.workers[slot]
+        if by_s is not None and began_after(worker, by_s):
+            return Order(slot, goal, worker.run - 1, done)  # this run is what was ordered
         # A start finds its goal reached in a run that is there already.
         run = worker.run - 1 if _counts_already(worker, event) else worker.run
         order = Order(slot, goal, run, done)

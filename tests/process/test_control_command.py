@@ -190,8 +190,8 @@ def test_stop_says_how_long_stopped_lasts() -> None:
             *(an_outcome(f"celery-{i}", "stopped") for i in range(1, 9)),
         )
         assert sdl(daemon, "stop", "web", "celery").stdout.splitlines() == [
-            "web       stopped (until started again, or until the service restarts)",
-            "celery    8 of 8 stopped (until started again, or until the service restarts)",
+            "web       stopped, 0.2s (until started again, or the service restarts)",
+            "celery    8 of 8 stopped, 0.2s (until started again, or the service restarts)",
         ]
         daemon.answers["Stop"] = with_outcomes(an_outcome("web", "unchanged"))
         assert sdl(daemon, "stop", "web").stdout.startswith("web       stopped already (until")

@@ -85,6 +85,8 @@ def test_the_definition_names_every_method_and_its_parameters() -> None:
         (ask("Status", names=[""]), "InvalidParameter", {"parameter": "names"}),
         (ask("Start", names=["web"], wait=1), "InvalidParameter", {"parameter": "wait"}),
         (ask("Start", wait=True), "InvalidParameter", {"parameter": "names"}),
+        (ask("Restart", begun_by_s=True), "InvalidParameter", {"parameter": "begun_by_s"}),
+        (ask("Restart", begun_by_s="1"), "InvalidParameter", {"parameter": "begun_by_s"}),
         (ask("Signal", names=["web"]), "InvalidParameter", {"parameter": "signal"}),
         (
             {"method": f"{MANAGER}.Status", "parameters": []},
@@ -110,6 +112,8 @@ def test_a_wrong_request_gets_varlinks_own_error(
         elif call.method == "Start":
             parameters.names(call, needed=True)
             parameters.flag(call, "wait")
+        elif call.method == "Restart":
+            parameters.number(call, "begun_by_s")
         elif call.method == "Signal":
             parameters.text(call, "signal")
         call.reply({})
