@@ -29,8 +29,8 @@ Bounds, so that no client can stop supervision::
 
     one request               64 KiB, complete within 5 s of its first byte
     answers not yet taken     8 MiB a connection, some of it taken every 5 s
-    connections               256; then the one that has been idle longest, for 5 s at least, gives
-                              way, and while there is none nobody is accepted
+    connections               256; then the one without a call that has been silent longest gives
+                              way to who comes, and while there is none nobody is accepted
     accepts, calls            64 and 16 in one turn of the loop
     no descriptors left       nobody is accepted for 1 s
 
