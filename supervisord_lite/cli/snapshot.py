@@ -40,6 +40,8 @@ _WORKER_KEYS = (
 )
 _EXIT_KEYS = ("code", "signal", "reason", "at", "ok")
 
+#: How the reason of a run begins that failed before the program ran; its stage follows.
+SPAWN_FAILED = "spawn failed ("
 #: States of a worker that people need not look at, as long as nothing else is wrong.
 _SETTLED = frozenset({"running", "waiting", "stopped", "exited"})
 
@@ -90,8 +92,18 @@ def as_wanted(worker: dict[str, Any]) -> bool:
 
 
 def needs_somebody(worker: dict[str, Any]) -> bool:
-    """Return whether it stays wrong until a person does something."""
+    """Return whether it stays wrong until a person does something.
+
+    A program that is missing is tried again, but nothing of ours will bring it.
+    """
+    if worker["state"] == "backoff":
+        return could_not_start(worker)
     return worker["state"] == "tripped" or (worker["state"] == "exited" and not ended_well(worker))
+
+
+def could_not_start(worker: dict[str, Any]) -> bool:
+    """Return whether the last run failed before the program ran: it has written nothing."""
+    return str((worker["last_exit"] or {}).get("reason") or "").startswith(SPAWN_FAILED)
 
 
 def reason(worker: dict[str, Any]) -> str:
@@ -99,7 +111,7 @@ def reason(worker: dict[str, Any]) -> str:
     last_exit = worker["last_exit"] or {}
     text = str(last_exit.get("reason") or last_exit.get("signal") or "")
     # A column is short: the cause first. The stage that failed stands in `status NAME`.
-    return text.partition("): ")[2] if text.startswith("spawn failed (") else text
+    return text.partition("): ")[2] if text.startswith(SPAWN_FAILED) else text
 
 
 def failures(worker: dict[str, Any]) -> str:

@@ -449,6 +449,16 @@ def test_a_terminal_obeys_no_log(tmp_path: Path) -> None:
         assert on_a_terminal(daemon, ["logs", "web"]) == (b"\\x1b]0;owned\\x07\ttab\r\n\\xff\r\n")
 
 
+def test_only_a_terminal_cuts_notes() -> None:
+    """A line fits into 80 columns of a terminal; grep, mail and a file get all of it."""
+    note = "requires db, which requires disk, which is stopped: " + "x" * 100
+    with FakeDaemon([a_worker("web", note=note)]) as daemon:
+        assert f"  {note}\n" in sdl(daemon, "status", "-a").stdout
+        shown = on_a_terminal(daemon, ["status", "-a"]).decode().splitlines()
+        assert max(map(len, shown)) == 80
+        assert shown[1].endswith("requires db, which require...")
+
+
 def test_a_terminal_without_unicode_gets_codes(tmp_path: Path) -> None:
     """A note with a letter that the terminal lacks does not end the command."""
     with FakeDaemon([a_worker("web", note="é")]) as daemon:
