@@ -12,6 +12,7 @@ from supervisord_lite.base import exit_codes
 from supervisord_lite.base.units import format_duration
 from supervisord_lite.cli import place
 from supervisord_lite.cli.errors import UsageError
+from supervisord_lite.cli.snapshot import AGAIN, SPAWN_FAILED
 from supervisord_lite.cli.text import clip, fold, printable
 from supervisord_lite.control.errors import GaveUpError, NoAnswerError
 
@@ -60,7 +61,8 @@ def run(arguments: argparse.Namespace, order: Order) -> int:
             client.call(order.method, parameters)
             _say_ordered(arguments, order)
             return exit_codes.OK
-        report = Report(order, _expected(seen), quiet=arguments.json)
+        command = place.command(arguments)
+        report = Report(order, _expected(seen), command, quiet=arguments.json)
         try:
             for answer in client.stream(order.method, parameters, timeout_s=arguments.timeout):
                 report.take(answer.get("outcome"))
@@ -111,12 +113,15 @@ class Report:
         failed: Whether one of them is not ok.
     """
 
-    def __init__(self, order: Order, expected: dict[str, set[str]], *, quiet: bool) -> None:
-        """Take the order, the workers of each pool, and whether to keep silent."""
+    def __init__(
+        self, order: Order, expected: dict[str, set[str]], command: str, *, quiet: bool
+    ) -> None:
+        """Take the order, the workers of each pool, how to call, and whether to keep silent."""
         self.outcomes: list[dict[str, Any]] = []
         self.failed = False
         self._order = order
         self._left = expected
+        self._command = command
         self._quiet = quiet
         self._seen: set[str] = set()
         self._pools: dict[str, list[dict[str, Any]]] = {}
@@ -133,7 +138,7 @@ class Report:
         self._pools.setdefault(pool, []).append(outcome)
         if not outcome.get("ok"):
             self.failed = True
-            self._say(name, f"failed: {outcome.get('detail') or 'no reason given'}", sys.stderr)
+            self._say(name, f"failed: {self._why(name, outcome.get('detail'))}", sys.stderr)
         left = self._left.get(pool)
         if left is None and outcome.get("required_by") and name == pool:
             self._say_pool(pool)  # all of it, though nobody named it
@@ -141,6 +146,13 @@ class Report:
             left.discard(name)
             if not left:
                 self._say_pool(pool)
+
+    def _why(self, name: str, detail: object) -> str:
+        """Return why a worker failed, with what to type where a restart may be minutes away."""
+        text = str(detail or "no reason given")
+        if text.startswith(SPAWN_FAILED) and AGAIN in text:
+            text += f"; at once: {self._command} start {name}"
+        return text
 
     def finish(self) -> None:
         """Print the pools that have no line yet: nobody named them, but they had to go too."""

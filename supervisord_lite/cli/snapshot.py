@@ -42,6 +42,8 @@ _EXIT_KEYS = ("code", "signal", "reason", "at", "ok")
 
 #: How the reason of a run begins that failed before the program ran; its stage follows.
 SPAWN_FAILED = "spawn failed ("
+#: What stands before the wait for the next start.
+AGAIN = "again in "
 #: States of a worker that people need not look at, as long as nothing else is wrong.
 _SETTLED = frozenset({"running", "waiting", "stopped", "exited"})
 
@@ -129,7 +131,7 @@ def note(worker: dict[str, Any]) -> str:
     said = str(worker["note"] or "")
     if state == "backoff":
         left_s = worker["next_start_in_s"]
-        again = f"again in {up(left_s)}" if left_s is not None else "again soon"
+        again = f"{AGAIN}{up(left_s)}" if left_s is not None else "again soon"
         return "; ".join(filter(None, (reason(worker), again)))
     if state == "tripped":
         return said or _tripped(worker)
@@ -147,7 +149,7 @@ def problem(worker: dict[str, Any]) -> str:
     state = worker["state"]
     if state == "backoff":
         left_s = worker["next_start_in_s"]
-        again = f"again in {soon(left_s)}" if left_s is not None else ""
+        again = f"{AGAIN}{soon(left_s)}" if left_s is not None else ""
         return ", ".join(filter(None, (reason(worker), failures(worker), again)))
     words = {
         "starting": "not ready yet",

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from supervisord_lite.base.record import record
+from supervisord_lite.base.units import format_duration
 from supervisord_lite.core import actions
 from supervisord_lite.core.standing import is_ready
 from supervisord_lite.core.states import (
@@ -184,7 +185,7 @@ def began_after(worker: Worker, at_s: float) -> bool:
 
 
 def describe_end(worker: Worker) -> str:
-    """Return how the latest run ended: "exit 1 after 0.3s, failure 1 of 5"."""
+    """Return how the latest run ended: "exit 1 after 0.3s, failure 1 of 5, again in 2s"."""
     last = worker.last_exit
     if last is None:
         return "did not start"
@@ -193,4 +194,6 @@ def describe_end(worker: Worker) -> str:
         text += f" after {last.ran_s:.1f}s"
     if isinstance(worker.state, Backoff | Tripped):
         text += f", failure {len(worker.failures)} of {worker.policy.max_restarts}"
+    if isinstance(worker.state, Backoff):
+        text += f", again in {format_duration(worker.state.delay_s)}"
     return text

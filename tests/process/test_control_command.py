@@ -182,6 +182,15 @@ def test_a_failure_is_told_on_stderr_and_is_exit_1() -> None:
         assert [o["outcome"] for o in told["workers"]] == ["failed", "ready"]
 
 
+def test_a_missing_program_is_told_with_the_way_to_try_at_once() -> None:
+    """The next attempt may be minutes away: whoever has mended it need not wait."""
+    detail = "spawn failed (exec): no such file: /x/web, failure 1 of 5, again in 5m"
+    with FakeDaemon([a_worker("web")]) as daemon:
+        daemon.answers["Start"] = with_outcomes(an_outcome("web", "failed", detail=detail))
+        told = " ".join(sdl(daemon, "start", "web").stderr.split())
+        assert told == f"web failed: {detail}; at once: supervisord-lite start web"
+
+
 def test_stop_says_how_long_stopped_lasts() -> None:
     """A stop by hand survives reload and crash, and ends with the service."""
     with FakeDaemon([a_worker("web"), *a_pool("celery", 8)]) as daemon:
