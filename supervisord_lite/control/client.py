@@ -132,6 +132,28 @@ class Client:
                 self.close()
                 time.sleep(PAUSE_S)
 
+    def is_gone(self) -> bool:
+        """Return whether nobody listens at the path any more; never waits.
+
+        Holds a connection in between: one that a dying daemon does not accept ends with its socket.
+        """
+        for _ in range(2):
+            try:
+                if self._socket is None:
+                    self._connect(time.monotonic())
+                assert self._socket is not None
+                self._socket.settimeout(0.0)
+                if self._socket.recv(4096):
+                    return False
+            except (BlockingIOError, NoAnswerError):
+                return False
+            except (NoDaemonError, NotPermittedError):
+                return True
+            except OSError:
+                pass  # as an end: the supervisor was replaced, or others needed the place
+            self.close()
+        return False
+
     def _talk(
         self,
         method: str,

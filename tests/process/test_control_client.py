@@ -233,11 +233,15 @@ def test_the_end_of_a_daemon_is_noticed_without_asking_again_and_again() -> None
     daemon = FakeDaemon()
     with daemon, Client(daemon.path) as client:
         assert not client.wait_until_gone(timeout_s=0.05)
+        assert not client.is_gone()
         daemon.replace_supervisor()
+        wait_until(lambda: daemon.replaced == 1, what="it is replaced")
+        assert not client.is_gone(), "an end of the connection is none of the daemon"
         thread = threading.Thread(target=daemon.end)
         thread.start()
         assert client.wait_until_gone(timeout_s=30)
         thread.join()
+        assert client.is_gone()
 
 
 @pytest.mark.root

@@ -391,6 +391,28 @@ def test_following_a_log_ends_quietly_with_ctrl_c(tmp_path: Path) -> None:
         assert (process.returncode, out, err) == (0, "", "")
 
 
+def test_following_a_log_ends_with_the_daemon(tmp_path: Path) -> None:
+    """Not with a replaced supervisor; what is written last is printed, half a line too."""
+    path = log_file(tmp_path, "web.log", ["a"])
+    other = log_file(tmp_path, "db.log", [])
+    daemon = FakeDaemon()
+    with daemon:
+        daemon.answers["LogFiles"] = files_of(("web", str(path), ""), ("db", str(other), ""))
+        process = start(daemon, "logs", "-f")
+        assert process.stdout is not None
+        assert process.stdout.readline() == "web | a\n"
+        wait_until(lambda: daemon.connection_count, what="it listens for the end")
+        daemon.replace_supervisor()
+        wait_until(lambda: daemon.replaced and daemon.connection_count, what="it does so again")
+        with path.open("a") as file:
+            file.write("b\nlast words")
+        assert process.stdout.readline() == "web | b\n"
+        daemon.end()
+        out, err = process.communicate(timeout=30)
+        assert (process.returncode, out) == (0, "web | last words\n")
+        assert err == "supervisord-lite: logs: the daemon has ended\n"
+
+
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     """`logs | head -1` prints one line and nothing on stderr."""
     path = log_file(tmp_path, "web.log", ["x" * 100] * 20000)

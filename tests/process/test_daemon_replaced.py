@@ -60,3 +60,36 @@ def test_a_restart_succeeds_and_happens_once_whenever_the_supervisor_dies(
             daemon.ctl("start", "all", check=True)
             starts = (daemon.folder / "starts").read_text().split()
             assert sorted(starts) == ["1"] * (number + 1) + ["2"] * (number + 1)
+
+
+def test_following_logs_goes_on_through_a_replaced_supervisor_and_ends_with_the_daemon() -> None:
+    """No line is missing or doubled, up to the last word of a worker that is stopped."""
+    text = """[worker.web]
+command = ["/bin/sh", "-c", '''
+trap 'echo last words; exit 0' TERM
+n=0; while :; do n=$((n+1)); echo $n; sleep 0.01; done''']
+"""
+    with Daemon(text) as daemon:
+        daemon.ctl("start", "all", check=True)
+        argv = [*daemon.argv, "logs", "-f", "-n", "1000000", "--socket", str(daemon.control_path)]
+        with subprocess.Popen(
+            argv,
+            env=daemon.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as follower:
+            assert follower.stdout is not None
+            assert follower.stderr is not None
+            said = [follower.stdout.readline()]
+            for _ in range(3):
+                daemon.kill_supervisor()
+                said += [follower.stdout.readline() for _ in range(20)]
+            daemon.ctl("shutdown", check=True)
+            said += follower.stdout.readlines()
+            err = follower.stderr.read()
+            follower.wait(30)
+        *numbers, last = said
+        assert (follower.returncode, last) == (0, "last words\n")
+        assert err == "supervisord-lite: logs: the daemon has ended\n"
+        assert list(map(int, numbers)) == list(range(1, len(numbers) + 1))
