@@ -23,6 +23,7 @@ class Handover:
         adoption: How many supervisors there were before.
         controllers: Which of cpu, memory, pids are enforced by cgroups.
         dropped: Log path -> (bytes, lines) dropped since the daemon started.
+        troubles: Log path -> why nothing can be written there now.
     """
 
     saves: dict[str, str]
@@ -35,6 +36,7 @@ class Handover:
     has_cgroups: bool
     controllers: list[str]
     dropped: dict[str, list[int]]
+    troubles: dict[str, str]
 
 
 def read_handover(descriptor: int) -> Handover:

@@ -13,6 +13,7 @@ from supervisord_lite.core.states import Worker
 from supervisord_lite.keeper.journal import Journal
 from supervisord_lite.supervisor.adoption import Handover, build_fleet, reconcile
 from supervisord_lite.supervisor.daemon_state import DaemonState
+from supervisord_lite.supervisor.logs import Logs
 from supervisord_lite.supervisor.outbox import Outbox, Slot
 from supervisord_lite.supervisor.poller import Poller
 from supervisord_lite.supervisor.verbs import Verbs
@@ -61,14 +62,14 @@ class Supervisor:
         self._channel = PacketSocket(own, channel.MAX_MESSAGE_BYTES)
         self._outbox = Outbox(self._channel.send)
         self._handover = handover
-        self._dropped = {path: counts[0] for path, counts in handover.dropped.items()}
+        self._logs = Logs(handover.dropped, handover.troubles)
         self._fleet = build_fleet(handover, self._outbox, clock, rng)
         self._daemon = DaemonState(
             self._fleet, self._outbox, handover.saves.get("daemon"), journal.write
         )
         self._fleet.listen(self._announce)
         self._fleet.on_fault = self._worker_fault
-        self._verbs = Verbs(self._fleet, self._daemon, handover, clock, self._dropped)
+        self._verbs = Verbs(self._fleet, self._daemon, handover, clock, self._logs)
         self._server = Server(
             listener,
             self._poller,
@@ -166,7 +167,7 @@ class Supervisor:
                     self._take_fact(fact)
                 if "ping" in message:
                     self._outbox.say("pong", message["ping"])
-                self._dropped.update(message.get("dropped", {}))
+                self._logs.take(message)
         if self._channel.ended:
             _give_up()
 

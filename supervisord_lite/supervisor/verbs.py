@@ -20,6 +20,7 @@ from supervisord_lite.supervisor.adoption import Handover
 from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.launch import outputs
+from supervisord_lite.supervisor.logs import Logs
 from supervisord_lite.supervisor.names import NoSuchWorkerError, resolve
 from supervisord_lite.supervisor.orders import Goal, Order, Orders, Outcome
 from supervisord_lite.supervisor.outbox import Slot
@@ -44,14 +45,14 @@ class Verbs:
         daemon: DaemonState,
         handover: Handover,
         clock: Clock,
-        dropped: dict[str, int],
+        logs: Logs,
     ) -> None:
         """Take what is asked about."""
         self._fleet = fleet
         self._daemon = daemon
         self._handover = handover
         self._clock = clock
-        self._dropped = dropped
+        self._logs = logs
         self._samples = Samples(clock)
         self._orders = Orders(fleet.why_stuck)
         self._replies: list[Callable[[], None]] = []
@@ -113,7 +114,7 @@ class Verbs:
                     now_s=now_s,
                     wall_s=wall_s,
                     controllers=self._handover.controllers,
-                    dropped=self._dropped,
+                    logs=self._logs,
                     stuck=self._fleet.why_stuck(slot),
                 )
             )

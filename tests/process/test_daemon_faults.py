@@ -20,24 +20,6 @@ pytestmark = [pytest.mark.process, pytest.mark.slow]
 SLEEP = "command = ['/bin/sleep', '1000']\n"
 
 
-@pytest.fixture
-def disk() -> Iterator[Path]:
-    """Yield a mounted file system of its own, on a loop device."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root: to mount a loop device")
-    folder = leftovers.short_folder()
-    image, point = folder / "image", folder / "disk"
-    point.mkdir()
-    with image.open("wb") as file:
-        file.truncate(64 * 1024 * 1024)
-    subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
-    subprocess.run(["mount", "-o", "loop", image, point], check=True)
-    yield point
-    subprocess.run(["fsfreeze", "--unfreeze", point], check=False, stderr=subprocess.DEVNULL)
-    subprocess.run(["umount", point], check=True)
-    image.unlink()
-
-
 def _restart_s(daemon: Daemon, name: str) -> float:
     """Return how long a killed worker takes to be back."""
     old = daemon.workers()[name]["pid"]
