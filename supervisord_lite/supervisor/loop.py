@@ -16,6 +16,7 @@ from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.logs import Logs
 from supervisord_lite.supervisor.outbox import Outbox, Slot
 from supervisord_lite.supervisor.poller import Poller
+from supervisord_lite.supervisor.rolls import Rolls
 from supervisord_lite.supervisor.verbs import Verbs
 from supervisord_lite.wire import channel
 
@@ -69,7 +70,8 @@ class Supervisor:
         )
         self._fleet.listen(self._announce)
         self._fleet.on_fault = self._worker_fault
-        self._verbs = Verbs(self._fleet, self._daemon, handover, clock, self._logs)
+        self._rolls = Rolls(self._fleet, self._outbox, handover.saves)
+        self._verbs = Verbs(self._fleet, self._daemon, handover, clock, self._logs, self._rolls)
         self._server = Server(
             listener,
             self._poller,
@@ -103,6 +105,10 @@ class Supervisor:
         return self._daemon.verdict
 
     def _adopt(self) -> None:
+        was_stopping = self._daemon.is_stopping
+        if was_stopping:
+            # Before anything else: what happened since must not start anybody.
+            self._daemon.begin()
         for fact in self._handover.facts:
             self._take_fact(fact)
         self._outbox.applied(self._handover.applied)
@@ -110,7 +116,8 @@ class Supervisor:
         for slot, reason in self._fleet.unusable.items():
             name = self._fleet.name(slot)
             self._journal.write("error", "worker.unusable", name=name, reason=reason)
-        self._daemon.begin()
+        if not was_stopping:
+            self._daemon.begin()
         self._daemon.tell(anew=True)
         if not self._handover.adoption:
             self._journal.write(
@@ -127,6 +134,7 @@ class Supervisor:
 
     def _settle(self) -> None:
         """Decide about the whole, and tell the keeper and systemd what this turn came to."""
+        self._rolls.go_on()
         self._daemon.decide()
         self._daemon.tell()
         wake_s = self._fleet.next_deadline_s()
