@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from supervisord_lite.base.record import replace
 from supervisord_lite.config.errors import ConfigurationError
 from supervisord_lite.config.keys import check_top
 from supervisord_lite.config.launch import note_unreadable

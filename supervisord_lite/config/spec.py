@@ -5,13 +5,13 @@ only ever sees these objects, or their JSON (`to_json`, `configuration_from_json
 """
 
 import json
-from dataclasses import dataclass
 from typing import Any, Literal
 
-from supervisord_lite.core.policy import BackoffPolicy, Policy, Rung
+from supervisord_lite.base.record import fields_of, record
+from supervisord_lite.core.policy import BackoffPolicy, Critical, Policy, Rung
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Origin:
     """Where a table or key stands: file as typed, line from 1."""
 
@@ -19,7 +19,7 @@ class Origin:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Identity:
     """Whom a worker runs as; looked up when the file was read.
 
@@ -35,7 +35,7 @@ class Identity:
     shell: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LogTarget:
     """Where one output stream goes.
 
@@ -48,7 +48,7 @@ class LogTarget:
     path: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Limit:
     """One rlimit: `name` as in the file ("nofile"), value for soft and hard; None: unlimited."""
 
@@ -56,7 +56,7 @@ class Limit:
     value: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Launch:
     """How one process is started. Texts may hold %i and %{N..}: see `instance_text`.
 
@@ -89,18 +89,29 @@ class Launch:
     log_backups: int = 10
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Spec:
-    """One [worker.NAME] table."""
+    """One [worker.NAME] table.
+
+    Attributes:
+        requires: Pools that must be ready before this one starts, and stop after it.
+        after: Pools that must be ready, or have given up, before this one starts.
+        critical: Whose open breaker ends the whole service.
+        singleton: Never two: `pool_size` is 1 and cannot be scaled.
+    """
 
     pool: str
     pool_size: int
     policy: Policy
     launch: Launch
     origin: Origin
+    requires: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    critical: Critical = "no"
+    singleton: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Settings:
     """[supervisor] and [control]; folders are absolute.
 
@@ -119,7 +130,7 @@ class Settings:
     log_format: Literal["text", "json"] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Configuration:
     """A whole file, judged good. Specs stand in file order."""
 
@@ -129,7 +140,7 @@ class Configuration:
 
 def to_json(value: Configuration | Settings | Spec) -> str:
     """Return *value* as one line of JSON that the functions below read back without loss."""
-    return json.dumps(value, default=_fields, separators=(",", ":"), allow_nan=False)
+    return json.dumps(value, default=fields_of, separators=(",", ":"), allow_nan=False)
 
 
 def configuration_from_json(text: str) -> Configuration:
@@ -149,10 +160,6 @@ def spec_from_json(text: str) -> Spec:
     return _spec(json.loads(text))
 
 
-def _fields(value: object) -> dict[str, object]:
-    return {name: getattr(value, name) for name in type(value).__slots__}  # type: ignore[attr-defined]
-
-
 def _spec(data: dict[str, Any]) -> Spec:
     return Spec(
         pool=data["pool"],
@@ -160,6 +167,10 @@ def _spec(data: dict[str, Any]) -> Spec:
         policy=_policy(data["policy"]),
         launch=_launch(data["launch"]),
         origin=Origin(**data["origin"]),
+        requires=tuple(data.get("requires", ())),
+        after=tuple(data.get("after", ())),
+        critical=data.get("critical", "no"),
+        singleton=data.get("singleton", False),
     )
 
 

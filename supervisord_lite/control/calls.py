@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from supervisord_lite.base.record import record
 from supervisord_lite.wire import varlink
 
 TYPE_CHECKING = False
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
             """Send *data* (empty: nothing); *final* ends the call in flight."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Peer:
     """Who connected: the credentials of the process at its connect (SO_PEERCRED)."""
 

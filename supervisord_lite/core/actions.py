@@ -1,18 +1,17 @@
 """What to do about one worker: imperatives, performed by the shell in order."""
 
-from dataclasses import dataclass
-
+from supervisord_lite.base.record import record
 from supervisord_lite.core.policy import StopScope
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Spawn:
     """Start `run`. Idempotent: the keeper starts one run once, however often it is asked."""
 
     run: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SendSignal:
     """Send one signal of the stop ladder to `run`: its leader, or every process of its tree."""
 
@@ -21,14 +20,14 @@ class SendSignal:
     scope: StopScope
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class KillTree:
     """SIGKILL to everything that belongs to `run`, until nothing is left."""
 
     run: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Announce:
     """Something that people and the event journal should hear about: one per visible change.
 

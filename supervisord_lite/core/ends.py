@@ -1,9 +1,9 @@
 """How a run ends, and where that leads: failures are counted here, and nowhere else."""
 
-from dataclasses import replace
 from typing import assert_never
 
 from supervisord_lite.base.clock import Rng
+from supervisord_lite.base.record import replace
 from supervisord_lite.base.signals import describe_end, name_of
 from supervisord_lite.core import events
 from supervisord_lite.core.actions import Announce

@@ -1,11 +1,10 @@
 """What happened to one worker: past participles. `now_s` of `step` says when."""
 
-from dataclasses import dataclass
-
+from supervisord_lite.base.record import record
 from supervisord_lite.core.policy import Policy
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Spawned:
     """The keeper has started `run`; its command runs (or a set-up stage of it)."""
 
@@ -13,7 +12,7 @@ class Spawned:
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SpawnFailed:
     """`run` never ran: a set-up stage failed.
 
@@ -31,7 +30,7 @@ class SpawnFailed:
     hopeless: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Exited:
     """The leader of `run` has ended.
 
@@ -47,7 +46,7 @@ class Exited:
     emptied: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Emptied:
     """Nothing of the tree of `run` is alive any more.
 
@@ -59,34 +58,34 @@ class Emptied:
     killed: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Lost:
     """After an adoption: the keeper knows nothing of `run` (its spawn request never arrived)."""
 
     run: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StartRequested:
     """A person, or the boot, wants it up. A tripped worker is not started: it needs a reset."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StopRequested:
     """A person wants it down, by the ladder, and it stays down."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RestartRequested:
     """A person wants a new run: stop if it is up, then start."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ResetRequested:
     """A person closes the breaker and starts the backoff sequence again."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ShutdownRequested:
     """The service ends: as a stop, but not remembered as a person's decision.
 
@@ -97,14 +96,14 @@ class ShutdownRequested:
     at_once: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PolicyChanged:
     """The configuration gave this worker a new policy that applies to the live process."""
 
     policy: Policy
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DeadlinePassed:
     """It is `now_s`; something of this worker may be due."""
 

@@ -1,8 +1,8 @@
 """Moves towards life and towards the end, used by several states of `step`."""
 
-from dataclasses import replace
 from typing import Literal
 
+from supervisord_lite.base.record import replace
 from supervisord_lite.core.actions import Action, Announce, KillTree, SendSignal, Spawn
 from supervisord_lite.core.states import Probing, Running, Starting, Stopping, Worker
 

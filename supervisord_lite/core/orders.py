@@ -1,8 +1,8 @@
 """What people ask for: up, down, a reset, the end of the service, a new policy."""
 
-from dataclasses import replace
 from typing import assert_never
 
+from supervisord_lite.base.record import replace
 from supervisord_lite.core import events, moves, states
 from supervisord_lite.core.actions import Announce
 from supervisord_lite.core.moves import Live, Moved

@@ -1,13 +1,20 @@
 """What the configuration says about one worker's life, as the core needs it."""
 
-from dataclasses import dataclass
 from typing import Literal
+
+from supervisord_lite.base.record import record
 
 RestartPolicy = Literal["always", "on-failure", "never"]
 StopScope = Literal["leader", "tree"]
+#: What makes a start a ready worker. "alive": it has lived `ready_after_s` (0: spawned is ready).
+#: "exit": it ended with an ok exit code, as a one-shot does. "said": somebody who can know says so
+#: (`events.ReadySaid`): the worker by a notification or a descriptor, or a health probe.
+ReadyBy = Literal["alive", "exit", "said"]
+#: Whose open breaker ends the whole service: nobody's, any instance's, or that of all of them.
+Critical = Literal["no", "any", "all"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BackoffPolicy:
     """How long to wait before a restart: min * factor^n up to max.
 
@@ -20,7 +27,7 @@ class BackoffPolicy:
     jitter: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rung:
     """One step of the stop ladder: send `signal`, then wait up to `timeout_s`."""
 
@@ -28,12 +35,15 @@ class Rung:
     timeout_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Policy:
     """The life of one worker. Defaults are those of the configuration file.
 
     Attributes:
-        ready_after_s: Ready when it has lived this long; 0 means ready when spawned.
+        ready_by: What makes it ready.
+        ready_after_s: Of "alive": ready when it has lived this long; 0 means ready when spawned.
+        start_timeout_s: Not ready by then is a failure. Not of "exit", which `run_timeout_s` ends.
+        run_timeout_s: A run that lasts longer is stopped and counts as a failure; None: no limit.
         stop_ladder: At least one rung; SIGKILL to the whole tree follows the last one.
         max_restarts: This many failures inside the window trip the breaker (5: five starts).
         circuit_cooldown_s: After this long a tripped worker gets one start on trial; None: never.
@@ -42,8 +52,10 @@ class Policy:
     restart: RestartPolicy = "on-failure"
     ok_exit_codes: tuple[int, ...] = (0,)
     autostart: bool = True
+    ready_by: ReadyBy = "alive"
     ready_after_s: float = 1.0
     start_timeout_s: float = 60.0
+    run_timeout_s: float | None = None
     stop_ladder: tuple[Rung, ...] = (Rung(15, 10.0),)
     stop_scope: StopScope = "leader"
     stable_run_period_s: float = 30.0

@@ -6,9 +6,9 @@ neighbouring versions read each other's: fields may be added with a default, wha
 left out, and `"v"` changes only when that is not enough.
 """
 
-from dataclasses import MISSING, fields
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
+from supervisord_lite.base.record import defaults_of, fields_of
 from supervisord_lite.core.policy import Policy
 from supervisord_lite.core.states import LastExit, State, Worker
 
@@ -34,8 +34,8 @@ def to_record(worker: Worker) -> dict[str, object]:
         "attempt": worker.attempt,
         "failures": list(worker.failures),
         "restarts": worker.restarts,
-        "last_exit": None if last_exit is None else _fields_of(last_exit),
-        "state": {"is": type(state).__name__.lower(), **_fields_of(state)},
+        "last_exit": None if last_exit is None else fields_of(last_exit),
+        "state": {"is": type(state).__name__.lower(), **fields_of(state)},
     }
 
 
@@ -72,10 +72,6 @@ def from_record(record: dict[str, object], policy: Policy) -> Worker:
     )
 
 
-def _fields_of(thing: State | LastExit) -> dict[str, object]:
-    return {field.name: getattr(thing, field.name) for field in fields(thing)}
-
-
 def _mapping(name: str, value: object) -> dict[str, object]:
     if not isinstance(value, dict):
         message = f"saved record: {name}: {value!r} is not an object"
@@ -85,11 +81,12 @@ def _mapping(name: str, value: object) -> dict[str, object]:
 
 def _made(kind: type[_Record], values: dict[str, object]) -> _Record:
     arguments = {}
-    for field in fields(kind):
-        name = f"{kind.__name__.lower()}.{field.name}"
-        if field.name in values:
-            arguments[field.name] = _checked(name, values[field.name], field.type)
-        elif field.default is MISSING:
+    defaults = defaults_of(kind)
+    for field, annotation in kind.__annotations__.items():
+        name = f"{kind.__name__.lower()}.{field}"
+        if field in values:
+            arguments[field] = _checked(name, values[field], annotation)
+        elif field not in defaults:
             message = f"saved record: {name} is missing"
             raise RecordError(message)
     return kind(**arguments)

@@ -1,9 +1,9 @@
 """The states of one worker, the fields that each owns, and the table of legal moves."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
+from supervisord_lite.base.record import record
 from supervisord_lite.core.policy import Policy
 
 #: What an end leads to, once nothing of the tree is left.
@@ -12,21 +12,21 @@ from supervisord_lite.core.policy import Policy
 Outcome = Literal["stopped", "shutdown", "restart", "failed", "ended"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Stopped:
     """Down. `by_hand`: a person said so; it survives everything but the end of the service."""
 
     by_hand: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Waiting:
     """Wanted, but something else must come first."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Starting:
     """Spawn asked for at `asked_at_s`; alive since `spawned_at_s` when `pid` is known."""
 
@@ -36,7 +36,7 @@ class Starting:
     spawned_at_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Probing:
     """As `Starting` and `Running` in one, but on trial until `stable_run_period`."""
 
@@ -47,7 +47,7 @@ class Probing:
     ready_at_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Running:
     """Ready."""
 
@@ -57,7 +57,7 @@ class Running:
     ready_at_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Stopping:
     """An end is on its way.
 
@@ -88,7 +88,7 @@ class Stopping:
     start_again: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Backoff:
     """Starts again at `retry_at_s`, after a wait of `delay_s` in all.
 
@@ -101,7 +101,7 @@ class Backoff:
     after_failure: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tripped:
     """Breaker open since `at_s`; `probe_at_s` when a cooldown is set."""
 
@@ -109,7 +109,7 @@ class Tripped:
     probe_at_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Exited:
     """Finished at `at_s`; the policy says leave it."""
 
@@ -133,7 +133,7 @@ NEXT: Mapping[type[State], frozenset[type[State]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LastExit:
     """How the latest run ended.
 
@@ -152,7 +152,7 @@ class LastExit:
     pid: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Worker:
     """One slot of a pool.
 
@@ -176,7 +176,7 @@ class Worker:
     last_exit: LastExit | None = None
 
     def in_state(self, state: State) -> "Worker":
-        """Return this worker in another state; `dataclasses.replace` takes five times as long."""
+        """Return this worker in another state; `replace` takes five times as long."""
         return Worker(
             self.pool,
             self.index,

@@ -1,9 +1,9 @@
 """`step`: state by state, what each event means. The rules stand in the package's docstring."""
 
-from dataclasses import replace
 from typing import assert_never
 
 from supervisord_lite.base.clock import Rng
+from supervisord_lite.base.record import replace
 from supervisord_lite.core import ends, events, moves, orders, states
 from supervisord_lite.core.actions import Announce, Spawn
 from supervisord_lite.core.events import Event

@@ -2,17 +2,17 @@
 
 import json
 import os
-from dataclasses import dataclass
 from typing import Any
 
 from supervisord_lite.base.clock import Clock, Rng
+from supervisord_lite.base.record import record
 from supervisord_lite.config.spec import settings_from_json, spec_from_json
 from supervisord_lite.core import events
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.outbox import Outbox
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Handover:
     """What the keeper says of itself and keeps for us.
 

@@ -3,9 +3,9 @@
 import heapq
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 
 from supervisord_lite.base.clock import Clock, Rng
+from supervisord_lite.base.record import replace
 from supervisord_lite.config.spec import Settings, Spec
 from supervisord_lite.core import actions, events, records
 from supervisord_lite.core.events import Event

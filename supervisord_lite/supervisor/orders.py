@@ -1,9 +1,9 @@
 """What people ordered and wait for: one order for each worker of a request."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
+from supervisord_lite.base.record import record
 from supervisord_lite.core import actions
 from supervisord_lite.core.states import Backoff, Exited, Stopped, Stopping, Tripped, Worker
 from supervisord_lite.supervisor.outbox import Slot
@@ -12,7 +12,7 @@ from supervisord_lite.supervisor.status import is_ready
 Goal = Literal["ready", "stopped"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Outcome:
     """What became of one order.
 
@@ -27,7 +27,6 @@ class Outcome:
     detail: str | None = None
 
 
-@dataclass(slots=True)
 class Order:
     """One worker of a request that waits.
 
@@ -38,11 +37,17 @@ class Order:
         is_news: False when the worker was already as ordered.
     """
 
-    slot: Slot
-    goal: Goal
-    run: int
-    done: Callable[["Order", Outcome], None]
-    is_news: bool = True
+    __slots__ = ("done", "goal", "is_news", "run", "slot")
+
+    def __init__(
+        self, slot: Slot, goal: Goal, run: int, done: Callable[["Order", Outcome], None]
+    ) -> None:
+        """Take an order that is news."""
+        self.slot = slot
+        self.goal: Goal = goal
+        self.run = run
+        self.done = done
+        self.is_news = True
 
 
 class Orders:

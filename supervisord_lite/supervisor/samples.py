@@ -1,9 +1,9 @@
 """What processes use now: one pass over /proc for all trees, only when somebody asks."""
 
 import os
-from dataclasses import dataclass
 
 from supervisord_lite.base.clock import Clock
+from supervisord_lite.base.record import record
 
 #: A sample younger than this answers the next question too.
 FRESH_S = 2.0
@@ -14,7 +14,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Usage:
     """Of one tree.
 

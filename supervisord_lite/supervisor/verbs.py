@@ -4,12 +4,12 @@ import os
 import resource
 import signal
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 from supervisord_lite import __version__
 from supervisord_lite.base.clock import Clock
 from supervisord_lite.base.log_line import rfc3339
+from supervisord_lite.base.record import replace
 from supervisord_lite.control import interface, parameters
 from supervisord_lite.control.calls import Call
 from supervisord_lite.core import events

@@ -512,7 +512,7 @@ def test_the_server_costs_the_supervisor_no_heavy_import() -> None:
         "print(*sorted({'asyncio', 'argparse', 'logging', 'subprocess', 'pathlib', 'typing', "
         "'supervisord_lite.control.client'} & set(sys.modules)))"
     )
-    # json needs re itself, and dataclasses need inspect: those are there in any case.
+    # json needs re itself: that is there in any case.
     read, write = os.pipe()
     root = str(Path(server.__file__).parents[2])
     pid = os.posix_spawn(

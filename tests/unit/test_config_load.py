@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from supervisord_lite.base.record import replace
 from supervisord_lite.config.errors import ConfigurationError
 from supervisord_lite.config.load import load
 from supervisord_lite.config.spec import (
@@ -319,6 +320,14 @@ def test_an_older_json_gets_the_defaults_of_what_it_lacks() -> None:
     spec: Spec = spec_from_json(text)
     assert spec.policy == Policy(max_restarts=3)
     assert spec.launch.umask == 0o022
+    assert (spec.requires, spec.after, spec.critical, spec.singleton) == ((), (), "no", False)
+
+
+def test_json_loses_nothing_of_what_a_worker_is_to_others(loaded: Load) -> None:
+    """Who requires whom, and whose end ends everything, survives a crash as it was."""
+    (spec,) = loaded('[worker.a]\ncommand = ["x"]\n').specs
+    tied = replace(spec, requires=("db",), after=("log", "b"), critical="all", singleton=True)
+    assert spec_from_json(to_json(tied)) == tied
 
 
 def test_a_log_path_has_a_length_that_a_file_can_have(tmp_path: Path) -> None:

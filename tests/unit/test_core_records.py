@@ -1,11 +1,11 @@
 """What survives a supervisor, and what is refused."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from supervisord_lite.base.record import replace
 from supervisord_lite.core.policy import Policy
 from supervisord_lite.core.records import RecordError, from_record, to_record
 from supervisord_lite.core.states import Backoff, LastExit, Running, State, Stopping, Worker
