@@ -15,7 +15,7 @@ again, so an answer that belongs to an older run is recognised and ignored.
 States (`states.py`), and what each waits for::
 
     stopped    for a start. By hand, or never started (autostart = false).
-    waiting    for what it requires, or for its schedule.
+    waiting    for its turn: for what it requires, or comes after.
     starting   spawn asked for; then alive, but not ready yet.
     running    ready.
     stopping   an end is on its way: signals of the stop ladder, then SIGKILL to the tree. Also a
@@ -40,7 +40,13 @@ Rules where two meet
   a tripped worker up, with its failures: the next one inside the window trips again.
 * While stopping on demand every exit is clean; its status is recorded, never counted.
 * A failure is an end that nobody asked for without an ok exit code, a failed spawn or set-up
-  stage, or a missed deadline. It is counted when it is decided, once, at the time it happened.
+  stage, a missed deadline (not ready in time, a run that lasts too long), or the word of somebody
+  who can know (`JudgedFailed`: heartbeat, health). It is counted when it is decided, once, at the
+  time it happened. Ready comes by age, by word (`ReadySaid`), or, for one-shots, by an ok exit:
+  those are `starting` until they have ended, and only `run_timeout` is their limit.
+* Whoever may not start yet is `waiting`, with what will follow; whoever may not stop yet is
+  `stopping` without a signal sent. Both are decided at one place (`gates.py`), when the start or
+  stop is due, and again with each `GateMoved`. A failed worker does not wait to be ended.
 * The breaker counts failures inside a sliding window; the `max_restarts`-th trips it. A run of at
   least `stable_run_period` starts the backoff sequence again, but does not forget failures. Under
   restart = "never" failures are counted and shown, and trip nothing; what no retry can heal trips

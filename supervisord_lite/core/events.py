@@ -66,6 +66,33 @@ class Lost:
 
 
 @record
+class ReadySaid:
+    """`run` is ready, says somebody who can know: the worker itself, or a health probe.
+
+    Only where the policy waits for that word (`ready_by = "said"`).
+    """
+
+    run: int
+
+
+@record
+class JudgedFailed:
+    """`run` lives and does not work: a heartbeat or a health probe was missed. It is ended.
+
+    Attributes:
+        reason: For people: "no heartbeat for 30s", "health: connection refused, 3 times".
+    """
+
+    run: int
+    reason: str
+
+
+@record
+class GateMoved:
+    """What it waits for may have changed: its turn to start or to stop may have come."""
+
+
+@record
 class StartRequested:
     """A person, or the boot, wants it up. A tripped worker is not started: it needs a reset."""
 
@@ -82,7 +109,13 @@ class RestartRequested:
 
 @record
 class ResetRequested:
-    """A person closes the breaker and starts the backoff sequence again."""
+    """Somebody closes the breaker and starts the backoff sequence again.
+
+    Attributes:
+        reason: For people: "asked", or "changed" with a changed configuration.
+    """
+
+    reason: str = "asked"
 
 
 @record
@@ -110,9 +143,12 @@ class DeadlinePassed:
 
 #: What the keeper reports of one run; an answer that belongs to another run changes nothing.
 Fact = Spawned | SpawnFailed | Exited | Emptied | Lost
+#: What is about one run: nothing when that run is over.
+OfRun = Fact | ReadySaid | JudgedFailed
 
 Event = (
-    Fact
+    OfRun
+    | GateMoved
     | StartRequested
     | StopRequested
     | RestartRequested

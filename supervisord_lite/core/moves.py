@@ -1,10 +1,11 @@
 """Moves towards life and towards the end, used by several states of `step`."""
 
-from typing import Literal
+import math
+from typing import Literal, assert_never
 
 from supervisord_lite.base.record import replace
 from supervisord_lite.core.actions import Action, Announce, KillTree, SendSignal, Spawn
-from supervisord_lite.core.states import Probing, Running, Starting, Stopping, Worker
+from supervisord_lite.core.states import Probing, Running, Starting, Stopping, Then, Worker
 
 Moved = tuple[Worker, tuple[Action, ...]]
 Live = Starting | Probing | Running
@@ -37,6 +38,19 @@ def probe(worker: Worker, now_s: float) -> Moved:
     return moved, (Announce("worker.probing", (("run", run),)), Spawn(run))
 
 
+def start_as(worker: Worker, then: Then, now_s: float) -> Moved:
+    """Ask for the run that had to wait for its turn."""
+    match then:
+        case "start":
+            return start(worker, now_s)
+        case "restart":
+            return restart(worker, now_s)
+        case "probe":
+            return probe(worker, now_s)
+        case _:
+            assert_never(then)
+
+
 def started(run: int, pid: int) -> Announce:
     """Return what is said when a leader exists."""
     return Announce("worker.started", (("run", run), ("pid", pid)))
@@ -48,19 +62,48 @@ def close_breaker(worker: Worker, reason: str) -> tuple[Worker, Announce]:
     return closed, Announce("worker.reset", (("run", worker.run), ("reason", reason)))
 
 
-def ready_s(worker: Worker, spawned_at_s: float) -> float:
-    """Return when a worker that lives since *spawned_at_s* is ready."""
-    return spawned_at_s + worker.policy.ready_after_s
+def ready_s(worker: Worker, live: Starting | Probing) -> float | None:
+    """Return when a worker that lives is ready, as far as that is known; else None."""
+    policy = worker.policy
+    if live.spawned_at_s is None:
+        return None
+    if policy.ready_by == "alive":
+        return live.spawned_at_s + policy.ready_after_s
+    if policy.ready_by == "said" and live.said_at_s is not None:
+        return max(live.said_at_s, live.spawned_at_s)
+    return None
 
 
 def late_s(worker: Worker, spawned_at_s: float) -> float:
-    """Return when a worker that is not ready has failed."""
+    """Return when a worker that is not ready has failed: never, where its end makes it ready."""
+    if worker.policy.ready_by == "exit":
+        return math.inf
     return spawned_at_s + worker.policy.start_timeout_s
+
+
+def overdue_s(worker: Worker, spawned_at_s: float) -> float:
+    """Return when a run has lasted too long."""
+    limit_s = worker.policy.run_timeout_s
+    return math.inf if limit_s is None else spawned_at_s + limit_s
 
 
 def proved_s(worker: Worker, spawned_at_s: float) -> float:
     """Return when a start on trial that is ready has proved itself."""
     return spawned_at_s + worker.policy.stable_run_period_s
+
+
+def due_s(worker: Worker, live: Live) -> float | None:
+    """Return when something of a live run is due next; None: nothing but another event counts."""
+    if live.spawned_at_s is None:
+        return None
+    at_s = overdue_s(worker, live.spawned_at_s)
+    if isinstance(live, Probing) and live.ready_at_s is not None:
+        at_s = min(at_s, proved_s(worker, live.spawned_at_s))
+    elif not isinstance(live, Running):
+        ready_at_s = ready_s(worker, live)
+        at_s = min(at_s, late_s(worker, live.spawned_at_s))
+        at_s = at_s if ready_at_s is None else min(at_s, ready_at_s)
+    return None if at_s == math.inf else at_s
 
 
 def ready_if_due(worker: Worker, live: Starting | Probing, now_s: float) -> Moved:
@@ -70,13 +113,12 @@ def ready_if_due(worker: Worker, live: Starting | Probing, now_s: float) -> Move
         return worker, ()
     known_ready_at_s = live.ready_at_s if isinstance(live, Probing) else None
     actions: tuple[Action, ...] = ()
-    if known_ready_at_s is not None:
-        ready_at_s = known_ready_at_s
-    else:
-        ready_at_s = ready_s(worker, spawned_at_s)
-        if now_s < ready_at_s or late_s(worker, spawned_at_s) < ready_at_s:
+    ready_at_s = known_ready_at_s
+    if ready_at_s is None:
+        ready_at_s = ready_s(worker, live)
+        if ready_at_s is None or now_s < ready_at_s or late_s(worker, spawned_at_s) < ready_at_s:
             return worker, ()
-        after_s = worker.policy.ready_after_s
+        after_s = round(ready_at_s - spawned_at_s, 3)
         fields = (("run", live.run), ("pid", pid), ("after_s", after_s))
         actions = (Announce("worker.ready", fields),)
     running = Running(live.run, pid, spawned_at_s, ready_at_s)
@@ -91,15 +133,25 @@ def ready_if_due(worker: Worker, live: Starting | Probing, now_s: float) -> Move
     return closed.in_state(running), (*actions, reset)
 
 
-def advance(worker: Worker, live: Starting | Probing, now_s: float) -> Moved:
+def advance(worker: Worker, live: Live, now_s: float) -> Moved:
     """Do what is due by *now_s*: it is ready, proved, or too late."""
-    moved, actions = ready_if_due(worker, live, now_s)
-    if moved is not worker or live.spawned_at_s is None:
-        return moved, actions
-    is_ready = isinstance(live, Probing) and live.ready_at_s is not None
-    if is_ready or now_s < late_s(worker, live.spawned_at_s):
+    if live.spawned_at_s is None:
         return worker, ()
-    reason = f"not ready after {worker.policy.start_timeout_s:g}s"
+    is_ready = True
+    if not isinstance(live, Running):
+        moved, actions = ready_if_due(worker, live, now_s)
+        if moved is not worker:
+            return moved, actions
+        is_ready = isinstance(live, Probing) and live.ready_at_s is not None
+    late_at_s = math.inf if is_ready else late_s(worker, live.spawned_at_s)
+    overdue_at_s = overdue_s(worker, live.spawned_at_s)
+    if now_s < min(late_at_s, overdue_at_s):
+        return worker, ()
+    policy = worker.policy
+    if late_at_s <= overdue_at_s:
+        reason = f"not ready after {policy.start_timeout_s:g}s"
+    else:
+        reason = f"still running after {policy.run_timeout_s:g}s"
     return begin_stop(worker, live, "failed", reason, now_s)
 
 
@@ -135,13 +187,14 @@ def next_rung(worker: Worker, stopping: Stopping, now_s: float) -> Moved:
     if rung >= len(ladder):
         return kill(worker, stopping)
     deadline_s = now_s + ladder[rung].timeout_s
-    state = replace(stopping, rung=rung, deadline_s=deadline_s)
+    state = replace(stopping, rung=rung, deadline_s=deadline_s, held_by="")
     signal = SendSignal(stopping.run, ladder[rung].signal, worker.policy.stop_scope)
     return worker.in_state(state), (signal,)
 
 
 def kill(worker: Worker, stopping: Stopping) -> Moved:
     """Kill the whole tree; the keeper repeats it until nothing is left, so nothing is armed."""
-    state = replace(stopping, rung=len(worker.policy.stop_ladder), deadline_s=None)
+    rung = len(worker.policy.stop_ladder)
+    state = replace(stopping, rung=rung, deadline_s=None, held_by="")
     moved = worker if state == worker.state else worker.in_state(state)
     return moved, (KillTree(stopping.run),)

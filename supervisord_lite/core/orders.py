@@ -27,25 +27,35 @@ def stay_down(worker: Worker, *, by_hand: bool) -> Moved:
     return worker.in_state(stopped), (Announce("worker.stopped", fields),)
 
 
-def forget_failures(worker: Worker, *, had_trial: bool = False) -> Moved:
+def forget_failures(worker: Worker, reason: str, *, had_trial: bool = False) -> Moved:
     """Close the breaker and begin the backoff again, where there is anything to forget."""
     if not (worker.failures or worker.attempt or had_trial):
         return worker, ()
-    moved, announce = moves.close_breaker(worker, "asked")
+    moved, announce = moves.close_breaker(worker, reason)
     return moved, (announce,)
 
 
-def reset_and_start(worker: Worker, now_s: float) -> Moved:
+def reset_waiting(worker: Worker, state: states.Waiting, reason: str) -> Moved:
+    """Forget all failures of one that waits for its turn: then it is a start like any other."""
+    moved, actions = forget_failures(worker, reason, had_trial=state.then == "probe")
+    if state.then != "probe":
+        return moved, actions
+    return moved.in_state(replace(state, then="start")), actions
+
+
+def reset_and_start(worker: Worker, now_s: float, reason: str) -> Moved:
     """Forget all failures and start at once, from a state that waited because of them."""
-    closed, announce = moves.close_breaker(worker, "asked")
+    closed, announce = moves.close_breaker(worker, reason)
     moved, actions = moves.start(closed, now_s)
     return moved, (announce, *actions)
 
 
-def end_trial(worker: Worker, state: states.Probing) -> Moved:
-    """A person closed the breaker: from now on it is a start like any other."""
-    moved, actions = forget_failures(worker, had_trial=True)
-    live: Live = states.Starting(state.run, state.asked_at_s, state.pid, state.spawned_at_s)
+def end_trial(worker: Worker, state: states.Probing, reason: str) -> Moved:
+    """Somebody closed the breaker: from now on it is a start like any other."""
+    moved, actions = forget_failures(worker, reason, had_trial=True)
+    live: Live = states.Starting(
+        state.run, state.asked_at_s, state.pid, state.spawned_at_s, state.said_at_s
+    )
     if state.pid is not None and state.spawned_at_s is not None and state.ready_at_s is not None:
         live = states.Running(state.run, state.pid, state.spawned_at_s, state.ready_at_s)
     return moved.in_state(live), actions

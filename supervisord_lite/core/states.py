@@ -6,6 +6,9 @@ from typing import Literal
 from supervisord_lite.base.record import record
 from supervisord_lite.core.policy import Policy
 
+#: What follows when a worker's turn comes: the start that somebody asked for, the restart after a
+#: failure, or the start on trial of a tripped one.
+Then = Literal["start", "restart", "probe"]
 #: What an end leads to, once nothing of the tree is left.
 #: "stopped": a person's stop. "shutdown": the service ends. "restart": start again at once.
 #: "failed": count a failure and decide. "ended": an ok exit by itself; the restart policy decides.
@@ -21,19 +24,29 @@ class Stopped:
 
 @record
 class Waiting:
-    """Wanted, but something else must come first."""
+    """Wanted, but something else must come first.
+
+    Attributes:
+        reason: For people: "requires db", "after logship".
+    """
 
     reason: str
+    then: Then = "start"
 
 
 @record
 class Starting:
-    """Spawn asked for at `asked_at_s`; alive since `spawned_at_s` when `pid` is known."""
+    """Spawn asked for at `asked_at_s`; alive since `spawned_at_s` when `pid` is known.
+
+    Attributes:
+        said_at_s: When somebody said that it is ready; that can overtake the answer to the spawn.
+    """
 
     run: int
     asked_at_s: float
     pid: int | None = None
     spawned_at_s: float | None = None
+    said_at_s: float | None = None
 
 
 @record
@@ -45,6 +58,7 @@ class Probing:
     pid: int | None = None
     spawned_at_s: float | None = None
     ready_at_s: float | None = None
+    said_at_s: float | None = None
 
 
 @record
@@ -70,6 +84,7 @@ class Stopping:
         deadline_s: When the next rung is due; None when nothing more can be sent.
         code, signal, exited_at_s: The leader's end, once it is known.
         was_probing: It was on trial when its end began.
+        held_by: Why the first signal is not sent yet, for people: "web stops first"; else empty.
         start_again: A person asked for a new run while a "failed" or "ended" one is cleared away:
             start at once afterwards, unless the failure trips the breaker.
     """
@@ -86,6 +101,7 @@ class Stopping:
     exited_at_s: float | None = None
     was_probing: bool = False
     start_again: bool = False
+    held_by: str = ""
 
 
 @record
@@ -118,18 +134,18 @@ class Exited:
 
 State = Stopped | Waiting | Starting | Probing | Running | Stopping | Backoff | Tripped | Exited
 
-#: The contract: every legal move to another state. `step` asserts it. Nothing in `step` leads to
-#: `waiting`; whoever knows what a slot waits for puts it there.
+#: The contract: every legal move to another state. `step` asserts it. Whoever may start may have to
+#: wait first, so nearly every state leads to `waiting`.
 NEXT: Mapping[type[State], frozenset[type[State]]] = {
     Stopped: frozenset({Waiting, Starting}),
-    Waiting: frozenset({Starting, Stopped}),
-    Starting: frozenset({Running, Stopping, Backoff, Tripped, Exited}),
-    Probing: frozenset({Running, Stopping, Tripped, Exited, Starting, Backoff}),
-    Running: frozenset({Stopping, Backoff, Tripped, Exited, Starting}),
-    Stopping: frozenset({Stopped, Starting, Backoff, Tripped, Exited}),
-    Backoff: frozenset({Starting, Stopped}),
-    Tripped: frozenset({Probing, Stopped, Starting}),
-    Exited: frozenset({Starting, Stopped}),
+    Waiting: frozenset({Starting, Probing, Stopped}),
+    Starting: frozenset({Running, Stopping, Backoff, Tripped, Exited, Waiting}),
+    Probing: frozenset({Running, Stopping, Tripped, Exited, Starting, Backoff, Waiting}),
+    Running: frozenset({Stopping, Backoff, Tripped, Exited, Starting, Waiting}),
+    Stopping: frozenset({Stopped, Starting, Backoff, Tripped, Exited, Waiting}),
+    Backoff: frozenset({Starting, Stopped, Waiting}),
+    Tripped: frozenset({Probing, Stopped, Starting, Waiting}),
+    Exited: frozenset({Starting, Stopped, Waiting}),
 }
 
 

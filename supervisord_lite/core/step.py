@@ -1,19 +1,20 @@
 """`step`: state by state, what each event means. The rules stand in the package's docstring."""
 
-from typing import assert_never
+from typing import assert_never, get_args
 
 from supervisord_lite.base.clock import Rng
 from supervisord_lite.base.record import replace
 from supervisord_lite.core import ends, events, moves, orders, states
 from supervisord_lite.core.actions import Announce, Spawn
 from supervisord_lite.core.events import Event
+from supervisord_lite.core.gates import Gate, open_gate, through_gate
 from supervisord_lite.core.moves import Live, Moved
 from supervisord_lite.core.states import NEXT, Worker
 
-_FACTS = (events.Spawned, events.SpawnFailed, events.Exited, events.Emptied, events.Lost)
+_OF_RUN = get_args(events.OfRun)
 
 
-def step(worker: Worker, event: Event, *, now_s: float, rng: Rng) -> Moved:
+def step(worker: Worker, event: Event, *, now_s: float, rng: Rng, gate: Gate = open_gate) -> Moved:
     """Decide what one event means for one worker; touch nothing.
 
     Args:
@@ -22,13 +23,16 @@ def step(worker: Worker, event: Event, *, now_s: float, rng: Rng) -> Moved:
         event: What happened. Every event is accepted in every state.
         now_s: Monotonic; for what the keeper reports, the time at which it happened.
         rng: Where jitter comes from; asked once per wait that has jitter.
+        gate: Says of a start or stop that was decided why it must wait; see `gates.py`.
 
     Returns:
         The worker afterwards, and what to do, in order.
     """
-    if isinstance(event, _FACTS) and event.run != worker.run:
+    if isinstance(event, _OF_RUN) and event.run != worker.run:
         return worker, ()  # an answer that belongs to an older run
     moved, actions = _dispatch(worker, event, now_s, rng)
+    if gate is not open_gate and moved is not worker:
+        moved, actions = through_gate(worker, moved, actions, gate)
     before, after = type(worker.state), type(moved.state)
     assert after is before or after in NEXT[before], f"{worker.state} -> {moved.state}"
     return moved, actions
@@ -38,15 +42,10 @@ def next_deadline_s(worker: Worker) -> float | None:
     """Return when a `DeadlinePassed` will change something; None: only another event can."""
     state = worker.state
     match state:
-        case states.Running() | states.Stopped() | states.Waiting() | states.Exited():
+        case states.Stopped() | states.Waiting() | states.Exited():
             return None
-        case states.Starting() | states.Probing():
-            if state.spawned_at_s is None:
-                return None
-            if isinstance(state, states.Probing) and state.ready_at_s is not None:
-                return moves.proved_s(worker, state.spawned_at_s)
-            ready_s = moves.ready_s(worker, state.spawned_at_s)
-            return min(ready_s, moves.late_s(worker, state.spawned_at_s))
+        case states.Running() | states.Starting() | states.Probing():
+            return moves.due_s(worker, state)
         case states.Stopping():
             return state.deadline_s
         case states.Backoff():
@@ -70,15 +69,17 @@ def _dispatch(worker: Worker, event: Event, now_s: float, rng: Rng) -> Moved:
             return _on_backoff(worker, state, event, now_s)
         case states.Tripped():
             return _on_tripped(worker, state, event, now_s)
-        case states.Stopped() | states.Waiting() | states.Exited():
+        case states.Stopped() | states.Exited():
             return _on_down(worker, state, event, now_s)
+        case states.Waiting():
+            return _on_waiting(worker, state, event, now_s)
         case _:
             assert_never(state)
 
 
 def _on_down(
     worker: Worker,
-    state: states.Stopped | states.Waiting | states.Exited,
+    state: states.Stopped | states.Exited,
     event: Event,
     now_s: float,
 ) -> Moved:
@@ -92,7 +93,39 @@ def _on_down(
                 return worker, ()  # by hand or not, it is what it was
             return orders.stay_down(worker, by_hand=False)
         case events.ResetRequested():
-            return orders.forget_failures(worker)
+            return orders.forget_failures(worker, event.reason)
+        case events.PolicyChanged():
+            return orders.adopt_policy(worker, event), ()
+        case events.DeadlinePassed() | events.GateMoved():
+            return worker, ()
+        case (
+            events.Spawned()
+            | events.SpawnFailed()
+            | events.Exited()
+            | events.Emptied()
+            | events.Lost()
+            | events.ReadySaid()
+            | events.JudgedFailed()
+        ):
+            return worker, ()  # that run is over
+        case _:
+            assert_never(event)
+
+
+def _on_waiting(worker: Worker, state: states.Waiting, event: Event, now_s: float) -> Moved:
+    match event:
+        case events.GateMoved():
+            return moves.start_as(worker, state.then, now_s)
+        case events.StartRequested() | events.RestartRequested():
+            if state.then == "probe":
+                return worker, ()  # it needs a reset; whoever asks is told so
+            return moves.start_for_person(worker, now_s)
+        case events.StopRequested():
+            return orders.stay_down(worker, by_hand=True)
+        case events.ShutdownRequested():
+            return orders.stay_down(worker, by_hand=False)
+        case events.ResetRequested():
+            return orders.reset_waiting(worker, state, event.reason)
         case events.PolicyChanged():
             return orders.adopt_policy(worker, event), ()
         case events.DeadlinePassed():
@@ -103,6 +136,8 @@ def _on_down(
             | events.Exited()
             | events.Emptied()
             | events.Lost()
+            | events.ReadySaid()
+            | events.JudgedFailed()
         ):
             return worker, ()  # that run is over
         case _:
@@ -124,15 +159,19 @@ def _on_backoff(worker: Worker, state: states.Backoff, event: Event, now_s: floa
         case events.ShutdownRequested():
             return orders.stay_down(worker, by_hand=False)
         case events.ResetRequested():
-            return orders.reset_and_start(worker, now_s)
+            return orders.reset_and_start(worker, now_s, event.reason)
         case events.PolicyChanged():
             return orders.adopt_policy(worker, event), ()
+        case events.GateMoved():
+            return worker, ()
         case (
             events.Spawned()
             | events.SpawnFailed()
             | events.Exited()
             | events.Emptied()
             | events.Lost()
+            | events.ReadySaid()
+            | events.JudgedFailed()
         ):
             return worker, ()  # that run is over
         case _:
@@ -152,19 +191,23 @@ def _on_tripped(worker: Worker, state: states.Tripped, event: Event, now_s: floa
         case events.ShutdownRequested():
             return orders.stay_down(worker, by_hand=False)
         case events.ResetRequested():
-            return orders.reset_and_start(worker, now_s)
+            return orders.reset_and_start(worker, now_s, event.reason)
         case events.PolicyChanged():
             changed = orders.adopt_policy(worker, event)
             if changed is worker:
                 return worker, ()
             probe_at_s = ends.probe_at_s(changed, state.at_s)
             return changed.in_state(replace(state, probe_at_s=probe_at_s)), ()
+        case events.GateMoved():
+            return worker, ()
         case (
             events.Spawned()
             | events.SpawnFailed()
             | events.Exited()
             | events.Emptied()
             | events.Lost()
+            | events.ReadySaid()
+            | events.JudgedFailed()
         ):
             return worker, ()  # that run is over
         case _:
@@ -196,15 +239,19 @@ def _on_starting(
             return _exited(worker, state, _unseen(event), now_s, rng)
         case events.DeadlinePassed():
             return moves.advance(worker, state, now_s)
+        case events.ReadySaid():
+            return _ready_said(worker, state, now_s)
+        case events.JudgedFailed():
+            return moves.begin_stop(worker, state, "failed", event.reason, now_s)
         case events.StopRequested() | events.RestartRequested() | events.ShutdownRequested():
             return orders.bring_down(worker, state, event, now_s)
         case events.ResetRequested():
             if isinstance(state, states.Probing):
-                return orders.end_trial(worker, state)
-            return orders.forget_failures(worker)
+                return orders.end_trial(worker, state, event.reason)
+            return orders.forget_failures(worker, event.reason)
         case events.PolicyChanged():
             return orders.adopt_policy(worker, event), ()
-        case events.StartRequested() | events.Emptied():
+        case events.StartRequested() | events.Emptied() | events.GateMoved():
             return worker, ()  # on its way already; its leader is not reaped yet
         case _:
             assert_never(event)
@@ -218,17 +265,21 @@ def _on_running(
             return ends.end(worker, state, event, now_s, rng)
         case events.Lost():
             return ends.end(worker, state, _unseen(event), now_s, rng)
+        case events.DeadlinePassed():
+            return moves.advance(worker, state, now_s)
+        case events.JudgedFailed():
+            return moves.begin_stop(worker, state, "failed", event.reason, now_s)
         case events.SpawnFailed():
             return _spawn_failed(worker, state, event, now_s, rng)
         case events.StopRequested() | events.RestartRequested() | events.ShutdownRequested():
             return orders.bring_down(worker, state, event, now_s)
         case events.ResetRequested():
-            return orders.forget_failures(worker)
+            return orders.forget_failures(worker, event.reason)
         case events.PolicyChanged():
             return orders.adopt_policy(worker, event), ()
         case events.Spawned() | events.Emptied():
             return worker, ()  # known already; its leader is not reaped yet
-        case events.StartRequested() | events.DeadlinePassed():
+        case events.StartRequested() | events.ReadySaid() | events.GateMoved():
             return worker, ()
         case _:
             assert_never(event)
@@ -259,19 +310,32 @@ def _on_stopping(
             if state.deadline_s is None or now_s < state.deadline_s:
                 return worker, ()
             return moves.next_rung(worker, state, now_s)
+        case events.GateMoved():
+            return moves.next_rung(worker, state, now_s) if state.held_by else (worker, ())
         case events.StartRequested() | events.RestartRequested():
             return orders.up_again(worker, state), ()
         case events.StopRequested() | events.ShutdownRequested():
             return orders.keep_down(worker, state, event)
         case events.ResetRequested():
-            moved, actions = orders.forget_failures(worker, had_trial=state.was_probing)
+            moved, actions = orders.forget_failures(
+                worker, event.reason, had_trial=state.was_probing
+            )
             if not state.was_probing:
                 return moved, actions
             return moved.in_state(replace(state, was_probing=False)), actions
         case events.PolicyChanged():
             return orders.adopt_policy(worker, event), ()
+        case events.ReadySaid() | events.JudgedFailed():
+            return worker, ()  # its end is on its way
         case _:
             assert_never(event)
+
+
+def _ready_said(worker: Worker, state: states.Starting | states.Probing, now_s: float) -> Moved:
+    if worker.policy.ready_by != "said" or state.said_at_s is not None:
+        return worker, ()
+    said = replace(state, said_at_s=now_s)
+    return moves.advance(worker.in_state(said), said, now_s)
 
 
 def _unseen(event: events.Lost) -> events.Exited:

@@ -9,6 +9,7 @@ from supervisord_lite.core import events, states
 from supervisord_lite.core.actions import Action, Announce, KillTree, SendSignal, Spawn
 from supervisord_lite.core.backoff import backoff_s
 from supervisord_lite.core.events import Event, Fact
+from supervisord_lite.core.gates import Ask, Gate, open_gate
 from supervisord_lite.core.policy import BackoffPolicy, Policy
 from supervisord_lite.core.records import from_record, to_record
 from supervisord_lite.core.states import State, Worker
@@ -40,6 +41,11 @@ def after_a_crash(worker: Worker) -> Worker:
     return from_record(json.loads(json.dumps(to_record(worker))), worker.policy)
 
 
+def shut_gate(ask: Ask) -> str:
+    """Let nobody through."""
+    return "web stops first" if ask == "stop" else "requires db"
+
+
 class Slot:
     """One worker and what it was told to do so far. Times are in seconds."""
 
@@ -50,6 +56,7 @@ class Slot:
         self.heard: list[Announce] = []
         self.spawned_runs: list[int] = []
         self.now_s = 0.0
+        self.gate: Gate = open_gate
 
     def state(self) -> State:
         return self.worker.state
@@ -63,7 +70,9 @@ class Slot:
     def tell(self, event: Event, at_s: float | None = None) -> tuple[Action, ...]:
         """Feed one event; return what is to be done, announcements apart."""
         self.now_s = self.now_s if at_s is None else at_s
-        self.worker, self.actions = step(self.worker, event, now_s=self.now_s, rng=self.rng)
+        self.worker, self.actions = step(
+            self.worker, event, now_s=self.now_s, rng=self.rng, gate=self.gate
+        )
         self.heard += [action for action in self.actions if isinstance(action, Announce)]
         self.spawned_runs += [action.run for action in self.actions if isinstance(action, Spawn)]
         return tuple(action for action in self.actions if not isinstance(action, Announce))
@@ -152,8 +161,12 @@ def every_state(run: int = 3) -> list[State]:
         states.Stopped(),
         states.Stopped(by_hand=True),
         states.Waiting("requires db"),
+        states.Waiting("requires db", "restart"),
+        states.Waiting("requires db", "probe"),
         states.Starting(run, 1.0),
         states.Starting(run, 1.0, 4003, 1.5),
+        states.Starting(run, 1.0, said_at_s=1.25),
+        states.Starting(run, 1.0, 4003, 1.5, 70.0),
         states.Probing(run, 1.0),
         states.Probing(run, 1.0, 4003, 1.5),
         states.Probing(run, 1.0, 4003, 1.5, 2.5),
@@ -170,6 +183,7 @@ def every_state(run: int = 3) -> list[State]:
 _STOPPING: tuple[dict[str, Any], ...] = (
     {},
     {"rung": 1},
+    {"pid": 4003, "spawned_at_s": 1.5, "held_by": "web stops first"},
     {"pid": 4003, "spawned_at_s": 1.5, "rung": 0, "deadline_s": 12.0},
     {"pid": 4003, "spawned_at_s": 1.5, "rung": 1},
     {"spawned_at_s": 1.5, "rung": 1, "code": 1, "exited_at_s": 4.0},
@@ -191,6 +205,9 @@ def every_event(run: int) -> list[Event]:
         events.Emptied(run),
         events.Emptied(run, ("4123 sh", "4130 sleep")),
         events.Lost(run),
+        events.ReadySaid(run),
+        events.JudgedFailed(run, "no heartbeat for 30s"),
+        events.GateMoved(),
         events.StartRequested(),
         events.StopRequested(),
         events.RestartRequested(),
@@ -199,6 +216,7 @@ def every_event(run: int) -> list[Event]:
         events.ShutdownRequested(at_once=True),
         events.PolicyChanged(a_policy(restart="never", circuit_cooldown_s=60.0)),
         events.PolicyChanged(a_policy(max_restarts=1)),
+        events.PolicyChanged(a_policy(ready_by="said", run_timeout_s=90.0)),
         events.DeadlinePassed(),
     ]
 
@@ -215,6 +233,7 @@ class World:
     Attributes:
         tree: Of the latest run: "none", "asked", "alive" or "left" (the leader has ended).
         wanted: A person's last word was up, and the service goes on.
+        is_shut: What comes before it is not up, and what comes after it is not down: it must wait.
     """
 
     worker: Worker
@@ -222,6 +241,7 @@ class World:
     now_s: float = 1000.0
     tree: str = "none"
     wanted: bool = False
+    is_shut: bool = False
     delivered: list[Fact] = field(default_factory=list)
     edges: set[tuple[type[State], type[State]]] = field(default_factory=set)
 
@@ -233,7 +253,8 @@ class World:
             state = self.worker.state
             self.wanted |= not (isinstance(state, states.Stopping) and state.outcome == "shutdown")
         before, at_s = self.worker, self.now_s - lag_s
-        self.worker, actions = step(before, event, now_s=at_s, rng=self.rng)
+        gate = shut_gate if self.is_shut else open_gate
+        self.worker, actions = step(before, event, now_s=at_s, rng=self.rng, gate=gate)
         if type(before.state) is not type(self.worker.state):
             self.edges.add((type(before.state), type(self.worker.state)))
         for action in actions:
@@ -251,6 +272,7 @@ class World:
         match action:
             case Spawn(run):
                 assert self.wanted, "spawned after a stop"
+                assert not self.is_shut or run == before.run, "spawned before its turn"
                 assert self.tree == "none", "a second run while the first is alive"
                 assert run == self.worker.run
                 if isinstance(before.state, states.Backoff) and event == events.DeadlinePassed():
@@ -260,6 +282,9 @@ class World:
                 assert run == self.worker.run
                 assert self.tree == "alive", "a signal to nobody"
                 assert isinstance(state, states.Stopping)
+                asked_for = state.outcome in ("stopped", "restart", "shutdown")
+                is_later = isinstance(before.state, states.Stopping) and before.state.rung >= 0
+                assert not (self.is_shut and asked_for) or is_later, "stopped before its turn"
                 rung = self.worker.policy.stop_ladder[state.rung]
                 assert (signal, state.deadline_s) == (rung.signal, at_s + rung.timeout_s)
             case KillTree(run):
