@@ -1,0 +1,370 @@
+"""The core alone, at speed: many slots, one clock, one supervisor that stalls and dies."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from heapq import heappop, heappush
+from typing import Any
+
+from supervisord_lite.core import events
+from supervisord_lite.core.actions import Action, KillTree, SendSignal, Spawn
+from supervisord_lite.core.policy import Policy
+from supervisord_lite.core.records import from_record, to_record
+from supervisord_lite.core.states import Worker
+from supervisord_lite.core.step import next_deadline_s, step
+from tests.support.simulator.drawn import KILL, STAGES, Behaviour, Faults, a_policy, chance
+from tests.support.simulator.model import SlotModel
+from tests.support.simulator.trace import Trace
+from tests.support.simulator.violation import BrokenPromiseError
+
+_PERSONS: tuple[tuple[float, events.Event], ...] = (
+    (0.34, events.StartRequested()),
+    (0.56, events.StopRequested()),
+    (0.78, events.RestartRequested()),
+    (1.0, events.ResetRequested()),
+)
+#: When the service ends, everything has ended after this long.
+_END_S = 200.0
+#: Within this long everything is up that is wanted, when the faults have stopped: the processes
+#: that were there already live this long at most.
+_CALM_S = 4000.0
+#: More events than this without any time between them: something goes round and round.
+_MOST_AT_ONCE = 2000
+
+
+class _Slot:
+    """One slot: the core's worker, the model, and the process that there really is.
+
+    Attributes:
+        tree: What really is: "none", "asked", "alive" or "left".
+        armed_s: When the supervisor means to wake for it.
+    """
+
+    __slots__ = (
+        "armed_s", "behaviour", "due_s", "index", "is_crash_loop", "model", "pid", "run", "tree",
+        "worker",
+    )  # fmt: skip
+
+    def __init__(self, index: int, worker: Worker, *, is_crash_loop: bool) -> None:
+        self.index = index
+        self.worker = worker
+        self.model = SlotModel(worker.policy)
+        self.is_crash_loop = is_crash_loop
+        self.tree = "none"
+        self.run = 0
+        self.pid = 0
+        self.behaviour: Behaviour | None = None
+        self.due_s: float | None = None
+        self.armed_s: float | None = None
+
+
+class FastWorld:
+    """One simulation of the core.
+
+    Times are in seconds. What the keeper sees happens at once; what the supervisor hears of it
+    waits in `_facts` while it stalls, in order.
+
+    Attributes:
+        edges: Every move of a worker from state to state.
+    """
+
+    def __init__(self, seed: int, slots: int = 4) -> None:
+        self.seed = seed
+        self.trace = Trace()
+        self.now_s = 1000.0
+        self._rng = rng = chance(seed)
+        self._faults = Faults(rng)
+        self._heap: list[tuple[float, int, Any, _Slot | None, Any]] = []
+        self._number = 0
+        self._facts: deque[tuple[_Slot, events.Event, float]] = deque()
+        self._stalled_until_s = 0.0
+        self._at_once = 0
+        self._is_ending = False
+        self._is_calm = False
+        self.edges: set[tuple[type, type]] = set()
+        self._pids = list(range(1, 2 * slots + 1))
+        self._between_s = rng.choice((2.0, 10.0, 60.0))  #: orders of one person
+        self._slots = [
+            _Slot(index, Worker("w", index, a_policy(rng)), is_crash_loop=rng.random() < 0.3)
+            for index in range(1, slots + 1)
+        ]
+        for slot in self._slots:
+            self._at(rng.random(), self._boot, slot, None)
+        for person in range(2):
+            self._at(rng.expovariate(1 / self._between_s), self._person, None, person)
+
+    def run(self, most: int) -> None:
+        """Let *most* events happen.
+
+        Raises:
+            BrokenPromiseError: Its message has the seed and the latest events.
+        """
+        with self._telling_the_seed():
+            while self.trace.count < most:
+                self._next()
+
+    def calm(self) -> None:
+        """Let all faults stop: a sane configuration, good programs, and everybody wanted up.
+
+        Raises:
+            BrokenPromiseError: Within the bound not everything is up; or, when everything is to
+                stop then, not everything is down and quiet.
+        """
+        with self._telling_the_seed():
+            self._faults.stop()
+            self._is_calm = True
+            sane: tuple[events.Event, ...] = (
+                events.PolicyChanged(Policy(restart="always")),
+                events.ResetRequested(),
+                events.StartRequested(),
+            )
+            # A service that was ending has ended by then.
+            self._at(_END_S, self._order_all, None, sane)
+            self._pass(_END_S + _CALM_S)
+            for slot in self._slots:
+                self._require(slot, "Running", "alive")
+            self._at(0.0, self._order_all, None, (events.StopRequested(),))
+            self._pass(_END_S)
+            for slot in self._slots:
+                self._require(slot, "Stopped", "none")
+
+    def _require(self, slot: _Slot, state: str, tree: str) -> None:
+        if (type(slot.worker.state).__name__, slot.tree) != (state, tree):
+            message = f"in the end {slot.worker.state}, its tree {slot.tree}"
+            raise BrokenPromiseError(message)
+
+    @contextmanager
+    def _telling_the_seed(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            message = f"seed {self.seed}, event {self.trace.count}: {error!r}\n{self.trace.last()}"
+            raise BrokenPromiseError(message) from error
+
+    def _pass(self, span_s: float) -> None:
+        until_s = self.now_s + span_s
+        while self._heap and self._heap[0][0] <= until_s:
+            self._next()
+        self.now_s = until_s
+
+    def _next(self) -> None:
+        at_s, _, happen, slot, about = heappop(self._heap)
+        if at_s > self.now_s:
+            self.now_s = at_s
+            self._at_once = self.trace.count
+        elif self.trace.count > self._at_once + _MOST_AT_ONCE:
+            message = "it goes round and round, and no time passes"
+            raise BrokenPromiseError(message)
+        happen(slot, about)
+
+    # -- events ------------------------------------------------------------------------------------
+
+    def _at(self, in_s: float, happen: Any, slot: _Slot | None, about: object) -> None:
+        self._number += 1
+        heappush(self._heap, (self.now_s + in_s, self._number, happen, slot, about))
+
+    def _tell(self, slot: _Slot, event: events.Event, at_s: float) -> None:
+        """Let the supervisor hear one event; it may die of it, and another one takes over."""
+        faults, rng = self._faults, self._rng
+        if faults.torn and rng.random() < faults.torn:
+            # Killed after it had decided, and before it could say so: nothing was saved or asked.
+            kept, model = slot.worker, slot.model.copy()
+            self._step(slot, event, at_s)
+            slot.worker, slot.model = kept, model
+            slot.due_s = next_deadline_s(kept)
+            self._restore("torn")
+            if not isinstance(event, events.OfRun):
+                self._arm(slot)
+                return
+        actions = self._step(slot, event, at_s)
+        if faults.crash and rng.random() < faults.crash:
+            self._restore("crash")
+        if actions:
+            self._perform(slot, actions)
+        self._arm(slot)
+
+    def _step(self, slot: _Slot, event: events.Event, at_s: float) -> tuple[Action, ...]:
+        before = slot.worker
+        worker, actions = step(before, event, now_s=at_s, rng=self._rng)
+        slot.worker = worker
+        self.edges.add((type(before.state), type(worker.state)))
+        slot.due_s = due_s = next_deadline_s(worker)
+        self.trace.add(
+            f"{at_s!r} {slot.index} {type(event).__name__} {type(worker.state).__name__} "
+            f"{worker.run} {len(actions)} {due_s!r}",
+            event,
+            worker.state,
+            actions,
+        )
+        slot.model.hear(event, at_s, worker, actions, due_s)
+        return actions
+
+    def _restore(self, why: str) -> None:
+        """The supervisor has died: another one reads what was saved."""
+        self.trace.add(f"{self.now_s!r} {why}")
+        for slot in self._slots:
+            record = json.loads(json.dumps(to_record(slot.worker)))
+            worker = from_record(record, slot.worker.policy)
+            if worker != slot.worker:
+                message = f"saved {slot.worker}, and read {worker}"
+                raise BrokenPromiseError(message)
+            slot.worker = worker
+
+    def _arm(self, slot: _Slot) -> None:
+        due_s = slot.due_s
+        if due_s is not None and due_s != slot.armed_s:
+            self._at(due_s - self.now_s, self._wake, slot, due_s)
+        slot.armed_s = due_s
+
+    def _wake(self, slot: _Slot, due_s: float) -> None:
+        if slot.armed_s != due_s:
+            return
+        if self._is_stalled():
+            self._at(self._stalled_until_s - self.now_s, self._wake, slot, due_s)
+            return
+        slot.armed_s = None
+        # Late by as much as the machine is busy; sometimes early, and then nothing may happen.
+        if self._rng.random() < 0.02:
+            self._tell(slot, events.DeadlinePassed(), due_s - 0.001)
+        else:
+            self._tell(slot, events.DeadlinePassed(), max(self.now_s, due_s))
+
+    # -- the keeper --------------------------------------------------------------------------------
+
+    def _fact(self, slot: _Slot, fact: events.Event) -> None:
+        """Something happened to a process; the supervisor hears of it now or after its stall."""
+        if self._is_stalled() or self._facts:
+            self._facts.append((slot, fact, self.now_s))
+        else:
+            self._tell(slot, fact, self.now_s)
+
+    def _is_stalled(self) -> bool:
+        return self.now_s < self._stalled_until_s
+
+    def _go_on(self, _: None, _about: None) -> None:
+        """The stall is over: what has happened meanwhile comes first."""
+        while self._facts:
+            slot, fact, at_s = self._facts.popleft()
+            self._tell(slot, fact, at_s)
+
+    def _perform(self, slot: _Slot, actions: tuple[Action, ...]) -> None:
+        rng, faults = self._rng, self._faults
+        for action in actions:
+            if isinstance(action, Spawn):
+                if slot.tree != "none":
+                    message = f"spawned run {action.run} while run {slot.run} is {slot.tree}"
+                    raise BrokenPromiseError(message)
+                slot.tree, slot.run = "asked", action.run
+                if faults.lost and rng.random() < faults.lost:
+                    self._at(rng.random(), self._lose, slot, action.run)
+                else:
+                    slow = faults.slow_spawn and rng.random() < faults.slow_spawn
+                    self._at(rng.random() * (20.0 if slow else 0.05), self._answer, slot, None)
+            elif isinstance(action, SendSignal):
+                heeds_s = slot.behaviour.heeds_s if slot.behaviour else None
+                if slot.tree == "alive" and slot.run == action.run and heeds_s is not None:
+                    self._at(heeds_s, self._die, slot, (action.run, None, action.signal))
+            elif isinstance(action, KillTree) and slot.run == action.run:
+                self._at(rng.random() * 0.01, self._die, slot, (action.run, None, KILL))
+
+    def _lose(self, slot: _Slot, run: int) -> None:
+        """The request never arrived; whoever takes over sees that."""
+        if slot.tree == "asked" and slot.run == run:
+            slot.tree = "none"
+            self._restore("lost")
+            self._fact(slot, events.Lost(run))
+
+    def _answer(self, slot: _Slot, _: None) -> None:
+        rng, run = self._rng, slot.run
+        if self._faults.failed_spawn and rng.random() < self._faults.failed_spawn:
+            stage, missing, hopeless = rng.choice(STAGES)
+            slot.tree = "none"
+            failed = events.SpawnFailed(run, stage, "why", missing=missing, hopeless=hopeless)
+            self._fact(slot, failed)
+            return
+        slot.tree = "alive"
+        slot.pid = self._pids.pop(rng.randrange(len(self._pids)))
+        slot.behaviour = own = Behaviour(rng, self._faults, is_crash_loop=slot.is_crash_loop)
+        if self._is_calm:
+            own.be_good()
+        if own.says_s == 0.0:
+            self._fact(slot, events.ReadySaid(run))  # it overtakes the answer to the spawn
+        elif own.says_s is not None:
+            self._at(own.says_s, self._say, slot, events.ReadySaid(run))
+        if self._faults.judged and rng.random() < self._faults.judged:
+            judged = events.JudgedFailed(run, "no heartbeat")
+            self._at(rng.expovariate(1.0), self._say, slot, judged)
+        self._fact(slot, events.Spawned(run, slot.pid))
+        self._at(own.lives_s, self._die, slot, (run, own.code, own.signal))
+
+    def _say(self, slot: _Slot, word: events.ReadySaid | events.JudgedFailed) -> None:
+        """Somebody speaks of a run, dead or alive."""
+        self._fact(slot, word)
+
+    def _die(self, slot: _Slot, how: tuple[int, int | None, int | None]) -> None:
+        run, code, signal = how
+        if slot.tree != "alive" or slot.run != run:
+            return
+        assert slot.behaviour is not None
+        self._pids.append(slot.pid)
+        left_s = slot.behaviour.leaves_s
+        slot.tree = "none" if left_s is None else "left"
+        if left_s is not None:
+            self._at(left_s, self._clear, slot, run)
+        self._fact(slot, events.Exited(run, code, signal, emptied=left_s is None))
+
+    def _clear(self, slot: _Slot, run: int) -> None:
+        if slot.tree == "left" and slot.run == run:
+            slot.tree = "none"
+            self._fact(slot, events.Emptied(run, ("9 x",) if self._rng.random() < 0.5 else ()))
+
+    # -- people ------------------------------------------------------------------------------------
+
+    def _boot(self, slot: _Slot, _: None) -> None:
+        if slot.worker.policy.autostart:
+            self._order(slot, events.StartRequested())
+
+    def _order(self, slot: _Slot, event: events.Event) -> None:
+        """An order reaches the supervisor: in its turn, after the facts that are there."""
+        if self._is_stalled():
+            self._facts.append((slot, event, self._stalled_until_s))
+            return
+        # While the service ends the shell refuses to start what is down.
+        starts = isinstance(event, events.StartRequested | events.RestartRequested)
+        if not (self._is_ending and starts and slot.model.tree == "none"):
+            self._tell(slot, event, self.now_s)
+
+    def _order_all(self, _: None, orders: tuple[events.Event, ...]) -> None:
+        self._is_ending = False
+        for order in orders:
+            for slot in self._slots:
+                self._order(slot, order)
+
+    def _person(self, _: None, person: int) -> None:
+        rng, faults = self._rng, self._faults
+        if self._is_calm:
+            return
+        self._at(rng.expovariate(1 / self._between_s), self._person, None, person)
+        slot = rng.choice(self._slots)
+        draw = rng.random()
+        if draw < 0.004:
+            self._is_ending = True
+            for each in self._slots:
+                self._order(each, events.ShutdownRequested(at_once=rng.random() < 0.5))
+            self._at(60.0, self._new_day, None, None)
+        elif draw < 0.02 and faults.stall:
+            self._stalled_until_s = self.now_s + rng.choice((0.5, 5.0, 100.0))
+            self._at(self._stalled_until_s - self.now_s, self._go_on, None, None)
+        elif draw < 0.05 and faults.policy:
+            for _each in range(20 if rng.random() < faults.reload_burst else 1):
+                self._order(rng.choice(self._slots), events.PolicyChanged(a_policy(rng)))
+        else:
+            draw = rng.random()
+            self._order(slot, next(event for upto, event in _PERSONS if draw < upto))
+
+    def _new_day(self, _: None, _about: None) -> None:
+        """The service has ended and is started again; here only the orders are allowed again."""
+        self._is_ending = False
