@@ -7,7 +7,7 @@ from time import process_time
 
 import pytest
 
-from supervisord_lite.core.states import NEXT, Waiting
+from supervisord_lite.core.states import NEXT, Probing, Waiting
 from tests.support.simulator.fast import FastWorld
 
 SEEDS = 1000
@@ -30,9 +30,8 @@ def test_a_million_events_break_no_promise(capsys: pytest.CaptureFixture[str]) -
         print(f"\n{count} events, {count / (process_time() - begun_s):.0f}/s of CPU time")  # noqa: T201
     assert count >= 1_000_000
     wanted = {(before, after) for before, afters in NEXT.items() for after in afters}
-    # Alone nobody waits for anybody.
-    missing = {each for each in wanted - edges if Waiting not in each}
-    assert not missing, "never seen"
+    # One that ends well on trial just when what it requires is away: that is too rare.
+    assert wanted - edges <= {(Probing, Waiting)}, "never seen"
 
 
 @pytest.mark.slow

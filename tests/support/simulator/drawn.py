@@ -5,6 +5,7 @@ from __future__ import annotations
 import random  # noqa: TID251  # seeded, and only here
 
 from supervisord_lite.core.policy import BackoffPolicy, Policy, Rung
+from supervisord_lite.core.pools import Pool
 
 Chance = random.Random
 
@@ -57,6 +58,22 @@ def a_policy(rng: Chance) -> Policy:
     )
 
 
+def some_pools(rng: Chance) -> list[Pool]:
+    """Return three pools; in half of all cases some wait for others, never in a circle."""
+    names = ["a", "b", "c"]
+    rng.shuffle(names)
+    has_ties = rng.random() < 0.5
+    pools = []
+    for place, name in enumerate(names):
+        ties: dict[str, list[str]] = {"requires": [], "after": []}
+        for other in names[:place] if has_ties else ():
+            kind = rng.choice(("requires", "requires", "after", ""))
+            if kind:
+                ties[kind].append(other)
+        pools.append(Pool(name, tuple(ties["requires"]), tuple(ties["after"])))
+    return pools
+
+
 class Faults:
     """Which faults a seed has switched on, and how often they come: 0 is never."""
 
@@ -71,8 +88,8 @@ class Faults:
         self.judged = _some(rng, 0.05, 0.2)
         self.left_behind = _some(rng, 0.1, 0.5)
         self.stubborn = _some(rng, 0.1, 0.6)
-        self.crash = _some(rng, 0.001, 0.01)
-        self.torn = _some(rng, 0.001, 0.01)
+        self.crash = _some(rng, 0.0005, 0.005)
+        self.torn = _some(rng, 0.0005, 0.005)
         self.lost = _some(rng, 0.05, 0.2)
         self.stall = _some(rng, 0.005, 0.03)
         self.policy = _some(rng, 0.005, 0.03)

@@ -11,15 +11,28 @@ from typing import Any
 
 from supervisord_lite.core import events
 from supervisord_lite.core.actions import Action, KillTree, SendSignal, Spawn
+from supervisord_lite.core.fleet import Change, Fleet
 from supervisord_lite.core.policy import Policy
 from supervisord_lite.core.records import from_record, to_record
 from supervisord_lite.core.states import Worker
-from supervisord_lite.core.step import next_deadline_s, step
-from tests.support.simulator.drawn import KILL, STAGES, Behaviour, Faults, a_policy, chance
+from supervisord_lite.core.step import next_deadline_s
+from tests.support.simulator.drawn import (
+    KILL,
+    STAGES,
+    Behaviour,
+    Faults,
+    a_policy,
+    chance,
+    some_pools,
+)
 from tests.support.simulator.model import SlotModel
+from tests.support.simulator.order import OrderModel
 from tests.support.simulator.trace import Trace
 from tests.support.simulator.violation import BrokenPromiseError
 
+Key = tuple[str, int]
+
+_TURN = events.GateMoved()
 _PERSONS: tuple[tuple[float, events.Event], ...] = (
     (0.34, events.StartRequested()),
     (0.56, events.StopRequested()),
@@ -36,22 +49,23 @@ _MOST_AT_ONCE = 2000
 
 
 class _Slot:
-    """One slot: the core's worker, the model, and the process that there really is.
+    """One slot, and the process that there really is.
 
     Attributes:
         tree: What really is: "none", "asked", "alive" or "left".
+        due_s: When the core wants to be woken for it.
         armed_s: When the supervisor means to wake for it.
     """
 
     __slots__ = (
-        "armed_s", "behaviour", "due_s", "index", "is_crash_loop", "model", "pid", "run", "tree",
-        "worker",
+        "armed_s", "behaviour", "due_s", "is_crash_loop", "key", "model", "name", "pid", "run",
+        "tree",
     )  # fmt: skip
 
-    def __init__(self, index: int, worker: Worker, *, is_crash_loop: bool) -> None:
-        self.index = index
-        self.worker = worker
-        self.model = SlotModel(worker.policy)
+    def __init__(self, key: Key, policy: Policy, *, is_crash_loop: bool) -> None:
+        self.key = key
+        self.name = f"{key[0]}{key[1]}"
+        self.model = SlotModel(policy)
         self.is_crash_loop = is_crash_loop
         self.tree = "none"
         self.run = 0
@@ -71,7 +85,7 @@ class FastWorld:
         edges: Every move of a worker from state to state.
     """
 
-    def __init__(self, seed: int, slots: int = 4) -> None:
+    def __init__(self, seed: int) -> None:
         self.seed = seed
         self.trace = Trace()
         self.now_s = 1000.0
@@ -85,12 +99,19 @@ class FastWorld:
         self._is_ending = False
         self._is_calm = False
         self.edges: set[tuple[type, type]] = set()
-        self._pids = list(range(1, 2 * slots + 1))
         self._between_s = rng.choice((2.0, 10.0, 60.0))  #: orders of one person
-        self._slots = [
-            _Slot(index, Worker("w", index, a_policy(rng)), is_crash_loop=rng.random() < 0.3)
-            for index in range(1, slots + 1)
-        ]
+        self._pools = some_pools(rng)
+        workers: dict[Key, Worker] = {}
+        self._by_key: dict[Key, _Slot] = {}
+        for pool in self._pools:
+            policy = a_policy(rng)
+            for index in range(1, rng.choice((1, 1, 1, 2, 3)) + 1):
+                key = (pool.name, index)
+                workers[key] = Worker(pool.name, index, policy)
+                self._by_key[key] = _Slot(key, policy, is_crash_loop=rng.random() < 0.3)
+        self._slots = list(self._by_key.values())
+        self._pids = list(range(1, 2 * len(self._slots) + 1))
+        self._take_over(workers)
         for slot in self._slots:
             self._at(rng.random(), self._boot, slot, None)
         for person in range(2):
@@ -132,8 +153,9 @@ class FastWorld:
                 self._require(slot, "Stopped", "none")
 
     def _require(self, slot: _Slot, state: str, tree: str) -> None:
-        if (type(slot.worker.state).__name__, slot.tree) != (state, tree):
-            message = f"in the end {slot.worker.state}, its tree {slot.tree}"
+        state_now = self._fleet.workers[slot.key].state
+        if (type(state_now).__name__, slot.tree) != (state, tree):
+            message = f"in the end {state_now}, its tree {slot.tree}"
             raise BrokenPromiseError(message)
 
     @contextmanager
@@ -170,48 +192,92 @@ class FastWorld:
         """Let the supervisor hear one event; it may die of it, and another one takes over."""
         faults, rng = self._faults, self._rng
         if faults.torn and rng.random() < faults.torn:
-            # Killed after it had decided, and before it could say so: nothing was saved or asked.
-            kept, model = slot.worker, slot.model.copy()
-            self._step(slot, event, at_s)
-            slot.worker, slot.model = kept, model
-            slot.due_s = next_deadline_s(kept)
-            self._restore("torn")
-            if not isinstance(event, events.OfRun):
-                self._arm(slot)
-                return
-        actions = self._step(slot, event, at_s)
+            self._tear(slot, event, at_s)
+            return
+        self._hear(self._fleet.feed(slot.key, event, now_s=at_s, rng=rng), event, at_s)
         if faults.crash and rng.random() < faults.crash:
             self._restore("crash")
-        if actions:
-            self._perform(slot, actions)
-        self._arm(slot)
 
-    def _step(self, slot: _Slot, event: events.Event, at_s: float) -> tuple[Action, ...]:
-        before = slot.worker
-        worker, actions = step(before, event, now_s=at_s, rng=self._rng)
-        slot.worker = worker
-        self.edges.add((type(before.state), type(worker.state)))
-        slot.due_s = due_s = next_deadline_s(worker)
+    def _tear(self, slot: _Slot, event: events.Event, at_s: float) -> None:
+        """Let it be killed after a decision and before it could say so: not saved, not asked.
+
+        What it had decided before that for others has been said, and holds.
+        """
+        steps = self._fleet.feed(slot.key, event, now_s=at_s, rng=self._rng)
+        survivors = self._rng.randrange(3)
+        said: list[Change] = []
+        heard = event
+        while True:
+            workers = dict(self._fleet.workers)
+            models = {key: each.model.copy() for key, each in self._by_key.items()}
+            change = next(steps, None)
+            if change is None:
+                break
+            self._check(change, heard, at_s)
+            heard = events.GateMoved()
+            if len(said) == survivors:
+                for key, each in self._by_key.items():
+                    each.model = models[key]
+                self._fleet.workers.clear()
+                self._fleet.workers.update(workers)
+                break
+            said.append(change)
+        for change in said:
+            self._follow(change)
+        self._restore("torn")
+        if not said and isinstance(event, events.OfRun):
+            self._tell(slot, event, at_s)
+
+    def _hear(self, changes: Iterator[Change], event: events.Event, at_s: float) -> None:
+        """Check what one event leads to, step by step, and do what is asked for."""
+        for change in changes:
+            self._check(change, event, at_s)
+            self._follow(change)
+            event = _TURN
+        if self._order_model.has_ties:
+            self._order_model.check()
+
+    def _check(self, change: Change, event: events.Event, at_s: float) -> None:
+        slot, worker, actions = self._by_key[change.slot], change.after, change.actions
+        due_s = next_deadline_s(worker)
+        self.edges.add((type(change.before.state), type(worker.state)))
         self.trace.add(
-            f"{at_s!r} {slot.index} {type(event).__name__} {type(worker.state).__name__} "
+            f"{at_s!r} {slot.name} {type(event).__name__} {type(worker.state).__name__} "
             f"{worker.run} {len(actions)} {due_s!r}",
             event,
             worker.state,
             actions,
         )
+        slot.due_s = due_s
         slot.model.hear(event, at_s, worker, actions, due_s)
-        return actions
+
+    def _follow(self, change: Change) -> None:
+        slot = self._by_key[change.slot]
+        if change.actions:
+            self._perform(slot, change.actions)
+        self._arm(slot)
+
+    def _take_over(self, workers: dict[Key, Worker]) -> None:
+        self._fleet = Fleet(self._pools, workers)
+        models = {key: slot.model for key, slot in self._by_key.items()}
+        self._order_model = OrderModel(self._pools, models)
 
     def _restore(self, why: str) -> None:
         """The supervisor has died: another one reads what was saved."""
         self.trace.add(f"{self.now_s!r} {why}")
-        for slot in self._slots:
-            record = json.loads(json.dumps(to_record(slot.worker)))
-            worker = from_record(record, slot.worker.policy)
-            if worker != slot.worker:
-                message = f"saved {slot.worker}, and read {worker}"
+        workers = {}
+        for key, worker in self._fleet.workers.items():
+            record = json.loads(json.dumps(to_record(worker)))
+            workers[key] = from_record(record, worker.policy)
+            if workers[key] != worker:
+                message = f"saved {worker}, and read {workers[key]}"
                 raise BrokenPromiseError(message)
-            slot.worker = worker
+        self._take_over(workers)
+        for slot in self._slots:
+            slot.due_s = next_deadline_s(workers[slot.key])
+            self._arm(slot)
+        self._fleet.wake_all()
+        self._hear(self._fleet.rest(now_s=self.now_s, rng=self._rng), _TURN, self.now_s)
 
     def _arm(self, slot: _Slot) -> None:
         due_s = slot.due_s
@@ -324,7 +390,7 @@ class FastWorld:
     # -- people ------------------------------------------------------------------------------------
 
     def _boot(self, slot: _Slot, _: None) -> None:
-        if slot.worker.policy.autostart:
+        if slot.model.policy.autostart:
             self._order(slot, events.StartRequested())
 
     def _order(self, slot: _Slot, event: events.Event) -> None:
@@ -352,7 +418,8 @@ class FastWorld:
         draw = rng.random()
         if draw < 0.004:
             self._is_ending = True
-            for each in self._slots:
+            for key in self._fleet.graph.in_stop_order(self._by_key):
+                each = self._by_key[key]
                 self._order(each, events.ShutdownRequested(at_once=rng.random() < 0.5))
             self._at(60.0, self._new_day, None, None)
         elif draw < 0.02 and faults.stall:

@@ -17,7 +17,12 @@ from supervisord_lite.core.states import Worker
 from tests.support.simulator.violation import BrokenPromiseError
 
 Act = tuple[str, int, int]
-_RESTS = {"stopped": "Stopped", "backoff": "Backoff", "tripped": "Tripped", "exited": "Exited"}
+#: Says whether a start ("start", "restart", "again", "probe") or a "stop" must wait for others.
+Gate = Callable[[str], bool]
+_RESTS = {
+    "stopped": "Stopped", "backoff": "Backoff", "tripped": "Tripped", "exited": "Exited",
+    "waiting": "Waiting",
+}  # fmt: skip
 
 
 class SlotModel:
@@ -28,7 +33,9 @@ class SlotModel:
         aim: Of an end that was ordered: "down" by a person, "end" of the service, "up" again; ""
             while nobody has ordered one.
         end: Of an end that nobody ordered: "" while there is none, "ok", "failed" or "late".
-        rest: Where the slot is without a tree: "stopped", "backoff", "tripped", "exited".
+        rest: Where the slot is without a tree: "stopped", "backoff", "tripped", "exited", or
+            "waiting" for its turn, and for which kind of start (`then`).
+        is_held: Its end was ordered, and its turn to be told has not come.
         failures: Times of all that count, oldest first.
         acts: What the core must ask for: ("spawn", run, 0), ("signal", run, number) or
             ("kill", run, 0).
@@ -36,13 +43,19 @@ class SlotModel:
     """
 
     __slots__ = (
-        "acts", "again", "aim", "at_once", "attempt", "by_hand", "end", "exited_s", "failed_before",
-        "failures", "is_trial", "pid", "policy", "probe_s", "ready", "rest", "restarts", "retry_s",
-        "run", "rung", "rung_s", "said_s", "says", "spawned_s", "tree", "tripped_s",
+        "acts", "again", "aim", "at_once", "attempt", "by_hand", "code", "delay_s", "end",
+        "exited_s", "failed_before", "failures", "gate", "is_held", "is_trial", "pid", "policy",
+        "probe_s", "ready", "rest", "restarts", "retry_s", "run", "rung", "rung_s", "said_s",
+        "says", "spawned_s", "then", "tree", "tripped_s",
     )  # fmt: skip
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
+        self.gate: Gate | None = None
+        self.then = "start"
+        self.is_held = False
+        self.code: int | None = None  #: with which the latest run ended
+        self.delay_s = 0.0
         self.run = 0
         self.tree = "none"
         self.aim = ""
@@ -100,18 +113,23 @@ class SlotModel:
         self.acts.clear()
         self.says.clear()
         _HEAR[type(event)](self, event, at_s, worker)
+        if actions or self.acts or self.says:
+            self._compare_actions(actions)
+        self.compare(worker, due_s)
+
+    def _compare_actions(self, actions: Sequence[Action]) -> None:
         acts: list[Act] = []
         says: list[str] = []
         for action in actions:
-            kind = type(action)
-            if kind is Announce:
-                says.append(action.event)  # type: ignore[union-attr]
-            elif kind is Spawn:
-                acts.append(("spawn", action.run, 0))  # type: ignore[union-attr]
-            elif kind is SendSignal:
-                acts.append(("signal", action.run, action.signal))  # type: ignore[union-attr]
-            elif kind is KillTree:
-                acts.append(("kill", action.run, 0))  # type: ignore[union-attr]
+            match action:
+                case Announce(event=name):
+                    says.append(name)
+                case Spawn(run=run):
+                    acts.append(("spawn", run, 0))
+                case SendSignal(run=run, signal=number):
+                    acts.append(("signal", run, number))
+                case KillTree(run=run):
+                    acts.append(("kill", run, 0))
         if acts != self.acts:
             message = f"asked for {acts}, and not for {self.acts}"
             raise BrokenPromiseError(message)
@@ -120,7 +138,6 @@ class SlotModel:
             raise BrokenPromiseError(message)
         if "worker.failed" in says:
             self._check_failed(actions)
-        self.compare(worker, due_s)
 
     def _check_failed(self, actions: Sequence[Action]) -> None:
         for action in actions:
@@ -240,7 +257,7 @@ class SlotModel:
             return
         if not self.aim:
             self.end = "failed"
-        self.exited_s = at_s
+        self.exited_s, self.code = at_s, None
         self._gone(at_s, worker, missing=event.missing, hopeless=event.hopeless)
 
     def _exited(self, event: events.Exited, at_s: float, worker: Worker) -> None:
@@ -250,6 +267,7 @@ class SlotModel:
             self._ripen(at_s)
             self.end = "ok" if event.code in self.policy.ok_exit_codes else "failed"
         self.tree, self.pid, self.rung_s, self.exited_s = "left", None, None, at_s
+        self.code, self.is_held = event.code, False
         if event.emptied:
             self._gone(at_s, worker)
 
@@ -277,11 +295,8 @@ class SlotModel:
         if due_s is None or at_s < due_s:
             return
         if self.tree == "none":
-            self.is_trial = self.rest == "tripped"
-            if self.is_trial:
-                self.says.append("worker.probing")
-            self.restarts += self.is_trial or self.failed_before
-            self._spawn()
+            kind = "restart" if self.failed_before else "again"
+            self._spawn("probe" if self.rest == "tripped" else kind)
         elif self.is_leaving:
             self._climb(at_s)
         else:
@@ -317,6 +332,11 @@ class SlotModel:
     def _climb(self, at_s: float) -> None:
         """Send the next signal of the ladder, or kill."""
         ladder = self.policy.stop_ladder
+        if self.rung < 0 and self.aim and not self.at_once:
+            self.is_held = self.gate is not None and self.gate("stop")
+            if self.is_held:
+                return
+        self.is_held = False
         self.rung += 1
         if self.at_once or self.rung >= len(ladder):
             self.rung, self.rung_s = 1 << 30, None
@@ -343,7 +363,7 @@ class SlotModel:
             self.says.append("worker.stopped")
             if aim == "up":
                 self.attempt = 0 if was_stable else self.attempt
-                self._spawn()
+                self._spawn("start")
             else:
                 self.rest, self.by_hand = "stopped", aim == "down"
         elif end == "ok":
@@ -352,7 +372,7 @@ class SlotModel:
             if was_trial:
                 self._forgive()
             if again or (policy.restart == "always" and was_stable):
-                self._spawn()
+                self._spawn("start" if again else "again")
             elif policy.restart == "always":
                 self._wait(at_s, policy.backoff.min_s, failed=False)
             else:
@@ -365,7 +385,7 @@ class SlotModel:
             if hopeless or was_trial or is_full:
                 self._trip(at_s)
             elif again:
-                self._spawn()
+                self._spawn("start")
             elif policy.restart == "never":
                 self.rest = "exited"
             else:
@@ -375,7 +395,8 @@ class SlotModel:
         """Forget the run that is over."""
         self.tree, self.pid, self.spawned_s, self.exited_s = "none", None, None, None
         self.aim = self.end = ""
-        self.again = self.at_once = self.ready = self.is_trial = False
+        self.again = self.at_once = self.ready = self.is_trial = self.is_held = False
+        self.rest = ""
         self.rung, self.rung_s, self.said_s = -1, None, None
 
     def _count(self, at_s: float) -> None:
@@ -409,11 +430,29 @@ class SlotModel:
 
     def _wait(self, at_s: float, delay_s: float, *, failed: bool) -> None:
         self.rest, self.retry_s, self.failed_before = "backoff", at_s + delay_s, failed
+        self.delay_s = delay_s
 
-    def _spawn(self) -> None:
+    def _spawn(self, kind: str) -> None:
+        """Start it, or let it wait for its turn."""
+        if self.gate is not None and self.gate(kind):
+            if self.rest != "waiting":
+                self.says.append("worker.waiting")
+            self.rest, self.then = "waiting", kind
+            return
         self.run += 1
         self.tree = "asked"
         self.acts.append(("spawn", self.run, 0))
+        self.is_trial = kind == "probe"
+        if self.is_trial:
+            self.says.append("worker.probing")
+        self.restarts += kind in ("restart", "probe")
+
+    def _turn(self, _event: events.Event, at_s: float, _: Worker) -> None:
+        """Its turn may have come."""
+        if self.tree == "none" and self.rest == "waiting":
+            self._spawn(self.then)
+        elif self.is_held:
+            self._climb(at_s)
 
     def _forgive(self) -> None:
         self.failures.clear()
@@ -425,9 +464,14 @@ class SlotModel:
 
     def _start(self, _event: events.Event, _at_s: float, _: Worker) -> None:
         if self.tree == "none":
-            if self.rest != "tripped":
-                self.attempt = self.attempt if self.rest == "backoff" else 0
-                self._spawn()
+            if self.rest == "backoff":
+                self._spawn("again")
+            elif self.rest == "waiting" and self.then != "probe":
+                self.attempt = 0
+                self._spawn(self.then)
+            elif self.rest in ("stopped", "exited"):
+                self.attempt = 0
+                self._spawn("start")
         elif self.aim == "down":
             self.aim = "up"
         elif self.end:
@@ -469,11 +513,14 @@ class SlotModel:
             self._climb(at_s)
 
     def _reset(self, _event: events.Event, _at_s: float, _: Worker) -> None:
-        is_waiting = self.tree == "none" and self.rest in ("backoff", "tripped")
-        if is_waiting or self.failures or self.attempt or self.is_trial:
+        rest = self.rest if self.tree == "none" else ""
+        had_trial = self.is_trial or (rest == "waiting" and self.then == "probe")
+        if rest in ("backoff", "tripped") or self.failures or self.attempt or had_trial:
             self._forgive()
-        if is_waiting:
-            self._spawn()
+        if rest in ("backoff", "tripped"):
+            self._spawn("again" if rest == "backoff" else "start")
+        elif had_trial and rest == "waiting":
+            self.then = "start"
 
     def _policy(self, event: events.PolicyChanged, _at_s: float, _: Worker) -> None:
         self.policy = event.policy
@@ -489,6 +536,7 @@ _HEAR: dict[type[events.Event], Callable[[SlotModel, Any, float, Worker], None]]
     events.Lost: SlotModel._lost,
     events.ReadySaid: SlotModel._said,
     events.JudgedFailed: SlotModel._judged,
+    events.GateMoved: SlotModel._turn,
     events.DeadlinePassed: SlotModel._time,
     events.StartRequested: SlotModel._start,
     events.RestartRequested: SlotModel._restart,

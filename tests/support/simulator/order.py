@@ -1,0 +1,101 @@
+"""Who must wait for whom, worked out each time from how everybody is: no counting, no memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+
+from supervisord_lite.core.pools import Pool, Slot
+from tests.support.simulator.model import SlotModel
+from tests.support.simulator.violation import BrokenPromiseError
+
+
+class OrderModel:
+    """The order of start and stop among pools."""
+
+    def __init__(self, pools: Iterable[Pool], models: Mapping[Slot, SlotModel]) -> None:
+        self._pools = {pool.name: pool for pool in pools}
+        self._models = models
+        self._of = {
+            name: [model for slot, model in models.items() if slot[0] == name]
+            for name in self._pools
+        }
+        self._behind = {name: self._all_behind(name) for name in self._pools}
+        self.has_ties = any(pool.requires or pool.after for pool in self._pools.values())
+        for (name, _), model in models.items():
+            model.gate = partial(self.must_wait, name) if self.has_ties else None
+
+    def _all_behind(self, name: str) -> set[str]:
+        behind: set[str] = set()
+        for pool in self._pools.values():
+            if name in (*pool.requires, *pool.after):
+                behind |= {pool.name} | self._all_behind(pool.name)
+        return behind
+
+    def must_wait(self, name: str, ask: str) -> bool:
+        """Return whether a start, or a stop, in this pool must wait for its turn."""
+        if ask == "stop":
+            return any(model.aim for each in self._behind[name] for model in self._of[each])
+        pool = self._pools[name]
+        if ask == "start":
+            unready = any(not self._is_ready(each) for each in pool.requires)
+            return unready or any(not self._has_given_all(each) for each in pool.after)
+        return any(not any(map(is_ready, self._of[each])) for each in pool.requires)
+
+    def _is_ready(self, name: str) -> bool:
+        """Return whether everybody is ready whom anybody wants up, and there is one."""
+        wanted = [model for model in self._of[name] if not _rests(model, "stopped")]
+        return bool(wanted) and all(map(is_ready, wanted))
+
+    def _has_given_all(self, name: str) -> bool:
+        """Return whether nothing of a pool is on its way up, but what waits in vain."""
+        if any(_rests(model, "waiting") for model in self._of[name]):
+            return self._waits_in_vain(name)
+        return self._is_at_rest(name)
+
+    def _is_at_rest(self, name: str) -> bool:
+        return all(is_settled(model) or _rests(model, "waiting") for model in self._of[name])
+
+    def _waits_in_vain(self, name: str) -> bool:
+        waits = any(_rests(model, "waiting") for model in self._of[name])
+        if not waits or not self._is_at_rest(name):
+            return False
+        for each in self._pools[name].requires:
+            if any(_rests(model, "waiting") for model in self._of[each]):
+                if self._waits_in_vain(each):
+                    return True
+            elif self._is_at_rest(each) and not self._is_ready(each):
+                return True
+        return False
+
+    def check(self) -> None:
+        """Look whether anybody waits whose turn has come.
+
+        Raises:
+            BrokenPromiseError: Somebody does.
+        """
+        for slot, model in self._models.items():
+            ask = "stop" if model.is_held else model.then if _rests(model, "waiting") else ""
+            if ask and not self.must_wait(slot[0], ask):
+                message = f"{slot} waits for its turn to {ask}, and it has come"
+                raise BrokenPromiseError(message)
+
+
+def _rests(model: SlotModel, where: str) -> bool:
+    return model.tree == "none" and model.rest == where
+
+
+def is_ready(model: SlotModel) -> bool:
+    """Return whether it counts as ready: also a one-shot that ended well."""
+    if model.tree == "alive":
+        return model.ready and not model.is_leaving
+    is_one_shot = model.policy.ready_by == "exit"
+    return _rests(model, "exited") and is_one_shot and model.code in model.policy.ok_exit_codes
+
+
+def is_settled(model: SlotModel) -> bool:
+    """Return whether it is ready, has given up, or waits longer than any start may take."""
+    if _rests(model, "backoff"):
+        return not model.failed_before or model.delay_s > model.policy.start_timeout_s
+    is_down = model.tree == "none" and model.rest in ("stopped", "exited", "tripped")
+    return is_down or is_ready(model)
