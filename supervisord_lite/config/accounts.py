@@ -11,7 +11,7 @@ import pwd
 
 from supervisord_lite.base import exit_codes
 from supervisord_lite.base.errors import SupervisordLiteError
-from supervisord_lite.config.spec import Identity
+from supervisord_lite.config.spec import Grant, Identity
 
 #: The last two user numbers mean "no user" to the kernel.
 MAX_ID = 2**32 - 3
@@ -62,6 +62,19 @@ def identify(user: Name | None, group: Name | None, *, as_root: bool) -> Identit
         home=entry.pw_dir or "/",
         shell=entry.pw_shell or "/bin/sh",
     )
+
+
+def grant(name: str) -> Grant:
+    """Return whom *name* means in a list of rights: "anna", "@deploy" (a group), "*" (anybody).
+
+    Raises:
+        AccountError: There is no such user or group.
+    """
+    if name == "*":
+        return Grant(name)
+    if name.startswith("@"):
+        return Grant(name, gid=_gid(name[1:]))
+    return Grant(name, uid=_user_entry(name).pw_uid)
 
 
 def _user_entry(user: Name) -> pwd.struct_passwd:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from supervisord_lite.base import exit_codes
 from supervisord_lite.base.errors import SupervisordLiteError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
 _WIDTH = 80
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Problem:
+class Problem(NamedTuple):
     """One thing that is wrong.
 
     Attributes:
@@ -45,34 +43,70 @@ class ConfigurationError(SupervisordLiteError):
 
     Attributes:
         problems: All of them, at least one, in the order of files and lines.
+        warnings: What is allowed and probably not meant, in the same order.
+        files: Those that were read, as typed.
     """
 
     exit_code = exit_codes.CONFIGURATION
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        """Take every problem that was found, in any order; doubles are told once."""
-        assert problems
-        # Files keep the order in which they were met.
-        files = list(dict.fromkeys(problem.file for problem in problems))
-        unique = dict.fromkeys(problems)
-        self.problems = tuple(sorted(unique, key=lambda p: (files.index(p.file), p)))
-        errors = "1 error" if len(self.problems) == 1 else f"{len(self.problems)} errors"
-        where = "1 file" if len(files) == 1 else f"{len(files)} files"
-        super().__init__(f"{render(self.problems)}\n{errors} in {where}.")
+    def __init__(
+        self,
+        problems: Iterable[Problem],
+        *,
+        warnings: Iterable[Problem] = (),
+        files: Iterable[str] = (),
+    ) -> None:
+        """Take every problem that was found, in any order; doubles are told once.
+
+        Args:
+            problems: At least one.
+            warnings: Told behind them.
+            files: The files that were read, in the order of force; without: those with problems.
+        """
+        self.problems = in_order(problems, files)
+        self.warnings = in_order(warnings, files)
+        assert self.problems
+        shown = [render(self.problems)]
+        if self.warnings:
+            shown.append(render(self.warnings, "warning"))
+        self.files = tuple(files) or tuple({problem.file: 1 for problem in self.problems})
+        found = ", ".join(
+            f"{len(some)} {kind}{'s' * (len(some) != 1)}"
+            for some, kind in ((self.problems, "error"), (self.warnings, "warning"))
+            if some
+        )
+        where = "1 file" if len(self.files) == 1 else f"{len(self.files)} files"
+        super().__init__("\n".join([*shown, f"{found} in {where}."]))
 
 
-def render(problems: Sequence[Problem]) -> str:
+def in_order(problems: Iterable[Problem], files: Iterable[str] = ()) -> tuple[Problem, ...]:
+    """Return *problems* by file and line, doubles left out.
+
+    Files stand in the order of *files*, those that it lacks in the order in which they were met.
+    """
+    unique = dict.fromkeys(problems)
+    names = dict.fromkeys([*files, *(problem.file for problem in unique)])
+    rank = {name: index for index, name in enumerate(names)}
+    return tuple(sorted(unique, key=lambda problem: (rank[problem.file], problem)))
+
+
+def render(problems: Iterable[Problem], kind: str = "error") -> str:
     """Return *problems* as people read them, each with its line, a mark under the place, a hint.
 
     Lines are at most 80 columns wide where words allow it; a source line that is longer is cut
     around the place. Control characters never reach the terminal.
+
+    Args:
+        problems: In the order wanted.
+        kind: "error" or "warning".
     """
-    return "\n".join(line for problem in problems for line in _render_one(problem))
+    return "\n".join(line for problem in problems for line in _render_one(problem, kind))
 
 
-def _render_one(problem: Problem) -> list[str]:
+def _render_one(problem: Problem, kind: str) -> list[str]:
     place = f"{problem.file}:{problem.line}:{problem.column}" if problem.line else problem.file
-    lines = _wrap(f"{place}: error: {problem.message}", "", "  ")
+    # Tools look for the place and the kind in one line, however long the path is.
+    lines = _wrap(problem.message, _plain(f"{place}: {kind}: "), "  ")
     margin = " " * (len(str(problem.line)) + 2)
     if problem.source:
         source, start, length = _window(problem, _WIDTH - len(margin) - 3)

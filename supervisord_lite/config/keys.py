@@ -4,44 +4,43 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from supervisord_lite.config import later
+from supervisord_lite.config.launch import RLIMITS
 from supervisord_lite.config.values import shown
-from supervisord_lite.config.words import did_you_mean, foreign_key, foreign_table
+from supervisord_lite.config.words import (
+    did_you_mean,
+    foreign_key,
+    foreign_setting,
+    foreign_table,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from supervisord_lite.config.locate import Path
+    from supervisord_lite.config.shapes import Shape
     from supervisord_lite.config.tree import Node, Table
     from supervisord_lite.config.values import Reader
 
-RLIMITS = ("as", "core", "data", "fsize", "memlock", "nofile", "nproc", "rss", "stack")
-
 _TOP = frozenset({"supervisor", "control", "defaults", "worker"})
-_TOP_LATER = frozenset({"work", "queue", "agent"})
 _SUPERVISOR = frozenset(
-    {"state_dir", "runtime_dir", "log_dir", "log_level", "log_format", "environment_file"}
-)
-_SUPERVISOR_LATER = frozenset({"include", "http", "drain"})
-_CONTROL = frozenset({"path"})
-_CONTROL_LATER = frozenset({"admin", "operate", "read"})
+    {"state_dir", "runtime_dir", "log_dir", "log_level", "log_format", "include",
+     "environment_file"}
+)  # fmt: skip
+_CONTROL = frozenset({"path", "admin", "operate", "read"})
 _WORKER = frozenset({
-    "autostart", "backoff", "circuit_cooldown", "circuit_window", "command", "directory",
-    "environment", "environment_file", "group", "limits", "log", "max_restarts", "nice",
-    "ok_exit_codes", "pool_size", "ready", "restart", "stable_run_period", "start_timeout",
-    "stop_scope", "stop_signal", "stop_timeout", "umask", "user",
+    "after", "autostart", "backoff", "circuit_cooldown", "circuit_window", "command", "critical",
+    "directory", "enabled", "environment", "environment_file", "extends", "group", "limits", "log",
+    "max_restarts", "nice", "ok_exit_codes", "operators", "pool_size", "ready", "requires",
+    "restart", "run_timeout", "singleton", "stable_run_period", "start_timeout", "stop_scope",
+    "stop_signal", "stop_timeout", "umask", "user",
 })  # fmt: skip
-_WORKER_LATER = frozenset({
-    "after", "agent", "capabilities", "config", "container", "critical", "enabled", "events",
-    "extends", "health", "heartbeat_timeout", "interpreter", "max_surge", "max_unavailable",
-    "no_new_privs", "operators", "preload", "python", "queue", "recycle", "requires",
-    "run_timeout", "schedule", "secrets", "singleton", "sockets", "warm",
-})  # fmt: skip
+_NONE: Mapping[str, Shape] = {}
 #: Tables inside a worker whose keys are fixed: those of this version, and later ones.
-_INNER = {
-    "backoff": (frozenset({"min", "max", "factor", "jitter"}), frozenset[str]()),
-    "limits": (frozenset({"memory", "cpu", "pids", *RLIMITS}), frozenset[str]()),
-    "log": (
-        frozenset({"stdout", "stderr", "max_size", "backups"}),
-        frozenset({"max_age", "compress", "format"}),
-    ),
+_INNER: Mapping[str, tuple[frozenset[str], Mapping[str, Shape]]] = {
+    "backoff": (frozenset({"min", "max", "factor", "jitter"}), _NONE),
+    "limits": (frozenset({"memory", "cpu", "pids", *RLIMITS}), _NONE),
+    "log": (frozenset({"stdout", "stderr", "max_size", "backups"}), later.LOG),
 }
 #: An example of each, for the way out of a header that swallows keys.
 _EXAMPLES = {
@@ -52,46 +51,61 @@ _EXAMPLES = {
 }
 
 
+#: Tables that may stand inside a worker.
+INNER_TABLES = frozenset({
+    *_EXAMPLES, "config", "container", "health", "recycle", "schedule", "secrets", "sockets"
+})  # fmt: skip
+
+
+def is_worker_key(key: str) -> bool:
+    """Whether *key* is one of a worker, in this version or a later one."""
+    return key in _WORKER or key in later.WORKER
+
+
 def check_top(reader: Reader, table: Table) -> None:
     """Note every top table that is not known, and every key that stands in no table."""
     for key, node in table.items():
         if key in _TOP:
             continue
-        if key in _TOP_LATER:
-            reader.at_key(node.path, f"[{key}] is not in this version")
+        if key in later.TOP:
+            later.TOP[key](reader, node)
+            reader.at_key(node, f"[{key}] is not in this version")
         elif node.table() is not None:
-            near = did_you_mean(key, _TOP)
+            near = did_you_mean(key, _TOP) or did_you_mean(key, later.TOP)
             hint = foreign_table(key) or (f"did you mean [{near}]?" if near else "")
-            reader.at_key(node.path, f"unknown table [{key}]", hint)
+            reader.at_key(node, f"unknown table [{key}]", hint)
         else:
-            hint = "put it below a header: [worker.NAME]" if key in _WORKER | _WORKER_LATER else ""
+            hint = "put it below a header: [worker.NAME]" if is_worker_key(key) else ""
             if key in _SUPERVISOR:
                 hint = "put it below [supervisor]"
-            reader.at_key(node.path, f'"{key}" stands in no table', hint)
+            reader.at_key(node, f'"{key}" stands in no table', hint)
 
 
 def check_supervisor(reader: Reader, table: Table) -> None:
     """Note the unknown keys of [supervisor]."""
-    _check_fixed(reader, table, "supervisor", _SUPERVISOR, _SUPERVISOR_LATER)
+    _check_fixed(reader, table, "supervisor", _SUPERVISOR, later.SUPERVISOR)
 
 
 def check_control(reader: Reader, table: Table) -> None:
     """Note the unknown keys of [control]."""
-    _check_fixed(reader, table, "control", _CONTROL, _CONTROL_LATER)
+    _check_fixed(reader, table, "control", _CONTROL, _NONE)
 
 
 def _check_fixed(
-    reader: Reader, table: Table, where: str, known: frozenset[str], later: frozenset[str]
+    reader: Reader, table: Table, where: str, known: frozenset[str], others: Mapping[str, Shape]
 ) -> None:
     for key, node in table.items():
-        if key in later:
-            reader.at_key(node.path, f'"{key}" is not in this version')
+        if key in others:
+            others[key](reader, node)
+            reader.at_key(node, f'"{key}" is not in this version')
         elif key not in known:
-            near = did_you_mean(key, known) or did_you_mean(key, later)
+            near = did_you_mean(key, known) or did_you_mean(key, others)
             hint = f'did you mean "{near}"?' if near else ""
-            if key in _WORKER:
+            if where == "supervisor" and not near:
+                hint = foreign_setting(key, node.value) or hint
+            if is_worker_key(key):
                 hint = f'"{key}" belongs to a worker: [worker.NAME]'
-            reader.at_key(node.path, f'unknown key "{key}" in [{where}]', hint)
+            reader.at_key(node, f'unknown key "{key}" in [{where}]', hint)
 
 
 def check_worker(reader: Reader, table: Table, path: Path) -> None:
@@ -104,8 +118,9 @@ def check_worker(reader: Reader, table: Table, path: Path) -> None:
     """
     where = f"[{'.'.join(map(str, path))}]"
     for key, node in table.items():
-        if key in _WORKER_LATER:
-            reader.at_key(node.path, f'"{key}" is not in this version')
+        if key in later.WORKER:
+            later.WORKER[key](reader, node)
+            reader.at_key(node, f'"{key}" is not in this version')
         elif key not in _WORKER:
             _unknown_worker_key(reader, key, node, where)
         elif key in _EXAMPLES:
@@ -113,7 +128,7 @@ def check_worker(reader: Reader, table: Table, path: Path) -> None:
 
 
 def _unknown_worker_key(reader: Reader, key: str, node: Node, where: str) -> None:
-    if node.path in reader.places.headers and node.table() is not None:
+    if node.path in node.places.headers and node.table() is not None:
         table = where[:-1]
         near = did_you_mean(key, _EXAMPLES)
         hint = f"did you mean {table}.{near}]?" if near else f"for a name: {table}-{key}]"
@@ -121,43 +136,44 @@ def _unknown_worker_key(reader: Reader, key: str, node: Node, where: str) -> Non
             message = f'unknown table "{key}" in {where}'
         else:
             message = f'a name holds no dot: {table}.{key}] is a table "{key}" inside {where}'
-        reader.at_key(node.path, message, hint)
+        reader.at_key(node, message, hint)
         return
     value = node.value if node.table() is None else "…"
     hint = foreign_key(key, value)
     if not hint:
         dotted = {name: f"{table}.{name}" for table, keys in _INNER.items() for name in keys[0]}
-        near = dotted.get(key) or did_you_mean(key, _WORKER) or did_you_mean(key, _WORKER_LATER)
+        near = dotted.get(key) or did_you_mean(key, _WORKER) or did_you_mean(key, later.WORKER)
         if not near:
             leaf = did_you_mean(key, dotted)
             near = dotted.get(leaf, "")
         hint = f'did you mean "{near}"?' if near else ""
     if key in _SUPERVISOR:
         hint = f'"{key}" belongs to [supervisor]'
-    reader.at_key(node.path, f'unknown key "{key}" in {where}', hint)
+    reader.at_key(node, f'unknown key "{key}" in {where}', hint)
 
 
 def _check_inner(reader: Reader, name: str, node: Node, where: str) -> None:
     inner = node.table()
     if inner is None:  # told where the table is read
         return
-    known, later = _INNER.get(name, (None, frozenset()))
+    known, others = _INNER.get(name, (None, _NONE))
     for key, item in inner.items():
-        if key in _WORKER and node.path in reader.places.headers and key not in (known or ()):
+        if key in _WORKER and node.path in node.places.headers and key not in (known or ()):
             _swallowed(reader, name, key, item, node)
-        elif key in later:
-            reader.at_key(item.path, f'"{name}.{key}" is not in this version')
+        elif key in others:
+            others[key](reader, item)
+            reader.at_key(item, f'"{name}.{key}" is not in this version')
         elif known is not None and key not in known:
             near = did_you_mean(key, known)
             hint = f'did you mean "{name}.{near}"?' if near else ""
-            reader.at_key(item.path, f'unknown key "{name}.{key}" in {where}', hint)
+            reader.at_key(item, f'unknown key "{name}.{key}" in {where}', hint)
 
 
 def _swallowed(reader: Reader, name: str, key: str, item: Node, node: Node) -> None:
     header = ".".join(map(str, node.path))
-    line = reader.line(node.path)
+    line = node.line()
     reader.at_key(
-        item.path,
+        item,
         f'"{key}" stands inside [{header}], which begins at line {line}: TOML puts every key '
         "below a [header] into it",
         f"move it above line {line}, or write {_example(name, node)} without the header",
@@ -166,7 +182,7 @@ def _swallowed(reader: Reader, name: str, key: str, item: Node, node: Node) -> N
 
 def _example(name: str, node: Node) -> str:
     """Return a key that does belong into the table, as it stands there if it is short."""
-    known = _INNER.get(name, (frozenset[str](), None))[0]
+    known = _INNER[name][0] if name in _INNER else frozenset[str]()
     for key, item in (node.table() or {}).items():
         if (key in known or key not in _WORKER) and isinstance(item.value, (str, int, float)):
             return f"{name}.{key} = {shown(item.value)}"

@@ -6,21 +6,21 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
-from supervisord_lite.config.accounts import MAX_ID, AccountError, identify
+from supervisord_lite.config.accounts import MAX_ID, AccountError, grant, identify
 from supervisord_lite.config.expand import instance_text, literal_text
-from supervisord_lite.config.keys import RLIMITS
-from supervisord_lite.config.source import NO_SUCH_FILE, Source, read_source
-from supervisord_lite.config.spec import Identity, Launch, Limit, LogTarget
-from supervisord_lite.config.values import shown
+from supervisord_lite.config.files import note_unreadable
+from supervisord_lite.config.source import Source, read_source
+from supervisord_lite.config.spec import Grant, Identity, Launch, Limit, LogTarget
+from supervisord_lite.config.values import absolute, instance_path, name_of, plain, shown
 from supervisord_lite.config.variables import parse_environment
 
 if TYPE_CHECKING:
     from supervisord_lite.config.accounts import Name
     from supervisord_lite.config.errors import Problem
-    from supervisord_lite.config.locate import Path
     from supervisord_lite.config.tree import Node, Table
     from supervisord_lite.config.values import Reader
 
+RLIMITS = ("as", "core", "data", "fsize", "memlock", "nofile", "nproc", "rss", "stack")
 #: Below PATH_MAX (4096), with room for the folder and the number of a rotated file.
 _MAX_LOG_PATH_BYTES = 3000
 #: Words that only a shell understands. ";" is not one of them: `find -exec … \;` needs it.
@@ -32,15 +32,51 @@ _OCTAL = re.compile(r"(?:0o)?[0-7]{1,4}")
 _MAX_LIMIT = 2**63 - 1
 _MAX_CORES = 4096
 _MAX_BACKUPS = 1000
+_MAX_NUMBER_BITS = 128
 _DEFAULT = Launch(argv=("",), directory="/")
 
 
-def note_unreadable(reader: Reader, text: str, path: Path, problem: Problem) -> None:
-    """Note that the environment file *text* cannot be read, unless "-" allows it to lack."""
-    missing = problem.message == NO_SUCH_FILE
-    if not (missing and text.startswith("-")):
-        hint = f'environment_file = "-{text}" if it may be missing' if missing else ""
-        reader.at_value(path, f"{problem.file}: {problem.message}", hint)
+def read_command(reader: Reader, node: Node) -> tuple[str, ...]:
+    """Return the words of a command line; empty: noted as wrong."""
+    value = node.value
+    words: list[str] = []
+    if isinstance(value, str):
+        try:
+            words = shlex.split(reader.checked_text(node) or "")
+        except ValueError as error:
+            message = f"{name_of(node.path)}: {str(error).lower()}"
+            reader.at_value(node, message, "or write a list of words")
+            return ()
+        shell = next((word for word in words if word in _SHELL_WORDS), None)
+        if shell:
+            message = (
+                f'{name_of(node.path)}: no shell reads this, so "{shell}" would be an argument'
+            )
+            hint = f'{node.path[-1]} = ["/bin/sh", "-c", "…"], or a list of words if it is meant'
+            reader.at_value(node, message, hint)
+    elif isinstance(value, list):
+        checked = [reader.checked_text(item, may_be_empty=True) for item in node.items()]
+        if None in checked:
+            return ()
+        words = [word for word in checked if word is not None]
+    else:
+        reader.wrong(node, "a list of words, or words in one text")
+        return ()
+    if (value and not (words and words[0].strip())) or value == []:
+        reader.at_value(node, f"{name_of(node.path)}: the program has no name")
+    return tuple(words)
+
+
+def read_grants(reader: Reader, table: Table, key: str) -> tuple[Grant, ...]:
+    """Return to whom a list of rights gives them."""
+    grants = []
+    for name, node in reader.texts(table, key):
+        try:
+            grants.append(grant(name))
+        except AccountError as error:
+            hint = "a user, a group as @GROUP, or * for everybody"
+            reader.at_value(node, f"{name_of(node.path)}: {error}", hint)
+    return tuple(grants)
 
 
 class LaunchReader:
@@ -60,7 +96,9 @@ class LaunchReader:
         self._identities: dict[tuple[Name | None, Name | None], Identity | AccountError] = {}
         self._environments: dict[str, dict[str, str] | Problem] = {}
 
-    def read(self, table: Table, *, pool: str, pool_size: int, header: Path) -> Launch:
+    def read(
+        self, table: Table, *, pool: str, pool_size: int, header: Node, look_up: bool = True
+    ) -> Launch:
         """Return the launch of a worker.
 
         Args:
@@ -68,11 +106,13 @@ class LaunchReader:
             pool: Its name.
             pool_size: How many instances must be told apart.
             header: Where the worker stands.
+            look_up: Whether users and files of variables are wanted: a worker that is disabled may
+                be for another machine.
         """
         reader = self._reader
         limits = reader.table(table, "limits")
         log = reader.table(table, "log")
-        identity, account = self._account(table)
+        identity, account = self._account(table) if look_up else (None, {})
         stdout = self._target(log, "stdout", pool_size) or self._default_stdout(pool, pool_size)
         stderr = self._target(log, "stderr", pool_size) or LogTarget("stdout")
         if stderr.kind == "file" and stderr == stdout:
@@ -80,8 +120,8 @@ class LaunchReader:
         directory = reader.text(table, "directory", None)
         return Launch(
             argv=self._argv(table, pool, header),
-            directory=reader.instance_path(directory or "."),
-            environment=tuple({**account, **self._environment(table)}.items()),
+            directory=instance_path(table.get("directory") or header, directory or "."),
+            environment=tuple({**account, **self._environment(table, look_up=look_up)}.items()),
             umask=self._umask(table),
             nice=reader.whole(table, "nice", _DEFAULT.nice, least=-20, most=19),
             identity=identity,
@@ -97,51 +137,20 @@ class LaunchReader:
             ),
         )
 
-    def _argv(self, table: Table, pool: str, header: Path) -> tuple[str, ...]:
+    def _argv(self, table: Table, pool: str, header: Node) -> tuple[str, ...]:
         reader = self._reader
         kinds = [kind for kind in _KINDS if kind in table]
         if len(kinds) > 1 and not reader.alone:
             both = " and ".join(f'"{kind}"' for kind in kinds)
             hint = f"a worker is one of {', '.join(_KINDS)}"
-            reader.at_key(table[kinds[1]].path, f"[worker.{pool}] has {both}", hint)
+            reader.at_key(table[kinds[1]], f"[worker.{pool}] has {both}", hint)
         node = table.get("command")
         if node is None:
             if not kinds and not reader.alone:
                 hint = 'command = ["/path/to/program", "argument"]'
                 reader.at_key(header, f"[worker.{pool}] has no command", hint)
             return ("",)
-        return self._words(node) or ("",)
-
-    def _words(self, node: Node) -> tuple[str, ...]:
-        reader = self._reader
-        value, path = node.value, node.path
-        words: list[str] = []
-        if isinstance(value, str):
-            text = reader.checked_text(value, path)
-            try:
-                words = shlex.split(text or "")
-            except ValueError as error:
-                reader.at_value(path, f"command: {str(error).lower()}", "or write a list of words")
-                return ()
-            shell = next((word for word in words if word in _SHELL_WORDS), None)
-            if shell:
-                message = f'command: no shell reads this, so "{shell}" would be an argument'
-                hint = 'command = ["/bin/sh", "-c", "…"], or a list of words if it is meant'
-                reader.at_value(path, message, hint)
-        elif isinstance(value, list):
-            checked = [
-                reader.checked_text(word, (*path, index), may_be_empty=True)
-                for index, word in enumerate(value)
-            ]
-            if None in checked:
-                return ()
-            words = [word for word in checked if word is not None]
-        else:
-            reader.wrong(path, "a list of words, or words in one text", value)
-            return ()
-        if (value and not (words and words[0].strip())) or value == []:
-            reader.at_value(path, "command: the program has no name")
-        return tuple(words)
+        return read_command(reader, node) or ("",)
 
     def _account(self, table: Table) -> tuple[Identity | None, dict[str, str | None]]:
         """Return whom the worker runs as, and what of its environment follows from that."""
@@ -156,7 +165,7 @@ class LaunchReader:
                 known = error
             self._identities[user, group] = known
         if isinstance(known, AccountError):
-            self._reader.at_value(table[known.key].path, f"{known.key}: {known}", known.hint)
+            self._reader.at_value(table[known.key], f"{known.key}: {known}", known.hint)
             return None, {}
         identity = known if self._as_root else None
         if user is None:
@@ -170,34 +179,34 @@ class LaunchReader:
         if node is None:
             return None
         if isinstance(node.value, int):
-            return self._reader.checked_whole(node.value, node.path, least=0, most=MAX_ID)
-        return self._reader.checked_text(node.value, node.path)
+            return self._reader.checked_whole(node, least=0, most=MAX_ID)
+        return self._reader.checked_text(node)
 
-    def _environment(self, table: Table) -> dict[str, str | None]:
+    def _environment(self, table: Table, *, look_up: bool) -> dict[str, str | None]:
         reader = self._reader
         variables: dict[str, str | None] = {}
-        for text, path in reader.texts(table, "environment_file"):
-            for name, value in self._environment_file(text, path).items():
+        for text, file in reader.texts(table, "environment_file"):
+            if not look_up:
+                continue
+            for name, value in self._environment_file(text, file).items():
                 variables[name] = literal_text(value)
         for name, node in reader.table(table, "environment").items():
             if not name or "=" in name or "\0" in name:
-                reader.at_key(node.path, f"{shown(name)} cannot be the name of a variable")
+                reader.at_key(node, f"{shown(name)} cannot be the name of a variable")
             elif node.value is False:
                 variables[name] = None
-            elif isinstance(node.value, int) and node.value is not True:
-                number = node.value
-                number_text = str(number) if number.bit_length() <= 128 else number
-                variables[name] = reader.checked_text(number_text, node.path)
             elif node.value is True:
                 hint = f'environment.{name} = "true", or false to unset it'
-                reader.wrong(node.path, "a text, a whole number or false", True, hint)
+                reader.wrong(node, "a text, a whole number or false", hint)
+            elif isinstance(node.value, int) and node.value.bit_length() <= _MAX_NUMBER_BITS:
+                variables[name] = str(node.value)
             else:
-                variables[name] = reader.checked_text(node.value, node.path, may_be_empty=True)
+                variables[name] = reader.checked_text(node, may_be_empty=True)
         return variables
 
-    def _environment_file(self, text: str, path: Path) -> dict[str, str]:
+    def _environment_file(self, text: str, node: Node) -> dict[str, str]:
         """Return the variables of one file; "-" before its name: it may be missing."""
-        file = self._reader.absolute(text.removeprefix("-"))
+        file = absolute(node, text.removeprefix("-"))
         known = self._environments.get(file)
         if known is None:
             source = read_source(file)
@@ -209,7 +218,7 @@ class LaunchReader:
             self._environments[file] = known
         if isinstance(known, dict):
             return known
-        note_unreadable(self._reader, text, path, known)
+        note_unreadable(self._reader, text, node, known)
         return {}
 
     def _umask(self, table: Table) -> int:
@@ -217,22 +226,20 @@ class LaunchReader:
         if node is None:
             return _DEFAULT.umask
         reader, value = self._reader, node.value
-        written = reader.source.text[slice(*reader.places.value(node.path))]
+        written = node.document.source.text[slice(*node.places.value(node.path))]
         if isinstance(value, str) and _OCTAL.fullmatch(value):
             value = int(value.removeprefix("0o"), 8)
         elif isinstance(value, int) and not isinstance(value, bool):
             if value > 7 and not written.startswith("0o"):
                 # 22 would be 0o26.
-                reader.wrong(
-                    node.path, "an octal number", value, f'write "{value:03}" or 0o{value:03}'
-                )
+                reader.wrong(node, "an octal number", f'write "{value:03}" or 0o{value:03}')
                 return _DEFAULT.umask
         else:
-            reader.wrong(node.path, 'an octal number such as "022"', value)
+            reader.wrong(node, 'an octal number such as "022"')
             return _DEFAULT.umask
         if 0 <= value <= 0o777:
             return value
-        reader.at_value(node.path, f"umask: must be from 0 to 0o777, got {shown(node.value)}")
+        reader.at_value(node, f"umask: must be from 0 to 0o777, got {shown(node.value)}")
         return _DEFAULT.umask
 
     def _rlimits(self, limits: Table) -> tuple[Limit, ...]:
@@ -245,8 +252,8 @@ class LaunchReader:
                 continue
             if name in _IN_BYTES:
                 value = self._reader.size(limits, name, None)
-            elif isinstance(node.value, str):
-                self._reader.wrong(node.path, 'a whole number or "unlimited"', node.value)
+            elif isinstance(plain(node.value), str):
+                self._reader.wrong(node, 'a whole number or "unlimited"')
                 continue
             else:
                 value = self._reader.whole(limits, name, None, least=0, most=_MAX_LIMIT)
@@ -272,23 +279,23 @@ class LaunchReader:
             return LogTarget("null")
         if text == "journal":
             hint = 'use "inherit": what the daemon prints is in the journal under systemd'
-            reader.at_value(node.path, f'log.{key}: "journal" is not in this version', hint)
+            reader.at_value(node, f'log.{key}: "journal" is not in this version', hint)
             return None
         if "/" not in text and not text.endswith(".log"):
             hint = f'write "./{text}" for a file, else "inherit" or "null"'
-            reader.at_value(node.path, f"log.{key}: {shown(text)} is not a place for output", hint)
+            reader.at_value(node, f"log.{key}: {shown(text)} is not a place for output", hint)
             return None
         if text.endswith("/"):
-            reader.at_value(node.path, f"log.{key}: {shown(text)} is a folder", "name a file in it")
+            reader.at_value(node, f"log.{key}: {shown(text)} is a folder", "name a file in it")
             return None
         if len(text.encode()) > _MAX_LOG_PATH_BYTES:
             message = f"log.{key}: the path is longer than {_MAX_LOG_PATH_BYTES} bytes"
-            reader.at_value(node.path, message)
+            reader.at_value(node, message)
             return None
         if pool_size > 1 and instance_text(text, 1) == instance_text(text, 2):
             stem, dot, end = text.rpartition(".")
             example = f"{stem}-%i.{end}" if dot and "/" not in end else f"{text}-%i"
             message = f"log.{key}: {pool_size} instances would write to one file"
-            reader.at_value(node.path, message, f'tell them apart: "{example}"')
+            reader.at_value(node, message, f'tell them apart: "{example}"')
             return None
-        return LogTarget("file", reader.instance_path(text))
+        return LogTarget("file", instance_path(node, text))

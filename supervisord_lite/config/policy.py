@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from typing import TYPE_CHECKING, cast
 
-from supervisord_lite.core.policy import BackoffPolicy, Policy, RestartPolicy, Rung, StopScope
+from supervisord_lite.config.values import shown
+from supervisord_lite.config.words import did_you_mean
+from supervisord_lite.core.policy import (
+    BackoffPolicy,
+    Policy,
+    ReadyBy,
+    RestartPolicy,
+    Rung,
+    StopScope,
+)
 
 if TYPE_CHECKING:
-    from supervisord_lite.config.locate import Path
     from supervisord_lite.config.tree import Node, Table
     from supervisord_lite.config.values import Reader
 
 _RESTART = ("always", "on-failure", "never")
 _STOP_SCOPE = ("leader", "tree")
-_READY_LATER = ("exit", "health", "notify")
+_READY = ("spawned", "exit", "health", "notify")
+_READY_LATER = ("health", "notify")
+_READY_KINDS = '"spawned", "exit" or a duration such as "1s"'
 _SIGNALS = {name: number.value for name, number in signal.Signals.__members__.items()}
+_RANGE = range(_SIGNALS["SIGRTMIN"], _SIGNALS["SIGRTMAX"] + 1)
+_REAL_TIME = re.compile(r"(SIGRTMIN|SIGRTMAX)([+-][0-9]{1,2})")
 _DEFAULT = Policy()
 _MAX_RUNGS = 8
 #: Every failure in the window is kept, and saved in one message.
@@ -25,19 +38,26 @@ _MAX_FAILURES = 1000
 def read_policy(reader: Reader, table: Table) -> Policy:
     """Return the policy of a worker; *table* has its keys, those of [defaults] merged in."""
     restart = reader.choice(
-        table, "restart", _DEFAULT.restart, choices=_RESTART, what="a restart policy"
+        table,
+        "restart",
+        "never" if "schedule" in table else _DEFAULT.restart,
+        choices=_RESTART,
+        what="a restart policy",
     )
     scope = reader.choice(
         table, "stop_scope", _DEFAULT.stop_scope, choices=_STOP_SCOPE, what="a stop scope"
     )
     start_timeout_s = reader.duration(table, "start_timeout", _DEFAULT.start_timeout_s)
+    ready_by, ready_after_s = _ready(reader, table, start_timeout_s)
     return Policy(
         restart=cast("RestartPolicy", restart),
-        ok_exit_codes=_ok_exit_codes(reader, table),
+        ok_exit_codes=read_ok_exit_codes(reader, table),
         autostart=reader.flag(table, "autostart", _DEFAULT.autostart),
-        ready_after_s=_ready_after_s(reader, table, start_timeout_s),
+        ready_by=ready_by,
+        ready_after_s=ready_after_s,
         start_timeout_s=start_timeout_s,
-        stop_ladder=_stop_ladder(reader, table),
+        run_timeout_s=reader.duration(table, "run_timeout", None),
+        stop_ladder=read_stop_ladder(reader, table),
         stop_scope=cast("StopScope", scope),
         stable_run_period_s=reader.duration(
             table, "stable_run_period", _DEFAULT.stable_run_period_s
@@ -51,64 +71,62 @@ def read_policy(reader: Reader, table: Table) -> Policy:
     )
 
 
-def _ok_exit_codes(reader: Reader, table: Table) -> tuple[int, ...]:
+def read_ok_exit_codes(reader: Reader, table: Table) -> tuple[int, ...]:
+    """Return the exit codes that are no failure."""
     node = table.get("ok_exit_codes")
     if node is None:
         return _DEFAULT.ok_exit_codes
     if not isinstance(node.value, list):
         is_code = isinstance(node.value, int) and not isinstance(node.value, bool)
         hint = f"write [{node.value}]" if is_code and 0 <= cast("int", node.value) <= 255 else ""
-        reader.wrong(node.path, "a list of exit codes", node.value, hint)
+        reader.wrong(node, "a list of exit codes", hint)
         return _DEFAULT.ok_exit_codes
-    codes = [
-        reader.checked_whole(code, (*node.path, index), least=0, most=255)
-        for index, code in enumerate(node.value)
-    ]
+    codes = [reader.checked_whole(item, least=0, most=255) for item in node.items()]
     return tuple(code for code in codes if code is not None)
 
 
-def _ready_after_s(reader: Reader, table: Table, start_timeout_s: float) -> float:
+def _ready(reader: Reader, table: Table, start_timeout_s: float) -> tuple[ReadyBy, float]:
+    """Return what makes it ready, and after how many seconds if it is a time."""
     node = table.get("ready")
-    ready_s: float | None = _DEFAULT.ready_after_s
+    ready_s = _DEFAULT.ready_after_s
     if node is not None:
         value = node.value
         if value == "spawned":
-            return 0.0
-        if isinstance(value, str) and (value in _READY_LATER or value.startswith("fd:")):
-            hint = 'use "spawned" or a duration: ready when still alive after it'
-            reader.at_value(node.path, f'ready: "{value}" is not in this version', hint)
-            return _DEFAULT.ready_after_s
+            return "alive", 0.0
+        if value == "exit":
+            return "exit", ready_s
+        if isinstance(value, str) and (value in _READY_LATER or _is_descriptor(value)):
+            hint = 'use "spawned", "exit" or a duration: ready when still alive after it'
+            reader.at_value(node, f'ready: "{value}" is not in this version', hint)
+            return "alive", ready_s
         if isinstance(value, str) and not any(letter.isdigit() for letter in value):
-            reader.wrong(node.path, '"spawned" or a duration such as "1s"', value)
-            return _DEFAULT.ready_after_s
-        ready_s = reader.checked_duration(value, node.path)
-    if ready_s is None:
-        return _DEFAULT.ready_after_s
+            near = did_you_mean(value, _READY)
+            reader.wrong(node, _READY_KINDS, f'did you mean "{near}"?' if near else "")
+            return "alive", ready_s
+        ready_s = reader.checked_duration(node) or ready_s
     place = node or table.get("start_timeout")
     if ready_s >= start_timeout_s and place is not None:
         message = f"ready ({ready_s:g} s) must come before start_timeout ({start_timeout_s:g} s)"
-        reader.clash(place.path, message, "raise start_timeout, or lower ready")
-    return ready_s
+        reader.clash(place, message, "raise start_timeout, or lower ready")
+    return "alive", ready_s
 
 
-def _stop_ladder(reader: Reader, table: Table) -> tuple[Rung, ...]:
+def _is_descriptor(value: str) -> bool:
+    number = value.removeprefix("fd:")
+    return number != value and number.isascii() and number.isdigit()
+
+
+def read_stop_ladder(reader: Reader, table: Table) -> tuple[Rung, ...]:
+    """Return what is sent to stop, and how long each is waited for."""
     signals, timeouts = table.get("stop_signal"), table.get("stop_timeout")
     _check_rungs(reader, signals, timeouts)
-    numbers = [_signal(reader, text, path) for text, path in reader.texts(table, "stop_signal")]
-    waits = [reader.checked_duration(value, path) for value, path in _items(timeouts)]
+    numbers = [_signal(reader, text, node) for text, node in reader.texts(table, "stop_signal")]
+    waits = [reader.checked_duration(node) for node in timeouts.items()] if timeouts else []
     if not numbers and not waits:
         return _DEFAULT.stop_ladder
     first = _DEFAULT.stop_ladder[0]
     pairs = zip(numbers or [first.signal], waits or [first.timeout_s], strict=False)
     return tuple(Rung(n, s) for n, s in pairs if n is not None and s is not None) or (first,)
-
-
-def _items(node: Node | None) -> list[tuple[object, Path]]:
-    if node is None:
-        return []
-    if isinstance(node.value, list):
-        return [(item, (*node.path, index)) for index, item in enumerate(node.value)]
-    return [(node.value, node.path)]
 
 
 def _check_rungs(reader: Reader, signals: Node | None, timeouts: Node | None) -> None:
@@ -120,7 +138,7 @@ def _check_rungs(reader: Reader, signals: Node | None, timeouts: Node | None) ->
     for node, value in lists:
         if not 1 <= len(value) <= _MAX_RUNGS:
             message = f"{node.path[-1]}: a list has from 1 to {_MAX_RUNGS} items, got {len(value)}"
-            reader.at_value(node.path, message)
+            reader.at_value(node, message)
             return
     if len(lists) == 2 and len(lists[0][1]) == len(lists[1][1]):
         return
@@ -135,15 +153,23 @@ def _check_rungs(reader: Reader, signals: Node | None, timeouts: Node | None) ->
         if other is not None
         else f"{node.path[-1]}: a list of {count} needs {name}, a list of {count}"
     )
-    reader.clash((other or node).path, message, hint)
+    reader.clash(other or node, message, hint)
 
 
-def _signal(reader: Reader, text: str, path: Path) -> int | None:
+def _signal(reader: Reader, text: str, node: Node) -> int | None:
     number = _SIGNALS.get(text)
+    real_time = _REAL_TIME.fullmatch(text)
+    if real_time:
+        # As kill(1) and signal(7) write them; the number differs between C libraries.
+        number = _SIGNALS[real_time[1]] + int(real_time[2])
+        if number not in _RANGE:
+            reader.at_value(node, f'"{text}" is not a signal', f"there are {len(_RANGE)} of them")
+            return None
     if number is None:
         wanted = text.upper() if text.upper().startswith("SIG") else f"SIG{text.upper()}"
-        hint = f'did you mean "{wanted}"?' if wanted in _SIGNALS else 'such as "SIGTERM", "SIGINT"'
-        reader.at_value(path, f'"{text}" is not a signal', hint)
+        known = wanted in _SIGNALS or _REAL_TIME.fullmatch(wanted)
+        hint = f'did you mean "{wanted}"?' if known else 'such as "SIGTERM", "SIGINT"'
+        reader.at_value(node, f"{shown(text)} is not a signal", hint)
     return number
 
 
@@ -160,5 +186,5 @@ def _backoff(reader: Reader, table: Table) -> BackoffPolicy:
         message = (
             f"backoff.max ({backoff.max_s:g} s) is less than backoff.min ({backoff.min_s:g} s)"
         )
-        reader.clash(node.path, message)
+        reader.clash(node, message)
     return backoff

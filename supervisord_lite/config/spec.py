@@ -5,6 +5,7 @@ only ever sees these objects, or their JSON (`to_json`, `configuration_from_json
 """
 
 import json
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from supervisord_lite.base.record import fields_of, record
@@ -33,6 +34,20 @@ class Identity:
     user: str
     home: str
     shell: str
+
+
+@record
+class Grant:
+    """Somebody who is given a right: this user, else everybody of this group, else anybody.
+
+    Attributes:
+        name: As written: "anna", "@deploy", "*".
+        uid, gid: Looked up when the file was read; one of them at most.
+    """
+
+    name: str
+    uid: int | None = None
+    gid: int | None = None
 
 
 @record
@@ -98,6 +113,7 @@ class Spec:
         after: Pools that must be ready, or have given up, before this one starts.
         critical: Whose open breaker ends the whole service.
         singleton: Never two: `pool_size` is 1 and cannot be scaled.
+        operators: Who may operate this pool, besides those who may operate all.
     """
 
     pool: str
@@ -109,6 +125,7 @@ class Spec:
     after: tuple[str, ...] = ()
     critical: Critical = "no"
     singleton: bool = False
+    operators: tuple[Grant, ...] = ()
 
 
 @record
@@ -119,6 +136,7 @@ class Settings:
         log_dir: None when neither the file nor systemd names one: workers then inherit.
         log_format: "text" or "json"; None: text on a terminal, else json.
         control_path: Of the control socket.
+        admin, operate, read: Whom [control] gives which right, besides root and the daemon's user.
     """
 
     config_path: str
@@ -128,6 +146,9 @@ class Settings:
     control_path: str
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] | None = None
+    admin: tuple[Grant, ...] = ()
+    operate: tuple[Grant, ...] = ()
+    read: tuple[Grant, ...] = ()
 
 
 @record
@@ -147,12 +168,12 @@ def configuration_from_json(text: str) -> Configuration:
     """Return the configuration that `to_json` wrote."""
     data = json.loads(text)
     specs = tuple(_spec(spec) for spec in data["specs"])
-    return Configuration(settings=Settings(**data["settings"]), specs=specs)
+    return Configuration(settings=_settings(data["settings"]), specs=specs)
 
 
 def settings_from_json(text: str) -> Settings:
     """Return the settings that `to_json` wrote."""
-    return Settings(**json.loads(text))
+    return _settings(json.loads(text))
 
 
 def spec_from_json(text: str) -> Spec:
@@ -171,7 +192,18 @@ def _spec(data: dict[str, Any]) -> Spec:
         after=tuple(data.get("after", ())),
         critical=data.get("critical", "no"),
         singleton=data.get("singleton", False),
+        operators=_grants(data.get("operators", ())),
     )
+
+
+def _settings(data: dict[str, Any]) -> Settings:
+    for key in ("admin", "operate", "read"):
+        data[key] = _grants(data.get(key, ()))
+    return Settings(**data)
+
+
+def _grants(data: Iterable[dict[str, Any]]) -> tuple[Grant, ...]:
+    return tuple(Grant(**grant) for grant in data)
 
 
 def _policy(data: dict[str, Any]) -> Policy:

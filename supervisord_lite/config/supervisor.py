@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Literal, cast
 
 from supervisord_lite.config.defaults import control_path_in, default_folders
-from supervisord_lite.config.keys import check_control, check_supervisor
+from supervisord_lite.config.launch import read_grants
 from supervisord_lite.config.spec import Settings
 
 if TYPE_CHECKING:
@@ -23,13 +23,11 @@ LogFormat = Literal["text", "json"]
 
 
 def read_settings(
-    reader: Reader, top: Table, *, environ: Mapping[str, str], as_root: bool
+    reader: Reader, top: Table, *, file: str, environ: Mapping[str, str], as_root: bool
 ) -> Settings:
     """Return the settings of the whole file *top*; what it does not say comes from *environ*."""
     table = reader.table(top, "supervisor")
     control = reader.table(top, "control")
-    check_supervisor(reader, table)
-    check_control(reader, control)
     folders = default_folders(environ, uid=0 if as_root else os.getuid())
     runtime_dir = reader.path(table, "runtime_dir", folders.runtime_dir)
     level = reader.choice(table, "log_level", "info", choices=_LOG_LEVELS, what="a log level")
@@ -37,11 +35,14 @@ def read_settings(
         table, "log_format", None, choices=_LOG_FORMATS, what="a format of log lines"
     )
     return Settings(
-        config_path=os.path.abspath(reader.source.file),  # noqa: PTH100  # keeps symlinks
+        config_path=os.path.abspath(file),  # noqa: PTH100  # keeps symlinks
         state_dir=reader.path(table, "state_dir", folders.state_dir),
         runtime_dir=runtime_dir,
         log_dir=reader.path(table, "log_dir", folders.log_dir),
         control_path=reader.path(control, "path", control_path_in(runtime_dir)),
         log_level=cast("LogLevel", level),
         log_format=cast("LogFormat | None", log_format),
+        admin=read_grants(reader, control, "admin"),
+        operate=read_grants(reader, control, "operate"),
+        read=read_grants(reader, control, "read"),
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from supervisord_lite.base.record import record
 from supervisord_lite.config import slips
 from supervisord_lite.config.errors import ConfigurationError
 from supervisord_lite.config.locate import Locations, locate
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Document:
     """A text that is TOML 1.0: its tree, and where everything in it stands."""
 

@@ -9,37 +9,61 @@ from supervisord_lite.config.variables import substitute
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from supervisord_lite.config.locate import Path
+    from supervisord_lite.config.locate import Locations, Path
+    from supervisord_lite.config.syntax import Document
     from supervisord_lite.config.variables import Failure
 
 
 class Node(NamedTuple):
-    """One value of the file.
+    """One value of a file.
 
     Attributes:
         value: A `Table`, or what tomllib made of it: text, number, truth value, date, list.
-        path: Where it was written.
+        path: Where it was written in its file.
+        document: The file.
+        under: What this value has replaced: of an earlier file, of what the worker extends, of
+            [defaults].
     """
 
     value: object
     path: Path
+    document: Document
+    under: Node | None = None
 
     def table(self) -> Table | None:
         """Return the table that this is, or None."""
         # Only `nodes_of` makes dictionaries of nodes.
         return cast("Table", self.value) if isinstance(self.value, dict) else None
 
+    def items(self) -> list[Node]:
+        """Return the items of a list; of anything else itself alone."""
+        if not isinstance(self.value, list):
+            return [self]
+        return [
+            Node(item, (*self.path, index), self.document) for index, item in enumerate(self.value)
+        ]
+
+    @property
+    def places(self) -> Locations:
+        """Where everything stands in its file."""
+        return self.document.places
+
+    def line(self) -> int:
+        """Return the line, from 1, where this begins: its header if it has one."""
+        span = self.places.headers.get(self.path) or self.places.key(self.path)
+        return self.document.source.place(span[0])[0]
+
 
 Table = dict[str, Node]
 
 
-def nodes_of(tree: Mapping[str, object], path: Path) -> Table:
+def nodes_of(tree: Mapping[str, object], document: Document, path: Path = ()) -> Table:
     """Return a tree of tomllib's as nodes; *path* is where the tree itself stands."""
     table: Table = {}
     for key, value in tree.items():
         place = (*path, key)
-        inner = nodes_of(value, place) if isinstance(value, dict) else value
-        table[key] = Node(inner, place)
+        inner = nodes_of(value, document, place) if isinstance(value, dict) else value
+        table[key] = Node(inner, place, document)
     return table
 
 
@@ -47,16 +71,20 @@ def widen_log(table: Table) -> None:
     """Make ``log = "x"`` the ``log.stdout = "x"`` for which it is short, so that it can merge."""
     log = table.get("log")
     if log is not None and isinstance(log.value, str):
-        table["log"] = Node({"stdout": log}, log.path)
+        table["log"] = log._replace(value={"stdout": log})
 
 
 def merge(under: Table, over: Table) -> Table:
     """Return both tables as one: tables merge, everything else of *over* replaces."""
     merged = dict(under)
     for key, node in over.items():
-        below, above = under[key].table() if key in under else None, node.table()
-        if below is not None and above is not None:
-            node = Node(merge(below, above), node.path)
+        below = under.get(key)
+        if below is not None:
+            inner, outer = below.table(), node.table()
+            if inner is not None and outer is not None:
+                node = node._replace(value=merge(inner, outer))
+            else:
+                node = node._replace(under=below)
         merged[key] = node
     return merged
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from supervisord_lite.base.units import UnitError, parse_duration_s, parse_size_bytes
 from supervisord_lite.config.expand import literal_text
+from supervisord_lite.config.variables import Filled
 from supervisord_lite.config.words import did_you_mean
 
 if TYPE_CHECKING:
@@ -15,52 +16,55 @@ if TYPE_CHECKING:
 
     from supervisord_lite.config.errors import Problem
     from supervisord_lite.config.locate import Path
-    from supervisord_lite.config.syntax import Document
     from supervisord_lite.config.tree import Node, Table
 
 Default = TypeVar("Default")
+#: No number of a configuration is longer.
+_MAX_DIGITS = 30
 
 
 class Reader:
-    """Reads values out of the tables of one document and collects what is wrong.
+    """Reads values out of tables of nodes and collects what is wrong.
 
     Every reading method takes a table, a key and a default, which is also the answer where the
     value is wrong: reading goes on and finds all problems.
 
     Attributes:
         problems: What was noted so far; each once, however many workers share the value.
+        warnings: What is allowed and probably not meant.
         alone: While true, each key is judged alone, and not what several mean together: so
-            [defaults] is read by itself.
+            [defaults] is read by itself, and all of the rest where a file could not be read.
     """
 
-    def __init__(self, document: Document) -> None:
-        """Read from *document*."""
-        self.source = document.source
-        self.places = document.places
+    def __init__(self) -> None:
+        """Start with nothing noted."""
         self.problems: dict[Problem, None] = {}
+        self.warnings: dict[Problem, None] = {}
         self.alone = False
 
-    def at_key(self, path: Path, message: str, hint: str = "") -> None:
-        """Note a problem about the key of *path*."""
-        self.problems[self.source.problem(self.places.key(path), message, hint)] = None
+    def at_key(self, node: Node, message: str, hint: str = "") -> None:
+        """Note a problem about the key of *node*."""
+        self.problems[_problem(node, node.places.key(node.path), message, hint)] = None
 
-    def at_value(self, path: Path, message: str, hint: str = "") -> None:
-        """Note a problem about the value of *path*."""
-        self.problems[self.source.problem(self.places.value(path), message, hint)] = None
+    def at_value(self, node: Node, message: str, hint: str = "") -> None:
+        """Note a problem about the value of *node*."""
+        self.problems[_problem(node, node.places.value(node.path), message, hint)] = None
 
-    def clash(self, path: Path, message: str, hint: str = "") -> None:
-        """Note that the value of *path* does not go together with another key."""
+    def clash(self, node: Node, message: str, hint: str = "") -> None:
+        """Note that the value of *node* does not go together with another key."""
         if not self.alone:
-            self.at_value(path, message, hint)
+            self.at_value(node, message, hint)
 
-    def wrong(self, path: Path, expected: str, got: object, hint: str = "") -> None:
-        """Note that the value of *path* is not what its key takes."""
-        self.at_value(path, f"{name_of(path)}: expected {expected}, got {shown(got)}", hint)
+    def warn(self, node: Node, message: str, hint: str = "") -> None:
+        """Note what may not be meant about the value of *node*."""
+        if not self.alone:
+            self.warnings[_problem(node, node.places.value(node.path), message, hint)] = None
 
-    def line(self, path: Path) -> int:
-        """Return the line where *path* begins: its header if it has one."""
-        span = self.places.headers.get(path) or self.places.key(path)
-        return self.source.place(span[0])[0]
+    def wrong(self, node: Node, expected: str, hint: str = "") -> None:
+        """Note that the value of *node* is not what its key takes."""
+        self.at_value(
+            node, f"{name_of(node.path)}: expected {expected}, got {shown(node.value)}", hint
+        )
 
     def table(self, table: Table, key: str) -> Table:
         """Return the table below *key*, empty where there is none."""
@@ -69,8 +73,7 @@ class Reader:
             return {}
         inner = node.table()
         if inner is None:
-            hint = f"write its keys dotted: {key}.NAME = …"
-            self.wrong(node.path, "a table", node.value, hint)
+            self.wrong(node, "a table", f"write its keys dotted: {key}.NAME = …")
             return {}
         return inner
 
@@ -79,56 +82,46 @@ class Reader:
         node = table.get(key)
         if node is None:
             return default
-        return self.checked_text(node.value, node.path) or default
+        return self.checked_text(node) or default
 
-    def checked_text(self, value: object, path: Path, *, may_be_empty: bool = False) -> str | None:
-        """Return *value* if it is a text without NUL; None: noted as wrong."""
+    def checked_text(self, node: Node, *, may_be_empty: bool = False) -> str | None:
+        """Return the value of *node* if it is a text without NUL; None: noted as wrong."""
+        value = node.value
         if not isinstance(value, str):
             quoted = isinstance(value, (int, float)) and not isinstance(value, bool)
-            self.wrong(
-                path, "a text", value, f'write it in quotes: "{shown(value)}"' if quoted else ""
-            )
+            self.wrong(node, "a text", f'write it in quotes: "{shown(value)}"' if quoted else "")
         elif not value and not may_be_empty:
-            self.at_value(path, f"{name_of(path)}: must not be empty")
+            self.at_value(node, f"{name_of(node.path)}: must not be empty")
         elif "\0" in value:
-            self.at_value(path, f"{name_of(path)}: no NUL character can be passed to a program")
+            message = f"{name_of(node.path)}: no NUL character can be passed to a program"
+            self.at_value(node, message)
         else:
             return value
         return None
 
-    def texts(self, table: Table, key: str) -> list[tuple[str, Path]]:
-        """Return a text, or a list of texts, as a list; each with its path."""
+    def texts(self, table: Table, key: str) -> list[tuple[str, Node]]:
+        """Return a text, or a list of texts, as a list; each with where it was written."""
         node = table.get(key)
         if node is None:
             return []
-        if not isinstance(node.value, list):
-            pairs: list[tuple[object, Path]] = [(node.value, node.path)]
-        else:
-            pairs = [(item, (*node.path, i)) for i, item in enumerate(node.value)]
-        checked = [(self.checked_text(value, path), path) for value, path in pairs]
-        return [(text, path) for text, path in checked if text is not None]
+        checked = [(self.checked_text(item), item) for item in node.items()]
+        return [(text, item) for text, item in checked if text is not None]
 
     def path(self, table: Table, key: str, default: Default) -> str | Default:
         """Return a path, absolute: a relative one is relative to the folder of its file."""
+        node = table.get(key)
         text = self.text(table, key, None)
-        return default if text is None else self.absolute(text)
-
-    def absolute(self, text: str) -> str:
-        """Return the path *text* as seen from the folder of its file."""
-        return _join(self.source.folder, text)
-
-    def instance_path(self, text: str) -> str:
-        """Return the same for a path of a worker, in which %i has a meaning."""
-        return _join(literal_text(self.source.folder), text)
+        return default if text is None or node is None else absolute(node, text)
 
     def flag(self, table: Table, key: str, default: bool) -> bool:
         """Return a truth value."""
         node = table.get(key)
         if node is None:
             return default
-        if isinstance(node.value, bool):
-            return node.value
-        self.wrong(node.path, "true or false", node.value, "without quotes")
+        value = plain(node.value)
+        if isinstance(value, bool):
+            return value
+        self.wrong(node, "true or false", "without quotes")
         return default
 
     def whole(
@@ -138,18 +131,19 @@ class Reader:
         node = table.get(key)
         if node is None:
             return default
-        value = self.checked_whole(node.value, node.path, least=least, most=most)
+        value = self.checked_whole(node, least=least, most=most)
         return default if value is None else value
 
-    def checked_whole(self, value: object, path: Path, *, least: int, most: int) -> int | None:
-        """Return *value* if it is a whole number from *least* to *most*; None: noted as wrong."""
+    def checked_whole(self, node: Node, *, least: int, most: int) -> int | None:
+        """Return the value if it is a whole number from *least* to *most*; None: it is wrong."""
+        value = plain(node.value)
         if not isinstance(value, int) or isinstance(value, bool):
             digits = isinstance(value, str) and value.isascii() and value.isdigit()
             hint = f"without quotes: {value}" if digits else ""
-            self.wrong(path, f"a whole number from {least} to {most}", value, hint)
+            self.wrong(node, f"a whole number from {least} to {most}", hint)
         elif not least <= value <= most:
             got = shown(value)
-            self.at_value(path, f"{name_of(path)}: must be from {least} to {most}, got {got}")
+            self.at_value(node, f"{name_of(node.path)}: must be from {least} to {most}, got {got}")
         else:
             return value
         return None
@@ -161,13 +155,13 @@ class Reader:
         node = table.get(key)
         if node is None:
             return default
-        value = node.value
+        value = plain(node.value)
         if not isinstance(value, (int, float)) or isinstance(value, bool):
-            self.wrong(node.path, "a number", value)
+            self.wrong(node, "a number")
         elif not least <= value <= most:  # NaN ends here too
             got = shown(value)
             message = f"{name_of(node.path)}: must be from {least:g} to {most:g}, got {got}"
-            self.at_value(node.path, message)
+            self.at_value(node, message)
         else:
             return float(value)
         return default
@@ -177,22 +171,23 @@ class Reader:
         node = table.get(key)
         if node is None:
             return default
-        seconds = self.checked_duration(node.value, node.path)
+        seconds = self.checked_duration(node)
         return default if seconds is None else seconds
 
-    def checked_duration(self, value: object, path: Path) -> float | None:
-        """Return *value* in seconds if it is a duration longer than 0; None: noted as wrong."""
+    def checked_duration(self, node: Node) -> float | None:
+        """Return the value in seconds if it is a duration longer than 0; None: it is wrong."""
+        value = plain(node.value)
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-            self.wrong(path, 'a duration such as "10s" or "5m"', value)
+            self.wrong(node, 'a duration such as "10s" or "5m"')
             return None
         try:
             seconds = parse_duration_s(value)
         except UnitError as error:
-            self.at_value(path, f"{name_of(path)}: {error}", error.hint)
+            self.at_value(node, f"{name_of(node.path)}: {error}", error.hint)
             return None
         if seconds > 0:
             return seconds
-        self.at_value(path, f"{name_of(path)}: must be longer than 0, got {shown(value)}")
+        self.at_value(node, f"{name_of(node.path)}: must be longer than 0, got {shown(value)}")
         return None
 
     def size(
@@ -202,18 +197,18 @@ class Reader:
         node = table.get(key)
         if node is None:
             return default
-        value = node.value
+        value = plain(node.value)
         if isinstance(value, bool) or not isinstance(value, (str, int)):
-            self.wrong(node.path, 'a size such as "512M" or "2G"', value)
+            self.wrong(node, 'a size such as "512M" or "2G"')
             return default
         try:
             size_bytes = parse_size_bytes(value)
         except UnitError as error:
-            self.at_value(node.path, f"{name_of(node.path)}: {error}", error.hint)
+            self.at_value(node, f"{name_of(node.path)}: {error}", error.hint)
             return default
         if size_bytes < least_bytes:
             message = f"{name_of(node.path)}: must be at least {least_bytes}, got {shown(value)}"
-            self.at_value(node.path, message)
+            self.at_value(node, message)
             return default
         return size_bytes
 
@@ -242,9 +237,39 @@ class Reader:
         if isinstance(node.value, str):
             near = did_you_mean(node.value, choices)
             hint = f'did you mean "{near}"? {hint}' if near else hint
-            self.at_value(node.path, f"{shown(node.value)} is not {what}", hint)
+            self.at_value(node, f"{shown(node.value)} is not {what}", hint)
         else:
-            self.wrong(node.path, what, node.value, hint)
+            self.wrong(node, what, hint)
+
+
+def _problem(node: Node, span: tuple[int, int], message: str, hint: str) -> Problem:
+    return node.document.source.problem(span, message, hint)
+
+
+def absolute(node: Node, text: str) -> str:
+    """Return the path *text* as seen from the folder of the file that *node* stands in."""
+    return _join(node.document.source.folder, text)
+
+
+def instance_path(node: Node, text: str) -> str:
+    """Return the same for a path of a worker, in which %i has a meaning."""
+    return _join(literal_text(node.document.source.folder), text)
+
+
+def plain(value: object) -> object:
+    """Return a number or truth value where a text that came out of ``${NAME}`` spells one.
+
+    TOML has no other way to say `pool_size = "${WEB_PROCESSES}"`; a text that was typed in quotes
+    stays a text.
+    """
+    if not isinstance(value, Filled):
+        return value
+    if value in ("true", "false"):
+        return value == "true"
+    try:
+        return json.loads(value) if len(value) <= _MAX_DIGITS and value[-1:].isdigit() else value
+    except ValueError:
+        return value
 
 
 def _join(folder: str, text: str) -> str:
@@ -253,7 +278,8 @@ def _join(folder: str, text: str) -> str:
 
 def name_of(path: Path) -> str:
     """Return the key of *path* as people write it in its table: "log.stdout", "command, item 2"."""
-    parts = path[2:] if path[0] == "worker" and len(path) > 2 else path[1:] or path
+    is_named = path[0] in ("worker", "queue", "agent")
+    parts = path[2:] if is_named and len(path) > 2 else path[1:] or path
     name = ".".join(part for part in parts if isinstance(part, str))
     return f"{name}, item {path[-1] + 1}" if isinstance(path[-1], int) else name
 

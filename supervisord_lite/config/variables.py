@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from supervisord_lite.base.record import replace
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -18,6 +16,12 @@ _ASSIGNMENT = re.compile(r"[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)=")
 _VALUE = re.compile(
     r"""(?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>[^']*)')[ \t]*|(?P<bare>[^"'\n].*|)"""
 )
+
+
+class Filled(str):
+    """A text that came out of one with references: it may spell a number or a truth value."""
+
+    __slots__ = ()
 
 
 class Failure(NamedTuple):
@@ -50,7 +54,7 @@ def substitute(text: str, variables: Mapping[str, str]) -> tuple[str, list[Failu
             return match[0]
         return value
 
-    return _REFERENCE.sub(value_of, text), failures
+    return Filled(_REFERENCE.sub(value_of, text)), failures
 
 
 def parse_environment(source: Source) -> tuple[dict[str, str], list[Problem]]:
@@ -85,7 +89,7 @@ def parse_environment(source: Source) -> tuple[dict[str, str], list[Problem]]:
 
 def _problem(source: Source, offset: int, message: str) -> Problem:
     # Such files hold secrets: the place is told, the line is not shown.
-    return replace(source.problem((offset, offset + 1), message), source="")
+    return source.problem((offset, offset + 1), message)._replace(source="")
 
 
 def _unescaped(escape: re.Match[str]) -> str:

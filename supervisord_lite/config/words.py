@@ -113,6 +113,24 @@ _ORIGINS = {
     "compose's": _COMPOSE,
     "": _SYNONYMS,
 }
+#: Of their whole-daemon tables.
+_SETTINGS = {
+    "childlogdir": "log_dir = {value}",
+    "loglevel": "log_level = {value}",
+    "files": "include = [{value}]",
+    "identifier": "not needed: `-i INSTANCE` tells daemons apart",
+    "minfds": "not needed: the daemon's own limit of descriptors is raised at start",
+    "minprocs": "not needed",
+    "nodaemon": "not needed: `run` stays in the foreground",
+    "pidfile": "not needed: systemd knows the main process, and state_dir/lock holds its pid",
+    "user": "User= of the unit",
+    "umask": "umask of [defaults]",
+    "endpoint": "path = {value} of [control]",
+    "check_delay": "not needed: nothing is polled",
+    "statsd": "not needed",
+    "httpd": "not needed",
+    "socket": "path = {value} of [control]",
+}
 _TABLES = {
     "program": "supervisord's [program:NAME] is [worker.NAME] here",
     "supervisord": "supervisord's [supervisord] is [supervisor] here",
@@ -154,6 +172,12 @@ def foreign_key(key: str, value: object) -> str:
             )
             return f"{origin} {key} is {here} here" if origin else f"that is {here} here"
     return ""
+
+
+def foreign_setting(key: str, value: object) -> str:
+    """Return what a setting of another program's daemon is called here; empty: not known."""
+    here = _SETTINGS.get(key.lower(), "").format(value=_toml(value))
+    return f"that is {here} here" if here and not here.startswith("not") else here
 
 
 def _plain(word: str) -> str:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
+from supervisord_lite.base import procfs
 from supervisord_lite.keeper.calls import Calls, read_text
 
 #: A round trip may take this long; a runnable process that is merely starved gets six times more.
 HANG_S = 5.0
 _STARVED_TIMES = 6
-
-_CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Pulse:
@@ -76,4 +73,4 @@ class Pulse:
             fields = read_text(self._calls, f"/proc/{self._pid}/stat").rpartition(")")[2].split()
         except OSError:
             return "", 0.0
-        return fields[0], (int(fields[11]) + int(fields[12])) / _CLOCK_TICKS
+        return fields[procfs.STATE], procfs.cpu_s(fields)

@@ -50,8 +50,13 @@ LINES = {
     "another table's key": ('log_dir = "/x"', 1, "log_dir", "belongs to [supervisor]"),
     "nothing like it": ("xyzzy = 1", 1, 'unknown key "xyzzy" in [worker.a]', ""),
     "schedule": ('schedule.cron = "* * * * *"', 1, '"schedule" is not in this version', ""),
-    "after": ('after = ["nobody"]', 1, '"after" is not in this version', ""),
-    "health": ('health.http = "x"', 1, '"health" is not in this version', ""),
+    "health": ('health.http = "http://x"', 1, '"health" is not in this version', ""),
+    "warm": ("warm = 3", 1, '"warm" is not in this version', ""),
+    "run_timeout": ('run_timeout = "0s"', 15, "longer than 0", ""),
+    "critical": ('critical = "any"', 12, 'expected true, false or "all"', "every instance"),
+    "singleton": ("singleton = 1", 13, "true or false", ""),
+    "operators": ('operators = ["@nosuchgroup"]', 14, "there is no group nosuchgroup", "@GROUP"),
+    "nobody after": ("after = [3]", 10, "after, item 1: expected a text", '"3"'),
     "log.compress": ("log.compress = true", 5, '"log.compress" is not in this version', ""),
     "journal": ('log = "journal"', 7, '"journal" is not in this version', '"inherit"'),
     "ready by message": ('ready = "notify"', 9, '"notify" is not in this version', "spawned"),
@@ -167,8 +172,54 @@ FILES = {
     "later table": ("[queue.a]\n", (1, 2), "[queue] is not in this version", ""),
     "key in no table": ('command = ["x"]\n', (1, 1), "stands in no table", "[worker.NAME]"),
     "supervisor's typo": ('[supervisor]\nlog_dirs = "x"\n', (2, 1), "log_dirs", '"log_dir"?'),
-    "supervisor's include": ('[supervisor]\ninclude = ["x"]\n', (2, 1), "not in this version", ""),
-    "control's readers": ('[control]\nread = ["x"]\n', (2, 1), "not in this version", ""),
+    "supervisor's include": (
+        '[supervisor]\ninclude = ["x.toml"]\n', (2, 12), "x.toml: no such file", "a pattern"),
+    "supervisor's include of itself": (
+        '[supervisor]\ninclude = "*.toml"\n', (2, 11),
+        "includes itself: workers.toml -> workers.toml", ""),
+    "control's readers": (
+        '[control]\nread = ["nosuchuser"]\n', (2, 9), "read, item 1: there is no user", "@GROUP"),
+    "supervisord's daemon": (
+        '[supervisor]\nchildlogdir = "/x"\n', (2, 1), "childlogdir", 'log_dir = "/x"'),
+    "worker's key of the daemon": (
+        '[supervisor]\nstop_timeout = "1s"\n', (2, 1), "stop_timeout", "[worker.NAME]"),
+    "nobody to require": (
+        '[worker.web]\ncommand = "x"\nrequires = ["redsi"]\n[worker.redis]\ncommand = "x"\n',
+        (3, 13),
+        'web requires "redsi", which is not defined; did you mean "redis" (workers.toml:4)?', ""),
+    "requires itself": ('[worker.a]\ncommand = "x"\nrequires = "a"\n', (3, 12), "itself", "= []"),
+    "requires one of a pool": (
+        '[worker.a]\ncommand = "x"\nrequires = "b-2"\n[worker.b]\ncommand = "x"\n', (3, 12),
+        "which is one instance", '"b"'),
+    "requires what is off": (
+        '[worker.a]\ncommand = "x"\nrequires = "b"\n[worker.b]\nenabled = false\n', (3, 12),
+        'a requires "b", which is disabled (workers.toml:5)', ""),
+    "a circle": (
+        ('[worker.a]\ncommand = "x"\nrequires = "b"\n[worker.b]\ncommand = "x"\nafter = ["c"]\n'
+        '[worker.c]\ncommand = "x"\nrequires = "a"\n'), (9, 12),
+        "a requires b, b starts after c, c requires a", ""),
+    "a circle by [defaults]": (
+        ('[defaults]\nafter = "a"\n[worker.a]\ncommand = "x"\nrequires = "b"\n'
+        '[worker.b]\ncommand = "x"\n'), (2, 9), "none of them could ever start",
+        "give b after = []"),
+    "a wrong name in [defaults]": (
+        '[defaults]\nafter = "no"\n[worker.a]\ncommand = "x"\n[worker.b]\ncommand = "x"\n', (2, 9),
+        '[defaults] starts after "no", which is not defined', ""),
+    "nobody to extend": (
+        '[worker.app]\nenabled = false\n[worker.web]\nextends = "ap"\n', (4, 11),
+        'web extends "ap", which is not defined', '"app"?'),
+    "extends itself": (
+        '[worker.a]\nextends = "a"\ncommand = "x"\n', (2, 11), "extend each other: a -> a", ""),
+    "a circle of extends": (
+        ('[worker.a]\nextends = "b"\ncommand = "x"\n[worker.b]\nextends = "c"\n'
+        '[worker.c]\nextends = "a"\n'), (7, 11), "a -> b -> c -> a", ""),
+    "defaults that extend": (
+        '[defaults]\nextends = "a"\n[worker.a]\ncommand = "x"\n', (2, 1), "no meaning", ""),
+    "a singleton of two": (
+        '[worker.a]\ncommand = "x"\nsingleton = true\npool_size = 2\n', (3, 13),
+        "a has 2 instances, and may have one", "workers.toml:4"),
+    "a wrong value where disabled": (
+        '[worker.a]\nenabled = false\npool_size = 0\nuser = "nosuchuser"\n', (3, 13), "from 1", ""),
     "log level": ('[supervisor]\nlog_level = "loud"\n', (2, 13), '"loud" is not', '"debug"'),
     "control, no table": ("control = 1\n", (1, 11), "control: expected a table", ""),
     "two on one file": (
@@ -313,6 +364,13 @@ def test_a_long_line_is_cut_around_the_place() -> None:
     start = shown[2].index("^")
     assert shown[1][start : start + 5] == "WRONG"
     assert shown[2].endswith("^^^^^")
+
+
+def test_a_long_path_stays_in_one_piece() -> None:
+    """Editors and CI find file, line, column and "error:" in one line."""
+    path = f"/{'folder with spaces/' * 6}x.toml"
+    shown = render([Problem(path, 3, 1, "this is wrong, and that too")]).split("\n")
+    assert shown == [f"{path}:3:1: error: this", "  is wrong, and that too"]
 
 
 def test_nothing_in_a_file_moves_the_cursor(problems: Problems) -> None:

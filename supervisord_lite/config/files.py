@@ -1,0 +1,226 @@
+"""The files of a configuration: the one that was named, and those that it includes.
+
+Order is force: a file beats those before it key by key, and the files that one includes stand
+right behind it, in the order of `include`, names inside a pattern sorted.
+"""
+
+from __future__ import annotations
+
+import glob
+import os.path
+from typing import TYPE_CHECKING
+
+from supervisord_lite.base.record import record
+from supervisord_lite.config.errors import ConfigurationError
+from supervisord_lite.config.source import NO_SUCH_FILE, Source, read_source
+from supervisord_lite.config.syntax import parse
+from supervisord_lite.config.tree import Node, nodes_of, substitute_all
+from supervisord_lite.config.values import absolute
+from supervisord_lite.config.variables import parse_environment, substitute
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from supervisord_lite.config.errors import Problem
+    from supervisord_lite.config.locate import Path
+    from supervisord_lite.config.syntax import Document
+    from supervisord_lite.config.tree import Table
+    from supervisord_lite.config.values import Reader
+    from supervisord_lite.config.variables import Failure
+
+#: A folder with more is not one of configuration files.
+MAX_FILES = 1000
+
+
+@record
+class Files:
+    """What was read.
+
+    Attributes:
+        names: Of every file, as typed, also of those that could not be read.
+        documents: Those that could be read, each once.
+        tops: Their tables in the order of force, ``${NAME}`` replaced.
+        complete: Whether every file could be read: else what several keys mean is not known.
+    """
+
+    names: tuple[str, ...]
+    documents: tuple[Document, ...]
+    tops: tuple[Table, ...]
+    complete: bool
+
+
+def note_unreadable(reader: Reader, text: str, node: Node, problem: Problem) -> None:
+    """Note that the environment file *text* cannot be read, unless "-" allows it to lack."""
+    missing = problem.message == NO_SUCH_FILE
+    if not (missing and text.startswith("-")):
+        hint = f'environment_file = "-{text}" if it may be missing' if missing else ""
+        reader.at_value(node, f"{problem.file}: {problem.message}", hint)
+
+
+def read_files(reader: Reader, path: str, *, environ: Mapping[str, str]) -> Files:
+    """Read the file *path* and all that it includes.
+
+    Args:
+        reader: Takes the problems.
+        path: As typed.
+        environ: The daemon's environment, for ``${NAME}``.
+
+    Raises:
+        ConfigurationError: The first file cannot be read: nothing else is known then.
+    """
+    source = read_source(path)
+    if not isinstance(source, Source):
+        hint = "name one with -c FILE" if source.message == NO_SUCH_FILE else source.hint
+        raise ConfigurationError([source._replace(hint=hint)])
+    main = parse(source)
+    files = _Files(reader, _variables(reader, main, environ))
+    files.add(main, (os.path.realpath(path),))
+    return Files(
+        names=tuple(files.names),
+        documents=(main, *(found for found in files.documents.values() if found is not None)),
+        tops=tuple(files.tops),
+        complete=not files.broken,
+    )
+
+
+class _Files:
+    """Walks from file to file."""
+
+    def __init__(self, reader: Reader, variables: Mapping[str, str]) -> None:
+        self.names: dict[str, None] = {}
+        self.tops: list[Table] = []
+        self.broken = False
+        self._reader = reader
+        self._variables = variables
+        self.documents: dict[str, Document | None] = {}
+
+    def add(self, document: Document, around: tuple[str, ...]) -> None:
+        """Take *document* and what it includes; *around*: itself and who includes it."""
+        self.names[document.source.file] = None
+        self.tops.append(nodes_of(_substituted(self._reader, document, self._variables), document))
+        for file, node in self._included(document):
+            real = os.path.realpath(file)
+            if real in around:
+                chain = " -> ".join([*map(os.path.basename, around[around.index(real) :]), file])
+                self._reader.at_value(node, f"the file includes itself: {chain}")
+            elif len(self.tops) >= MAX_FILES:
+                self._reader.at_value(node, f"more than {MAX_FILES} files")
+                return
+            else:
+                inner = self._document(file, real, node)
+                if inner is not None:
+                    self.add(inner, (*around, real))
+
+    def _document(self, file: str, real: str, node: Node) -> Document | None:
+        if real not in self.documents:
+            self.names[file] = None
+            self.documents[real] = self._parsed(file, node)
+        return self.documents[real]
+
+    def _parsed(self, file: str, node: Node) -> Document | None:
+        source = read_source(file)
+        try:
+            if isinstance(source, Source):
+                document = parse(source)
+                _keep_out_of(self._reader, document)
+                return document
+            if source.line:
+                self._reader.problems[source] = None
+            else:
+                hint = "a pattern may match nothing: conf.d/*.toml"
+                missing = source.message == NO_SUCH_FILE
+                message = f"{source.file}: {source.message}"
+                self._reader.at_value(node, message, hint if missing else "")
+        except ConfigurationError as error:
+            self._reader.problems.update(dict.fromkeys(error.problems))
+        self.broken = True
+        return None
+
+    def _included(self, document: Document) -> Iterator[tuple[str, Node]]:
+        """Yield the files that *document* includes, as one would type them, with the place."""
+        folder = os.path.dirname(document.source.file)  # noqa: PTH120  # as typed
+        for text, node in _texts(self._reader, document, "include"):
+            pattern, failures = substitute(text, self._variables)
+            if failures:  # told with all the others
+                self.broken = True
+            elif glob.has_magic(pattern):
+                found = sorted(glob.glob(os.path.join(glob.escape(folder), pattern)))  # noqa: PTH118, PTH207
+                yield from ((file, node) for file in found)
+            else:
+                yield os.path.join(folder, pattern), node  # noqa: PTH118
+
+
+def _texts(reader: Reader, document: Document, key: str) -> list[tuple[str, Node]]:
+    """Return a text or texts of [supervisor] as written, before ``${NAME}`` is replaced."""
+    table = document.tree.get("supervisor")
+    if not isinstance(table, dict) or key not in table:
+        return []
+    return reader.texts({key: Node(table[key], ("supervisor", key), document)}, key)
+
+
+def _keep_out_of(reader: Reader, document: Document) -> None:
+    for _, node in _texts(reader, document, "environment_file")[:1]:
+        message = '"environment_file" of [supervisor] stands in a file that is included'
+        hint = "put it into the first file: its variables may name the files to include"
+        reader.at_key(node, message, hint)
+
+
+def _substituted(
+    reader: Reader, document: Document, variables: Mapping[str, str]
+) -> Mapping[str, object]:
+    """Return the document's tree with ``${NAME}`` replaced everywhere."""
+    if "${" not in document.source.text:
+        return document.tree
+
+    def on_failure(path: Path, failure: Failure) -> None:
+        _note_failure(reader, document, path, failure)
+
+    return substitute_all(document.tree, variables, on_failure)
+
+
+def _variables(reader: Reader, document: Document, environ: Mapping[str, str]) -> Mapping[str, str]:
+    """Return *environ* with the variables of `[supervisor] environment_file` over it."""
+    files = _texts(reader, document, "environment_file")
+    if not files:
+        return environ
+    variables = dict(environ)
+    for text, node in files:
+        name, failures = substitute(text, environ)
+        for failure in failures:
+            _note_failure(reader, document, node.path, failure)
+        if failures:
+            continue
+        source = read_source(absolute(node, name.removeprefix("-")))
+        if isinstance(source, Source):
+            found, problems = parse_environment(source)
+            variables.update(found)
+            reader.problems.update(dict.fromkeys(problems))
+        else:
+            note_unreadable(reader, name, node, source)
+    return variables
+
+
+def _note_failure(reader: Reader, document: Document, path: Path, failure: Failure) -> None:
+    start, end = document.places.value(path)
+    # An escape may hide the reference in the source; then the whole value is marked.
+    at = document.source.text.find(failure.reference, start, end)
+    span = (start, end) if at < 0 else (at, at + len(failure.reference))
+    if not failure.name:
+        message = "${ begins a variable: ${NAME} or ${NAME:-default}"
+        hint = "write $${ for a literal ${"
+    elif failure.name in _environment_of(document, path):
+        message = f"${{{failure.name}}} is set for the worker, not for the daemon"
+        hint = 'let a shell in the worker read it: command = ["/bin/sh", "-c", "…"]'
+    else:
+        message = f"${{{failure.name}}} is not set in the daemon's environment"
+        hint = f"set it, or give a default: ${{{failure.name}:-…}}"
+    reader.problems[document.source.problem(span, message, hint)] = None
+
+
+def _environment_of(document: Document, path: Path) -> Mapping[str, object]:
+    """Return the `environment` table of the worker (or [defaults]) that *path* is in."""
+    table: object = document.tree
+    for part in path[: 2 if path[0] == "worker" else 1]:
+        table = table.get(part) if isinstance(table, dict) else None
+    found = table.get("environment") if isinstance(table, dict) else None
+    return found if isinstance(found, dict) else {}

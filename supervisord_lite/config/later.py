@@ -1,0 +1,256 @@
+"""Keys of later versions: judged like all others, so that mistakes show now, and then refused.
+
+Whoever builds a feature takes its key out of here and reads it where its value is wanted.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from supervisord_lite.config import shapes
+from supervisord_lite.config.policy import read_ok_exit_codes, read_stop_ladder
+from supervisord_lite.config.shapes import each, either, keys, like, named, one_of, whole
+from supervisord_lite.config.values import name_of, shown
+from supervisord_lite.config.words import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from supervisord_lite.config.shapes import Shape
+    from supervisord_lite.config.tree import Node, Table
+    from supervisord_lite.config.values import Reader
+
+#: Agents that need no table of their own.
+BUILT_IN_AGENTS = ("goose", "claude", "codex", "opencode", "gemini", "qwen", "pi", "aider")
+EVENTS = (
+    "worker.started", "worker.ready", "worker.failed", "worker.exited", "worker.stopped",
+    "worker.recycled", "worker.tripped", "worker.reset", "worker.oom", "job.failed",
+    "config.reloaded", "config.refused", "control.denied", "log.dropped", "events.dropped",
+    "queue.stalled", "queue.budget", "task.succeeded", "task.dead", "task.unreachable",
+)  # fmt: skip
+_PARSERS = (
+    "goose-stream-json", "claude-stream-json", "codex-jsonl", "opencode-jsonl",
+    "gemini-stream-json", "pi-jsonl", "text", "rules",
+)  # fmt: skip
+_CAPABILITIES = (
+    "AUDIT_CONTROL", "AUDIT_READ", "AUDIT_WRITE", "BLOCK_SUSPEND", "BPF", "CHECKPOINT_RESTORE",
+    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "IPC_LOCK", "IPC_OWNER",
+    "KILL", "LEASE", "LINUX_IMMUTABLE", "MAC_ADMIN", "MAC_OVERRIDE", "MKNOD", "NET_ADMIN",
+    "NET_BIND_SERVICE", "NET_BROADCAST", "NET_RAW", "PERFMON", "SETFCAP", "SETGID", "SETPCAP",
+    "SETUID", "SYSLOG", "SYS_ADMIN", "SYS_BOOT", "SYS_CHROOT", "SYS_MODULE", "SYS_NICE",
+    "SYS_PACCT", "SYS_PTRACE", "SYS_RAWIO", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG",
+    "WAKE_ALARM",
+)  # fmt: skip
+_TARGET = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+_MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+_CRON = re.compile(r"@(?:yearly|annually|monthly|weekly|daily|midnight|hourly)|\S+(?:\s+\S+){4}")
+_CRON_FIELD = re.compile(r"[0-9A-Za-z*?,/#-]+")
+_TIMEZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*")
+_SECRET = re.compile(r"(?:file:.+|credential:[A-Za-z0-9_.-]+)", re.DOTALL)
+_HTTP = re.compile(r"https?://[^\s/]+\S*|[A-Za-z0-9][A-Za-z0-9_-]*:/\S*")
+_PORT = r"(?:[0-9]{1,5}|.*%(?:i|\{[0-9]+\.\.\}))"
+_HOST_PORT = re.compile(rf"(?:[^\s:/\[\]]*|\[[0-9A-Fa-f:.]+\]):{_PORT}")
+_SOCKET = re.compile(
+    rf"unix:.+|systemd:[A-Za-z0-9_.-]+|private|(?:[^\s:/\[\]]*|\[[0-9A-Fa-f:.]+\]):{_PORT}"
+)
+_MODE = re.compile(r"(?:0o)?[0-7]{3,4}")
+_STORE = re.compile(r"sqlite|rediss?://\S+|unix://\S+")
+
+_address = like(_HOST_PORT, 'an address such as "127.0.0.1:8000" or "[::]:8000"')
+_secret = like(_SECRET, '"file:PATH" or "credential:NAME"', "a secret does not stand in the file")
+
+
+def _cron(reader: Reader, node: Node) -> None:
+    line = reader.checked_text(node)
+    if line is None:
+        return
+    fields = line.split()
+    if not _CRON.fullmatch(line.strip()):
+        message = f"{name_of(node.path)}: expected five fields, got {len(fields)} in {shown(line)}"
+        hint = 'minute hour day month weekday: "7 * * * *" is seven past every hour; or "@daily"'
+        reader.at_value(node, message, hint)
+    elif len(fields) > 1 and (bad := [f for f in fields if not _CRON_FIELD.fullmatch(f)]):
+        reader.at_value(node, f"{name_of(node.path)}: {shown(bad[0])} is not a field of cron")
+
+
+def _schedule(reader: Reader, node: Node) -> None:
+    _SCHEDULE(reader, node)
+    table = node.table() or {}
+    if "cron" in table and "every" in table:
+        reader.clash(table["every"], "schedule: cron and every exclude each other")
+    elif "cron" not in table and "every" not in table:
+        hint = 'schedule.cron = "7 * * * *" or schedule.every = "1h"'
+        reader.clash(node, "schedule: when?", hint)
+
+
+def _name_of_argument(reader: Reader, node: Node) -> None:
+    name = str(node.path[-1])
+    if not name.isidentifier():
+        reader.at_key(node, f"config: {shown(name)} cannot be the name of an argument")
+
+
+def _capability(reader: Reader, node: Node) -> None:
+    name = reader.checked_text(node)
+    if name is None or name.removeprefix("CAP_") in _CAPABILITIES:
+        return
+    near = did_you_mean(name.upper().removeprefix("CAP_"), _CAPABILITIES)
+    hint = f'did you mean "CAP_{near}"?' if near else 'such as "CAP_NET_BIND_SERVICE"'
+    reader.at_value(node, f"{shown(name)} is not a capability", hint)
+
+
+def _event(reader: Reader, node: Node) -> None:
+    name = reader.checked_text(node)
+    if name is None:
+        return
+    pattern = ".*".join(map(re.escape, name.split("*")))
+    if not any(re.fullmatch(pattern, event) for event in EVENTS):
+        near = did_you_mean(name, EVENTS)
+        hint = f'did you mean "{near}"?' if near else 'such as "worker.tripped" or "worker.*"'
+        reader.at_value(node, f"no event is called {shown(name)}", hint)
+
+
+def _stopping(reader: Reader, node: Node) -> None:
+    read_stop_ladder(reader, {str(node.path[-1]): node})
+
+
+def _exit_codes(reader: Reader, node: Node) -> None:
+    read_ok_exit_codes(reader, {"ok_exit_codes": node})
+
+
+_SCHEDULE = keys(
+    cron=_cron,
+    every=shapes.duration,
+    timezone=like(_TIMEZONE, 'a time zone such as "Europe/Vienna"'),
+    overlap=one_of(("skip", "wait"), "an answer to overlapping runs"),
+    missed=one_of(("skip", "once"), "an answer to missed runs"),
+)
+_PRICE = keys(input_usd_per_mtok=shapes.number(0, 1e6), output_usd_per_mtok=shapes.number(0, 1e6))
+_LIMITS = keys(memory=shapes.size, cpu=shapes.number(0.01, 4096), pids=whole(1, 2**31))
+_VARIABLES = named(either((bool, int), shapes.anything, shapes.text))
+
+#: Of a worker.
+WORKER: Mapping[str, Shape] = {
+    "python": like(_TARGET, '"package.module:Target"', "the name behind : is a class or function"),
+    "agent": shapes.text,
+    "container": either((dict,), shapes.anything, keys()),
+    "queue": shapes.texts,
+    "config": named(shapes.anything, name=_name_of_argument),
+    "interpreter": shapes.text,
+    "preload": each(like(_MODULE, 'a module such as "shop.model"')),
+    "warm": whole(0, 1024),
+    "schedule": either((str,), _cron, _schedule),
+    "heartbeat_timeout": shapes.duration,
+    "health": keys(
+        http=like(_HTTP, '"http://HOST:PORT/PATH" or "SOCKET:/PATH"'),
+        tcp=_address,
+        exec=shapes.command,
+        interval=shapes.duration,
+        timeout=shapes.duration,
+        failures=whole(1, 1000),
+    ),
+    "recycle": keys(
+        memory=shapes.size,
+        age=shapes.duration,
+        runs=whole(1, 10**9),
+        jitter=either((bool,), shapes.flag, shapes.duration),
+    ),
+    "max_unavailable": whole(0, 1024),
+    "max_surge": whole(0, 1024),
+    "secrets": named(_secret),
+    "capabilities": each(_capability),
+    "no_new_privs": shapes.flag,
+    "sockets": named(
+        either(
+            (dict,),
+            keys(
+                needs=("listen",),
+                listen=like(_SOCKET, 'an address: "HOST:PORT", "unix:PATH" or "systemd:NAME"'),
+                mode=like(_MODE, 'octal digits such as "0660"'),
+                owner=shapes.text,
+                group=shapes.text,
+                backlog=whole(1, 65535),
+                fd=whole(0, 255),
+            ),
+            like(_SOCKET, 'an address: "HOST:PORT", "unix:PATH", "systemd:NAME" or "private"'),
+        )
+    ),
+    "events": each(_event),
+}  # fmt: skip
+LOG: Mapping[str, Shape] = {
+    "max_age": shapes.duration,
+    "compress": shapes.flag,
+    "format": one_of(("raw", "stamped", "json"), "a format of log lines"),
+}
+SUPERVISOR: Mapping[str, Shape] = {"http": _address, "drain": shapes.duration}
+_QUEUE = keys(
+    repo=shapes.text,
+    base=shapes.text,
+    remote=shapes.text,
+    push=shapes.flag,
+    branch=shapes.text,
+    isolation=one_of(("worktree", "clone", "container", "inplace"), "a kind of isolation"),
+    setup=shapes.command,
+    verify=shapes.command,
+    publish=shapes.command,
+    no_changes=one_of(("fail", "accept"), "an answer to a task that changed nothing"),
+    max_attempts=whole(1, 100),
+    retry_delays=shapes.durations,
+    budget=keys(
+        usd=shapes.number(0, 1e9),
+        usd_per_task=shapes.number(0, 1e9),
+        tokens=whole(0, 10**15),
+        per=shapes.duration,
+    ),
+    stall_after=shapes.duration,
+)
+_AGENT = keys(
+    command=shapes.command,
+    input=one_of(("file", "stdin", "argument"), "a way to hand over a task"),
+    parser=one_of(_PARSERS, "a parser of an agent's output"),
+    environment=_VARIABLES,
+    environment_pass=shapes.texts,
+    secrets=named(_secret),
+    run_timeout=shapes.duration,
+    start_silence=shapes.duration,
+    silence=shapes.duration,
+    result_grace=shapes.duration,
+    stop_signal=_stopping,
+    stop_timeout=_stopping,
+    ok_exit_codes=_exit_codes,
+    require=one_of(("changes", "commit", "none", "verify"), "a proof of success"),
+    max_output=shapes.size,
+    limits=_LIMITS,
+    price=_PRICE,
+)
+#: Tables at the top.
+TOP: Mapping[str, Shape] = {
+    "work": keys(
+        store=like(_STORE, '"sqlite" or "redis://HOST:PORT/NUMBER"'),
+        machine=shapes.text,
+        secrets=named(_secret),
+    ),
+    "queue": named(_QUEUE),
+    "agent": named(_AGENT),
+}
+
+
+def check_names(reader: Reader, top: Table, tables: Mapping[str, Table]) -> None:
+    """Note agents and queues that workers name and nobody has configured.
+
+    Args:
+        reader: Takes the problems.
+        top: Of all files.
+        tables: The keys of each enabled worker.
+    """
+    if reader.alone:
+        return
+    agents = [*BUILT_IN_AGENTS, *reader.table(top, "agent")]
+    queues = ["default", *reader.table(top, "queue")]
+    for table in tables.values():
+        for key, known in (("agent", agents), ("queue", queues)):
+            for item in table[key].items() if key in table else ():
+                if isinstance(item.value, str) and item.value and item.value not in known:
+                    near = did_you_mean(item.value, known)
+                    hint = f'did you mean "{near}"?' if near else f"it needs a [{key}.NAME]"
+                    reader.at_value(item, f"there is no {key} {shown(item.value)}", hint)
