@@ -115,6 +115,26 @@ def test_an_escalation_is_decided_once() -> None:
         assert len([r for r in daemon.keeper.signalled if r["pool"] == "slow"]) == 1
 
 
+@pytest.mark.parametrize("is_stopped_first", [True, False])
+def test_a_stop_by_hand_counts_for_all_of_a_critical_pool_whenever_it_comes(
+    is_stopped_first: bool,
+) -> None:
+    """One instance tripped, the other stopped by hand: the service ends without a crash too."""
+    with a_daemon(a_spec("web", 2, critical="all", max_restarts=1)) as daemon:
+        up(daemon)
+        for is_stop in (is_stopped_first, not is_stopped_first):
+            index = 1 if is_stop else 2
+            if is_stop:
+                daemon.supervisor._fleet.feed(("web", index), events.StopRequested())
+                daemon.turn()
+            (run,) = [run for run in daemon.keeper.live() if run.key[1] == index]
+            daemon.keeper.end(run, 3)
+            daemon.turn()
+        daemon.settle()
+        assert daemon.supervisor._daemon.is_stopping
+        assert daemon.supervisor._daemon.verdict == exit_codes.CRITICAL_WORKER
+
+
 def test_a_worker_that_is_not_critical_trips_alone() -> None:
     """The others go on, and so does the service."""
     with a_daemon(a_spec("web"), a_spec("db", max_restarts=1)) as daemon:
