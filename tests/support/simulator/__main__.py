@@ -3,13 +3,13 @@
 import sys
 
 from tests.support.simulator.fast import FastWorld
+from tests.support.simulator.whole import WholeWorld
 
 
 def main(kind: str, first: str, events: str, seeds: str = "1") -> None:
     """Run *seeds* seeds from *first* on, with so many *events* each."""
-    worlds = {"fast": FastWorld}
     for seed in range(int(first), int(first) + int(seeds)):
-        world = worlds[kind](seed)
+        world = FastWorld(seed) if kind == "fast" else WholeWorld(seed)
         world.run(int(events))
         world.calm()
         sys.stdout.write(f"{kind} {seed} {world.trace.count} {world.trace.digest()}\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random  # noqa: TID251  # seeded, and only here
 
-from supervisord_lite.core.policy import BackoffPolicy, Policy, Rung
+from supervisord_lite.core.policy import BackoffPolicy, Critical, Policy, Rung
 from supervisord_lite.core.pools import Pool
 
 Chance = random.Random
@@ -70,7 +70,8 @@ def some_pools(rng: Chance) -> list[Pool]:
             kind = rng.choice(("requires", "requires", "after", ""))
             if kind:
                 ties[kind].append(other)
-        pools.append(Pool(name, tuple(ties["requires"]), tuple(ties["after"])))
+        critical: Critical = rng.choice(("no", "no", "no", "any", "all"))
+        pools.append(Pool(name, tuple(ties["requires"]), tuple(ties["after"]), critical))
     return pools
 
 

@@ -37,6 +37,7 @@ class SlotModel:
             "waiting" for its turn, and for which kind of start (`then`).
         is_held: Its end was ordered, and its turn to be told has not come.
         failures: Times of all that count, oldest first.
+        ends: Runs of which an end was heard, in order.
         acts: What the core must ask for: ("spawn", run, 0), ("signal", run, number) or
             ("kill", run, 0).
         says: What it must announce, by name.
@@ -44,9 +45,9 @@ class SlotModel:
 
     __slots__ = (
         "acts", "again", "aim", "at_once", "attempt", "by_hand", "code", "delay_s", "end",
-        "exited_s", "failed_before", "failures", "gate", "is_held", "is_trial", "pid", "policy",
-        "probe_s", "ready", "rest", "restarts", "retry_s", "run", "rung", "rung_s", "said_s",
-        "says", "spawned_s", "then", "tree", "tripped_s",
+        "ends", "exited_s", "failed_before", "failures", "gate", "is_held", "is_trial", "pid",
+        "policy", "probe_s", "ready", "rest", "restarts", "retry_s", "run", "rung", "rung_s",
+        "said_s", "says", "spawned_s", "then", "tree", "tripped_s",
     )  # fmt: skip
 
     def __init__(self, policy: Policy) -> None:
@@ -56,6 +57,7 @@ class SlotModel:
         self.is_held = False
         self.code: int | None = None  #: with which the latest run ended
         self.delay_s = 0.0
+        self.ends: list[int] = []
         self.run = 0
         self.tree = "none"
         self.aim = ""
@@ -258,6 +260,7 @@ class SlotModel:
         if not self.aim:
             self.end = "failed"
         self.exited_s, self.code = at_s, None
+        self.ends.append(self.run)
         self._gone(at_s, worker, missing=event.missing, hopeless=event.hopeless)
 
     def _exited(self, event: events.Exited, at_s: float, worker: Worker) -> None:
@@ -268,6 +271,7 @@ class SlotModel:
             self.end = "ok" if event.code in self.policy.ok_exit_codes else "failed"
         self.tree, self.pid, self.rung_s, self.exited_s = "left", None, None, at_s
         self.code, self.is_held = event.code, False
+        self.ends.append(self.run)
         if event.emptied:
             self._gone(at_s, worker)
 

@@ -68,6 +68,20 @@ class OrderModel:
                 return True
         return False
 
+    def all_ahead(self, name: str) -> set[str]:
+        """Return the pools that *name* waits for, through others too, and itself."""
+        return {name} | {each for each in self._pools if name in self._behind[each]}
+
+    def is_broken(self) -> bool:
+        """Return whether a critical worker's breaker is open."""
+        for name, pool in self._pools.items():
+            wanted = [model for model in self._of[name] if not _rests(model, "stopped")]
+            tripped = [model for model in wanted if _rests(model, "tripped")]
+            is_all = bool(wanted) and len(tripped) == len(wanted)
+            if (pool.critical == "any" and tripped) or (pool.critical == "all" and is_all):
+                return True
+        return False
+
     def check(self) -> None:
         """Look whether anybody waits whose turn has come.
 

@@ -1,0 +1,454 @@
+"""The whole fleet: supervisors that are killed between any two effects, and a keeper that stays."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from heapq import heappop, heappush
+from typing import Any
+
+from supervisord_lite.config.spec import Launch, Origin, Settings, Spec, to_json
+from supervisord_lite.core import events
+from supervisord_lite.core.actions import Action
+from supervisord_lite.core.policy import Policy
+from supervisord_lite.core.pools import Pool
+from supervisord_lite.core.states import Worker
+from supervisord_lite.core.step import next_deadline_s
+from supervisord_lite.keeper.table import Key
+from supervisord_lite.supervisor.fleet import Fleet
+from supervisord_lite.supervisor.launch import printed_name
+from supervisord_lite.wire import channel
+from tests.support.simulator.clients import Slot, Talk
+from tests.support.simulator.drawn import Behaviour, Chance, Faults, a_policy, chance, some_pools
+from tests.support.simulator.keeper import Keeper
+from tests.support.simulator.model import SlotModel
+from tests.support.simulator.order import OrderModel
+from tests.support.simulator.shell import Shell, SupervisorKilledError
+from tests.support.simulator.tap import heard_by
+from tests.support.simulator.trace import Trace
+from tests.support.simulator.violation import BrokenPromiseError
+
+_SETTINGS = Settings("/etc/x.toml", "/state", "/run/x", None, "/run/x/control.sock")
+_VERBS = ("Start", "Start", "Stop", "Restart", "Reset", "Signal")
+_STARTS = (events.StartRequested, events.RestartRequested, events.ResetRequested)
+_MOST_AT_ONCE = 5000
+#: When faults have stopped: within the first everything is up, within the second down.
+_CALM_S, _END_S = 700.0, 300.0
+
+
+class _Clock:
+    """The world's time for the supervisor; the wall clock jumps by years."""
+
+    def __init__(self, world: WholeWorld) -> None:
+        self._world = world
+        self.wall_offset_s = 1.7e9
+
+    def now_s(self) -> float:
+        return self._world.now_s
+
+    def wall_s(self) -> float:
+        return self._world.now_s + self.wall_offset_s
+
+
+class WholeWorld:
+    """One simulation of the daemon, over many lives of its supervisor and some of its own.
+
+    Attributes:
+        models: What the present supervisor knows; `_saved` is what its successor would.
+        crashes: How many supervisors were killed.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.trace = Trace()
+        self.now_s = 1000.0
+        self.rng = rng = chance(seed)
+        self.faults = Faults(rng)
+        self.crashes = 0
+        self._clock = _Clock(self)
+        self._heap: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
+        self._number = 0
+        self._at_once = 0
+        self._is_calm = False
+        self._fuse: int | None = None
+        self._between_s = rng.choice((0.5, 5.0, 30.0))
+        self._stalled_until_s = 0.0
+        self._specs = [_spec_of(pool, rng) for pool in some_pools(rng)]
+        self._pools = [
+            Pool(spec.pool, spec.requires, spec.after, spec.critical) for spec in self._specs
+        ]
+        self._names = {
+            (spec.pool, index): printed_name(spec, index)
+            for spec in self._specs
+            for index in range(1, spec.pool_size + 1)
+        }
+        self.at(0.0, self._boot)
+        for person in range(2):
+            self.at(rng.expovariate(1 / self._between_s), self._person, person)
+        self.at(rng.expovariate(1 / 20), self._misfortune)
+
+    # -- time --------------------------------------------------------------------------------------
+
+    def at(self, in_s: float, happen: Callable[..., None], *about: object) -> None:
+        """Let something happen later, in seconds from now."""
+        self._number += 1
+        heappush(self._heap, (self.now_s + in_s, self._number, happen, about))
+
+    def run(self, most: int) -> None:
+        """Let *most* events happen.
+
+        Raises:
+            BrokenPromiseError: Its message has the seed and the latest events.
+        """
+        with self._telling():
+            while self.trace.count < most:
+                self._next()
+
+    def calm(self) -> None:
+        """Let all faults stop; everybody is wanted up, then the daemon is told to end.
+
+        Raises:
+            BrokenPromiseError: Somebody is not up, or left, within the bound; or a call is open.
+        """
+        with self._telling():
+            self.faults.stop()
+            self._is_calm, self._fuse = True, None
+            self._pass(_END_S)  # a service that was ending has ended, and is there again
+            for each in range(4):
+                self.at(each * 150.0, self._say, "Reset", list(self._names), False)
+                self.at(each * 150.0 + 1.0, self._say, "Start", list(self._names), False)
+            self._pass(_CALM_S)
+            self._require_all_up()
+            assert self._supervisor is not None
+            self.keeper.fact("signalled", signal="SIGTERM")
+            self._ends_at_last = True
+            self._pass(_END_S)
+            if self._supervisor is not None:
+                message = "the daemon was told to end, and has not"
+                raise BrokenPromiseError(message)
+
+    def _require_all_up(self) -> None:
+        policies = {spec.pool: spec.policy for spec in self._specs}
+        for slot, model in self.models.items():
+            ahead = self._order_model.all_ahead(slot[0])
+            is_up = model.ready and self.keeper.tree(slot) == "alive"
+            if all(_can_be_well(policies[each]) for each in ahead) and not is_up:
+                message = f"{slot} is wanted, and is {model.state_name()}"
+                raise BrokenPromiseError(message)
+        for talk in self._open:
+            ahead = {each for slot in talk.slots for each in self._order_model.all_ahead(slot[0])}
+            # Whoever waits for a program that is never ready waits as long as that is tried.
+            has_end = talk.method == "Stop" or all(_can_be_well(policies[each]) for each in ahead)
+            if has_end and not (talk.is_done or talk.closed):
+                message = f"{talk.method} of {talk.slots} is not answered"
+                raise BrokenPromiseError(message)
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            with heard_by(self._heard):
+                yield
+        except Exception as error:
+            message = f"seed {self.seed}, event {self.trace.count}: {error!r}\n{self.trace.last()}"
+            raise BrokenPromiseError(message) from error
+
+    def _pass(self, span_s: float) -> None:
+        until_s = self.now_s + span_s
+        while self._heap and self._heap[0][0] <= until_s:
+            self._next()
+        self.now_s = until_s
+
+    def _next(self) -> None:
+        at_s, _, happen, about = heappop(self._heap)
+        if at_s > self.now_s:
+            self.now_s = at_s
+            self._at_once = 0
+        self._at_once += 1
+        if self._at_once > _MOST_AT_ONCE:
+            message = "it goes round and round, and no time passes"
+            raise BrokenPromiseError(message)
+        happen(*about)
+
+    # -- the daemon's life -------------------------------------------------------------------------
+
+    def _boot(self) -> None:
+        """The service is started: a new keeper, that knows the file and nothing else."""
+        saves = {
+            "settings": to_json(_SETTINGS),
+            "pools": json.dumps([spec.pool for spec in self._specs]),
+            **{f"spec/{spec.pool}": to_json(spec) for spec in self._specs},
+        }
+        loops = {spec.pool for spec in self._specs if self.rng.random() < 0.3}
+        self.keeper = Keeper(self, saves, loops)
+        policies = {spec.pool: spec.policy for spec in self._specs}
+        self.models = {slot: SlotModel(policies[slot[0]]) for slot in self._names}
+        self._saved = {slot: model.copy() for slot, model in self.models.items()}
+        self._down_after: dict[Slot, int] = {}  #: no run after this one, as somebody was told
+        self._last_start = dict.fromkeys(self._names, 0)
+        self._orders = 0
+        self._open: list[Talk] = []
+        self._supervisor: Shell | None = None
+        self._wake_s: float | None = None
+        self._is_turn_due = False
+        self._was_broken = False
+        self._ends_at_last = False
+        self._start_supervisor()
+
+    def _start_supervisor(self) -> None:
+        is_fatal = self.faults.crash and self.rng.random() < 0.9
+        mean = self.rng.choice((5, 50, 400))
+        self._fuse = int(self.rng.expovariate(1 / mean)) if is_fatal else None
+        self.models = {slot: model.copy() for slot, model in self._saved.items()}
+        self._order_model = OrderModel(self._pools, self.models)
+        with self._mortal():
+            self._supervisor = Shell(self, self._clock, self.keeper.handover())
+            self._supervisor.adopt()
+            self._arm()
+
+    @contextmanager
+    def _mortal(self) -> Iterator[None]:
+        """Let the supervisor do something, and be killed in the middle of it."""
+        try:
+            yield
+        except SupervisorKilledError:
+            self.crashes += 1
+            self.trace.add(f"{self.now_s!r} killed")
+            self._hang_up()
+            self._supervisor = None
+            self.at(self.rng.choice((0.01, 0.3, 30.0)), self._start_supervisor)
+
+    def _hang_up(self) -> None:
+        for talk in self._open:
+            talk.closed = True
+        self._open.clear()
+
+    def effect(self, what: str) -> None:
+        """Let the supervisor be killed here, if this is the place."""
+        if self._fuse is not None:
+            self._fuse -= 1
+            if self._fuse < 0:
+                raise SupervisorKilledError(what)
+
+    def wake_supervisor(self) -> None:
+        """Let it have a turn soon."""
+        if self._supervisor is not None and not self._is_turn_due:
+            self._is_turn_due = True
+            in_s = max(self.rng.choice((0.0, 0.0, 0.001)), self._stalled_until_s - self.now_s)
+            self.at(in_s, self._turn, self._supervisor)
+
+    def _turn(self, supervisor: Shell) -> None:
+        self._is_turn_due = False
+        if supervisor is not self._supervisor:
+            self.wake_supervisor()  # another one; it has its own turn
+            return
+        if self.now_s < self._stalled_until_s:
+            self.wake_supervisor()
+            return
+        if self.keeper.told < self.keeper.table.last:
+            supervisor.facts.extend(channel.decode(channel.encode({"f": self.keeper.page()}))["f"])
+        is_over = False
+        with self._mortal():
+            is_over = supervisor.turn()
+            self._arm()
+        if self._is_dead():
+            return
+        if is_over:
+            self._end()
+        elif self.keeper.told < self.keeper.table.last:
+            self.wake_supervisor()
+        else:
+            self._check_rest(supervisor)
+
+    def _is_dead(self) -> bool:
+        return self._supervisor is None
+
+    def _arm(self) -> None:
+        assert self._supervisor is not None
+        due_s = self._supervisor.next_deadline_s()
+        if due_s is not None and due_s != self._wake_s:
+            self.at(max(0.0, due_s - self.now_s), self.wake_supervisor)
+        self._wake_s = due_s
+
+    def _end(self) -> None:
+        """The daemon has ended by itself."""
+        for slot in self._names:
+            if self.keeper.tree(slot) != "none":
+                message = f"the daemon has ended, and {slot} is {self.keeper.tree(slot)}"
+                raise BrokenPromiseError(message)
+        assert self._supervisor is not None
+        verdict = self._supervisor.daemon.verdict
+        if verdict not in (0, 75) or (verdict == 75 and not self._was_broken):
+            message = f"the daemon has ended with {verdict}, and broken is {self._was_broken}"
+            raise BrokenPromiseError(message)
+        self._hang_up()
+        self._supervisor = None
+        self.trace.add(f"{self.now_s!r} ended {verdict}")
+        if not self._ends_at_last:
+            self.at(1.0, self._boot)
+
+    # -- what the supervisor does ------------------------------------------------------------------
+
+    def restored(self, fleet: Fleet) -> None:
+        """Compare what a new supervisor has read with what the dead one had said."""
+        for slot, model in self.models.items():
+            model.compare(fleet.workers[slot], next_deadline_s(fleet.workers[slot]))
+
+    def send(self, data: bytes) -> None:
+        """Take one packet: what is in it holds, whoever dies."""
+        message = channel.decode(data)
+        for name in message.get("save", {}):
+            if name.startswith("worker/"):
+                _, pool, index = name.split("/")
+                self._saved[pool, int(index)] = self.models[pool, int(index)].copy()
+        self.keeper.send(data)
+
+    def _heard(
+        self,
+        before: Worker,
+        event: events.Event,
+        at_s: float,
+        after: Worker,
+        actions: tuple[Action, ...],
+    ) -> None:
+        """Check one step."""
+        slot = (after.pool, after.index)
+        due_s = next_deadline_s(after)
+        self.trace.add(
+            f"{at_s!r} {slot[0]}{slot[1]} {type(event).__name__} {type(after.state).__name__} "
+            f"{after.run} {len(actions)} {due_s!r}",
+            event,
+            after.state,
+            actions,
+        )
+        del before
+        if isinstance(event, _STARTS):
+            self._orders += 1
+            self._last_start[slot] = self._orders
+            self._down_after.pop(slot, None)
+        self.models[slot].hear(event, at_s, after, actions, due_s)
+        self._was_broken = self._was_broken or self._order_model.is_broken()
+        self.effect("step")
+
+    def on_asked(self, key: Key) -> None:
+        """The keeper is about to start a run."""
+        if key[2] > self._down_after.get(key[:2], key[2]):
+            message = f"{key} is started, and somebody has been told that it is down"
+            raise BrokenPromiseError(message)
+
+    def good(self, behaviour: Behaviour) -> None:
+        """Let a process be good, if faults have stopped."""
+        if self._is_calm:
+            behaviour.be_good()
+
+    def _check_rest(self, supervisor: Shell) -> None:
+        """When everything has been heard: is what is known what is? Has each end counted once?"""
+        keeper = self.keeper
+        if keeper.inbox or supervisor.talks or keeper.told < keeper.table.last:
+            return
+        if keeper.table.facts or any(run.emptied for run in keeper.table.runs.values()):
+            message = f"the keeper keeps what has been applied: {list(keeper.table.facts)}"
+            raise BrokenPromiseError(message)
+        for slot, model in self.models.items():
+            tree = keeper.tree(slot)
+            if model.tree != tree:
+                message = f"{slot} is {tree}, and the supervisor was told that it is {model.tree}"
+                raise BrokenPromiseError(message)
+            if model.ends != keeper.ends.get(slot, []):
+                message = f"{slot} has ended {keeper.ends.get(slot)}; counted were {model.ends}"
+                raise BrokenPromiseError(message)
+        self._order_model.check()
+        if self._order_model.is_broken() and not supervisor.daemon.is_stopping:
+            message = "a critical worker's breaker is open, and the service goes on"
+            raise BrokenPromiseError(message)
+        due_s = supervisor.fleet.next_deadline_s()
+        if due_s is not None and due_s <= self.now_s and not supervisor.facts:
+            message = f"it is {self.now_s}, and what was due at {due_s} has not been done"
+            raise BrokenPromiseError(message)
+
+    # -- people, and misfortune --------------------------------------------------------------------
+
+    def _person(self, person: int) -> None:
+        rng = self.rng
+        if self._is_calm:
+            return
+        self.at(rng.expovariate(1 / self._between_s), self._person, person)
+        slots: list[Slot] = [rng.choice(list(self._names))]
+        if rng.random() < 0.1:
+            slots = list(self._names)
+        self._say(rng.choice(_VERBS), slots, rng.random() < 0.5)
+        for talk in self._open:
+            if rng.random() < 0.02 and not talk.closed:
+                talk.hang_up()
+
+    def _say(self, method: str, slots: list[Slot], wait: bool) -> None:
+        if self._supervisor is None:
+            return
+        wait = wait and method not in ("Signal", "Shutdown")
+        names = [self._names[slot] for slot in slots]
+        talk = Talk(self, method, slots, names=names, wait=wait)
+        self._orders += 1
+        talk.number = self._orders
+        self._open = [each for each in self._open if not (each.is_done or each.closed)]
+        self._open.append(talk)
+        self._supervisor.talks.append(talk)
+        self.wake_supervisor()
+
+    def on_answer(self, talk: Talk, outcome: dict[str, Any] | None, *, final: bool) -> None:
+        """Somebody is told something: it must be true, and stay true across crashes."""
+        del final
+        self.effect("answer")
+        if talk.method != "Stop":
+            return
+        for slot in talk.slots:
+            if outcome is not None and outcome["name"] != self._names[slot]:
+                continue
+            if outcome is not None and not outcome["ok"]:
+                continue
+            if outcome is not None and self.keeper.tree(slot) != "none":
+                message = f"{slot} is said to be stopped, and is {self.keeper.tree(slot)}"
+                raise BrokenPromiseError(message)
+            if self._last_start[slot] < talk.number:
+                self._down_after[slot] = self.models[slot].run
+
+    def _misfortune(self) -> None:
+        rng = self.rng
+        if self._is_calm:
+            return
+        self.at(rng.expovariate(1 / 20), self._misfortune)
+        draw = rng.random()
+        if draw < 0.2:
+            self.keeper.kill_somebody()
+        elif draw < 0.4 and self.faults.stall:
+            self._stalled_until_s = self.now_s + rng.choice((0.5, 5.0, 100.0))
+        elif draw < 0.6:
+            self._clock.wall_offset_s += rng.uniform(-3e8, 3e8)
+        elif draw < 0.8:
+            for _ in range(rng.choice((1, 20))):
+                self.keeper.fact("signalled", signal="SIGHUP")
+        elif draw < 0.85 and self._supervisor is not None:
+            for _ in range(rng.choice((1, 1, 2, 3))):
+                self.keeper.fact("signalled", signal=rng.choice(("SIGTERM", "SIGINT")))
+        elif draw < 0.87:
+            self._say("Shutdown", [], wait=False)
+
+
+def _spec_of(pool: Pool, rng: Chance) -> Spec:
+    policy = a_policy(rng)
+    return Spec(
+        pool.name,
+        rng.choice((1, 1, 2, 3)),
+        policy,
+        Launch(("x",), "/"),
+        Origin("x", 1),
+        requires=pool.requires,
+        after=pool.after,
+        # Else the service would end again and again, also when all faults have stopped.
+        critical=pool.critical if _can_be_well(policy) else "no",
+    )
+
+
+def _can_be_well(policy: Policy) -> bool:
+    """Return whether a good program is up for good under this policy."""
+    is_in_time = policy.ready_by == "alive" and policy.ready_after_s < policy.start_timeout_s
+    return is_in_time and policy.run_timeout_s is None
