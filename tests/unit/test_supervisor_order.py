@@ -215,7 +215,7 @@ def test_a_start_fails_when_what_it_waits_for_has_given_up() -> None:
     assert isinstance(fleet.workers[DB].state, Tripped)
     assert orders.deliver()
     assert not told[0].ok
-    assert told[0].detail == ("waiting: it requires migrate, which requires db, which is tripped")
+    assert told[0].detail == ("waiting: requires migrate, which requires db, which is tripped")
     assert isinstance(fleet.workers[WEB].state, Waiting)
 
 
