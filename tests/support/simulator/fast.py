@@ -114,6 +114,7 @@ class FastWorld:
         self._take_over(workers)
         for slot in self._slots:
             self._at(rng.random(), self._boot, slot, None)
+        self._at(rng.uniform(0.0, 100.0), self._stall, None, None)
         for person in range(2):
             self._at(rng.expovariate(1 / self._between_s), self._person, None, person)
 
@@ -310,6 +311,14 @@ class FastWorld:
     def _is_stalled(self) -> bool:
         return self.now_s < self._stalled_until_s
 
+    def _stall(self, _: None, _about: None) -> None:
+        """The supervisor has no time for a while, a few times an hour."""
+        if self._faults.stall:
+            span_s = self._rng.choice((0.5, 5.0, 5.0, 100.0))
+            self._stalled_until_s = self.now_s + span_s
+            self._at(span_s, self._go_on, None, None)
+            self._at(span_s + self._rng.expovariate(self._faults.stall), self._stall, None, None)
+
     def _go_on(self, _: None, _about: None) -> None:
         """The stall is over: what has happened meanwhile comes first."""
         while self._facts:
@@ -416,21 +425,40 @@ class FastWorld:
         self._at(rng.expovariate(1 / self._between_s), self._person, None, person)
         slot = rng.choice(self._slots)
         draw = rng.random()
-        if draw < 0.004:
-            self._is_ending = True
+        if draw < 0.01:
+            self._end_all()
+        elif draw < 0.02:
             for key in self._fleet.graph.in_stop_order(self._by_key):
-                each = self._by_key[key]
-                self._order(each, events.ShutdownRequested(at_once=rng.random() < 0.5))
-            self._at(60.0, self._new_day, None, None)
-        elif draw < 0.02 and faults.stall:
-            self._stalled_until_s = self.now_s + rng.choice((0.5, 5.0, 100.0))
-            self._at(self._stalled_until_s - self.now_s, self._go_on, None, None)
+                self._order(self._by_key[key], events.StopRequested())
+            self._kill_some()
         elif draw < 0.05 and faults.policy:
-            for _each in range(20 if rng.random() < faults.reload_burst else 1):
-                self._order(rng.choice(self._slots), events.PolicyChanged(a_policy(rng)))
+            self._reload(20 if rng.random() < faults.reload_burst else 1)
         else:
             draw = rng.random()
             self._order(slot, next(event for upto, event in _PERSONS if draw < upto))
+
+    def _reload(self, times: int) -> None:
+        for _ in range(times):
+            slot = self._rng.choice(self._slots)
+            self._order(slot, events.PolicyChanged(a_policy(self._rng)))
+
+    def _end_all(self) -> None:
+        """The service ends: in order, or at once; sometimes just when somebody reloads."""
+        rng = self._rng
+        self._is_ending = True
+        order = events.ShutdownRequested(at_once=rng.random() < 0.3)
+        for key in self._fleet.graph.in_stop_order(self._by_key):
+            self._order(self._by_key[key], order)
+        if rng.random() < self._faults.reload_burst:
+            self._reload(5)
+        self._kill_some()
+        self._at(60.0, self._new_day, None, None)
+
+    def _kill_some(self) -> None:
+        """Somebody else kills what is alive, in the next seconds."""
+        for slot in self._slots:
+            if slot.tree == "alive" and self._rng.random() < 0.5:
+                self._at(self._rng.uniform(0.0, 5.0), self._die, slot, (slot.run, None, KILL))
 
     def _new_day(self, _: None, _about: None) -> None:
         """The service has ended and is started again; here only the orders are allowed again."""

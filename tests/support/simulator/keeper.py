@@ -58,7 +58,7 @@ class Keeper:
     def send(self, data: bytes) -> None:
         """Take one packet of the supervisor; it is read a little later."""
         self.inbox.append(data)
-        self._world.at(self._world.rng.choice((0.0, 0.0, 0.001, 0.02)), self.read)
+        self._world.at(self._world.rng.choice((0.0, 0.0, 0.001, 0.02, 0.3)), self.read)
 
     def read(self) -> None:
         """Read all that has been said, also by one that is dead."""

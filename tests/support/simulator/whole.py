@@ -72,6 +72,8 @@ class WholeWorld:
         self._at_once = 0
         self._is_calm = False
         self._fuse: int | None = None
+        self._is_fuse_for_sends = False
+        self._ends_asked = 0
         self._between_s = rng.choice((0.5, 5.0, 30.0))
         self._stalled_until_s = 0.0
         self._specs = [_spec_of(pool, rng) for pool in some_pools(rng)]
@@ -121,7 +123,7 @@ class WholeWorld:
             self._pass(_CALM_S)
             self._require_all_up()
             assert self._supervisor is not None
-            self.keeper.fact("signalled", signal="SIGTERM")
+            self._ask_to_end(1)
             self._ends_at_last = True
             self._pass(_END_S)
             if self._supervisor is not None:
@@ -193,11 +195,13 @@ class WholeWorld:
         self._is_turn_due = False
         self._was_broken = False
         self._ends_at_last = False
+        self._ends_asked = 0
         self._start_supervisor()
 
     def _start_supervisor(self) -> None:
         is_fatal = self.faults.crash and self.rng.random() < 0.9
         mean = self.rng.choice((5, 50, 400))
+        self._is_fuse_for_sends = False
         self._fuse = int(self.rng.expovariate(1 / mean)) if is_fatal else None
         self.models = {slot: model.copy() for slot, model in self._saved.items()}
         self._order_model = OrderModel(self._pools, self.models)
@@ -216,6 +220,10 @@ class WholeWorld:
             self.trace.add(f"{self.now_s!r} killed")
             self._hang_up()
             self._supervisor = None
+            if self.rng.random() < 0.1:
+                for _ in range(3):
+                    self.keeper.kill_somebody()
+                self.at(0.2, self._ask_to_end, 1)
             self.at(self.rng.choice((0.01, 0.3, 30.0)), self._start_supervisor)
 
     def _hang_up(self) -> None:
@@ -225,7 +233,7 @@ class WholeWorld:
 
     def effect(self, what: str) -> None:
         """Let the supervisor be killed here, if this is the place."""
-        if self._fuse is not None:
+        if self._fuse is not None and (what == "send" or not self._is_fuse_for_sends):
             self._fuse -= 1
             if self._fuse < 0:
                 raise SupervisorKilledError(what)
@@ -253,6 +261,9 @@ class WholeWorld:
             self._arm()
         if self._is_dead():
             return
+        if supervisor.daemon.at_once and self._ends_asked < 2:
+            message = "one signal was taken for two"
+            raise BrokenPromiseError(message)
         if is_over:
             self._end()
         elif self.keeper.told < self.keeper.table.last:
@@ -361,9 +372,11 @@ class WholeWorld:
         if self._order_model.is_broken() and not supervisor.daemon.is_stopping:
             message = "a critical worker's breaker is open, and the service goes on"
             raise BrokenPromiseError(message)
-        due_s = supervisor.fleet.next_deadline_s()
-        if due_s is not None and due_s <= self.now_s and not supervisor.facts:
-            message = f"it is {self.now_s}, and what was due at {due_s} has not been done"
+        dues_s = [model.due_s() for model in self.models.values()]
+        due_s = min((each for each in dues_s if each is not None), default=None)
+        wake_s = supervisor.next_deadline_s()
+        if due_s is not None and (wake_s is None or wake_s > due_s):
+            message = f"something is due at {due_s}, and the supervisor sleeps until {wake_s}"
             raise BrokenPromiseError(message)
 
     # -- people, and misfortune --------------------------------------------------------------------
@@ -411,6 +424,14 @@ class WholeWorld:
             if self._last_start[slot] < talk.number:
                 self._down_after[slot] = self.models[slot].run
 
+    def _ask_to_end(self, times: int) -> None:
+        """Somebody ends the service, and something ends the supervisor that is about it."""
+        if self.faults.crash and self.rng.random() < 0.5:
+            self._fuse, self._is_fuse_for_sends = self.rng.randint(0, 3), True
+        for _ in range(times):
+            self._ends_asked += 1
+            self.keeper.fact("signalled", signal=self.rng.choice(("SIGTERM", "SIGINT")))
+
     def _misfortune(self) -> None:
         rng = self.rng
         if self._is_calm:
@@ -426,15 +447,17 @@ class WholeWorld:
         elif draw < 0.8:
             for _ in range(rng.choice((1, 20))):
                 self.keeper.fact("signalled", signal="SIGHUP")
-        elif draw < 0.85 and self._supervisor is not None:
-            for _ in range(rng.choice((1, 1, 2, 3))):
-                self.keeper.fact("signalled", signal=rng.choice(("SIGTERM", "SIGINT")))
-        elif draw < 0.87:
+        elif draw < 0.9:
+            self._ask_to_end(rng.choice((1, 1, 2, 3)))
+        elif draw < 0.93:
             self._say("Shutdown", [], wait=False)
 
 
 def _spec_of(pool: Pool, rng: Chance) -> Spec:
     policy = a_policy(rng)
+    while pool.critical != "no" and not _can_be_well(policy):
+        # Else the service would end again and again, also when all faults have stopped.
+        policy = a_policy(rng)
     return Spec(
         pool.name,
         rng.choice((1, 1, 2, 3)),
@@ -443,8 +466,7 @@ def _spec_of(pool: Pool, rng: Chance) -> Spec:
         Origin("x", 1),
         requires=pool.requires,
         after=pool.after,
-        # Else the service would end again and again, also when all faults have stopped.
-        critical=pool.critical if _can_be_well(policy) else "no",
+        critical=pool.critical,
     )
 
 
