@@ -51,7 +51,6 @@ GOOD = {
     "recycle": [
         'recycle.memory = "900M"\nrecycle.age = "1d"\nrecycle.runs = 9\nrecycle.jitter = true',
     ],
-    "max_unavailable": ["max_unavailable = 4"],
     "max_surge": ["max_surge = 0"],
     "secrets": ['secrets.A = "file:/x y"\nsecrets.B = "credential:db_url"'],
     "capabilities": ['capabilities = ["CAP_NET_BIND_SERVICE", "KILL"]'],
