@@ -24,6 +24,7 @@ class Talk:
 
     Attributes:
         slots: Whom it is about.
+        is_alone: It is to be started without what it requires.
         number: Place among all orders: what was ordered later has a higher one.
         closed: The supervisor has died, or the person has hung up.
     """
@@ -31,18 +32,26 @@ class Talk:
     peer = Peer(1, 0, 0)
 
     def __init__(
-        self, world: Listening, method: str, slots: list[Slot], *, names: list[str], wait: bool
+        self,
+        world: Listening,
+        method: str,
+        slots: list[Slot],
+        *,
+        names: list[str],
+        wait: bool,
+        is_alone: bool,
     ) -> None:
         self.method = method
         self.slots = slots
         self.wait = wait
+        self.is_alone = is_alone
         self.number = 0
         self.closed = False
         self.is_done = False
         self._world = world
         self._answered: list[str] = []
         self._names = names
-        parameters: dict[str, object] = {"names": names, "wait": wait}
+        parameters: dict[str, object] = {"names": names, "wait": wait, "no_deps": is_alone}
         if method == "Signal":
             parameters = {"names": names, "signal": "SIGUSR1"}
         if method == "Shutdown":

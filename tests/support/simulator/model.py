@@ -436,7 +436,7 @@ class SlotModel:
         self.rest, self.retry_s, self.failed_before = "backoff", at_s + delay_s, failed
         self.delay_s = delay_s
 
-    def _spawn(self, kind: str) -> None:
+    def _spawn(self, kind: str, *, by_person: bool = False) -> None:
         """Start it, or let it wait for its turn."""
         if self.gate is not None and self.gate(kind):
             if self.rest != "waiting":
@@ -449,7 +449,7 @@ class SlotModel:
         self.is_trial = kind == "probe"
         if self.is_trial:
             self.says.append("worker.probing")
-        self.restarts += kind in ("restart", "probe")
+        self.restarts += kind in ("restart", "probe") and not by_person
 
     def _turn(self, _event: events.Event, at_s: float, _: Worker) -> None:
         """Its turn may have come."""
@@ -472,7 +472,7 @@ class SlotModel:
                 self._spawn("again")
             elif self.rest == "waiting" and self.then != "probe":
                 self.attempt = 0
-                self._spawn(self.then)
+                self._spawn(self.then, by_person=True)
             elif self.rest in ("stopped", "exited"):
                 self.attempt = 0
                 self._spawn("start")

@@ -237,6 +237,20 @@ MUTANTS = (
         kind="whole",
     ),
     Mutant(
+        "a roll dies with its supervisor", "supervisor/rolls.py",
+        "self._outbox.save(_KEY + pool, _to_text(progress.roll), first=True)", "pass",
+        kind="whole",
+    ),
+    Mutant(
+        "a roll takes one more than it may", "core/roll.py",
+        "len(away) >= roll.max_unavailable", "len(away) > roll.max_unavailable", kind="whole",
+    ),
+    Mutant(
+        "a roll restarts who was stopped", "core/roll.py",
+        "return worker is not None and _is_there(worker) and", "return worker is not None and",
+        kind="whole",
+    ),
+    Mutant(
         "a pid is a pid after its end", "keeper/table.py",
         "        run.ended = True\n", "", kind="whole",
     ),

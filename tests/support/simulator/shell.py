@@ -10,6 +10,7 @@ from supervisord_lite.supervisor.adoption import Handover, build_fleet, reconcil
 from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.outbox import Outbox
+from supervisord_lite.supervisor.rolls import Rolls
 from supervisord_lite.supervisor.verbs import Verbs
 from tests.support.simulator.clients import Talk
 
@@ -27,6 +28,9 @@ class Around(Protocol):
 
     def effect(self, what: str) -> None:
         """Something is about to be done; it may be killed before that."""
+
+    def on_call(self, talk: Talk | None) -> None:
+        """A call is being handled; None: no more."""
 
     def send(self, data: bytes) -> None:
         """A packet leaves for the keeper."""
@@ -49,7 +53,8 @@ class Shell:
         world.restored(self.fleet)
         saved = told.saves.get("daemon")
         self.daemon = DaemonState(self.fleet, self._outbox, saved, lambda *_, **__: None)
-        self._verbs = Verbs(self.fleet, self.daemon, told, clock, {})
+        self._rolls = Rolls(self.fleet, self._outbox, told.saves)
+        self._verbs = Verbs(self.fleet, self.daemon, told, clock, {}, self._rolls)
 
     def adopt(self) -> None:
         """Take over."""
@@ -65,7 +70,10 @@ class Shell:
         """Do what there is to do; return whether the daemon has ended."""
         while self.talks:
             self._world.effect("call")
-            self._verbs.handle(self.talks.popleft().call)
+            talk = self.talks.popleft()
+            self._world.on_call(talk)
+            self._verbs.handle(talk.call)
+            self._world.on_call(None)
         while self.facts:
             self._take_fact(self.facts.popleft())
         self.fleet.fire_due(self._clock.now_s())
@@ -78,6 +86,7 @@ class Shell:
         return min((each for each in times if each is not None), default=None)
 
     def _settle(self) -> None:
+        self._rolls.go_on()
         self.daemon.decide()
         self.daemon.tell()
         self.fleet.flush()

@@ -23,7 +23,7 @@ from tests.support.simulator.clients import Slot, Talk
 from tests.support.simulator.drawn import Behaviour, Chance, Faults, a_policy, chance, some_pools
 from tests.support.simulator.keeper import Keeper
 from tests.support.simulator.model import SlotModel
-from tests.support.simulator.order import OrderModel
+from tests.support.simulator.order import OrderModel, is_ready
 from tests.support.simulator.shell import Shell, SupervisorKilledError
 from tests.support.simulator.tap import heard_by
 from tests.support.simulator.trace import Trace
@@ -71,6 +71,7 @@ class WholeWorld:
         self._number = 0
         self._at_once = 0
         self._is_calm = False
+        self._call: Talk | None = None
         self._fuse: int | None = None
         self._is_fuse_for_sends = False
         self._ends_asked = 0
@@ -122,12 +123,30 @@ class WholeWorld:
                 self.at(each * 150.0 + 1.0, self._say, "Start", list(self._names), False)
             self._pass(_CALM_S)
             self._require_all_up()
+            self._roll_all()
             assert self._supervisor is not None
             self._ask_to_end(1)
             self._ends_at_last = True
             self._pass(_END_S)
             if self._supervisor is not None:
                 message = "the daemon was told to end, and has not"
+                raise BrokenPromiseError(message)
+
+    def _roll_all(self) -> None:
+        """Restart everything; the supervisor dies once meanwhile, and what was said holds."""
+        before = {slot: model.run for slot, model in self.models.items()}
+        self._fuse, self._is_fuse_for_sends = self.rng.randint(0, 60), False
+        self._say("Restart", list(self._names), False)
+        talk = self._open[-1]
+        self._pass(_END_S)
+        self._fuse = None
+        self._require_all_up()
+        policies = {spec.pool: spec.policy for spec in self._specs}
+        for slot, run in before.items():
+            ahead = self._order_model.all_ahead(slot[0])
+            is_well = all(_can_be_well(policies[each]) for each in ahead)
+            if talk.is_done and is_well and self.models[slot].run == run:
+                message = f"{slot} was to be restarted, and runs on as {run}"
                 raise BrokenPromiseError(message)
 
     def _require_all_up(self) -> None:
@@ -205,8 +224,19 @@ class WholeWorld:
         self._fuse = int(self.rng.expovariate(1 / mean)) if is_fatal else None
         self.models = {slot: model.copy() for slot, model in self._saved.items()}
         self._order_model = OrderModel(self._pools, self.models)
+        self._wake_s = None
+        handover = self.keeper.handover()
+        self._call = None
+        # Of a roll that was under way: chosen already, and perhaps not told.
+        self._told_again = {
+            (pool, index)
+            for pool in {spec.pool for spec in self._specs}
+            for index, _ in json.loads(handover["saves"].get(f"roll/{pool}") or "{}").get(
+                "going", ()
+            )
+        }
         with self._mortal():
-            self._supervisor = Shell(self, self._clock, self.keeper.handover())
+            self._supervisor = Shell(self, self._clock, handover)
             self._supervisor.adopt()
             self._arm()
 
@@ -220,7 +250,7 @@ class WholeWorld:
             self.trace.add(f"{self.now_s!r} killed")
             self._hang_up()
             self._supervisor = None
-            if self.rng.random() < 0.1:
+            if self.rng.random() < 0.1 and not self._is_calm:
                 for _ in range(3):
                     self.keeper.kill_somebody()
                 self.at(0.2, self._ask_to_end, 1)
@@ -333,13 +363,40 @@ class WholeWorld:
             actions,
         )
         del before
+        model, gate = self.models[slot], self.models[slot].gate
         if isinstance(event, _STARTS):
-            self._orders += 1
-            self._last_start[slot] = self._orders
-            self._down_after.pop(slot, None)
-        self.models[slot].hear(event, at_s, after, actions, due_s)
+            self._hear_start(slot, event)
+            if self._call is not None and self._call.is_alone and slot in self._call.slots:
+                model.gate = None
+        model.hear(event, at_s, after, actions, due_s)
+        model.gate = gate
         self._was_broken = self._was_broken or self._order_model.is_broken()
         self.effect("step")
+
+    def _hear_start(self, slot: Slot, event: events.Event) -> None:
+        if self._call is not None:
+            self._note_start(slot)
+        elif isinstance(event, events.RestartRequested) and slot not in self._told_again:
+            # A roll goes on: who is away already costs nothing more.
+            others = [each for each in self.models if each[0] == slot[0] and each != slot]
+            away = sum(_is_away(self.models[each]) for each in others)
+            most = next(spec.max_unavailable for spec in self._specs if spec.pool == slot[0])
+            if not _is_away(self.models[slot]) and away >= most:
+                message = f"{slot} is restarted in a roll while {away} others are away"
+                raise BrokenPromiseError(message)
+
+    def _note_start(self, slot: Slot) -> None:
+        """Somebody wants it up: what others were told before holds no longer."""
+        self._orders += 1
+        self._last_start[slot] = self._orders
+        self._down_after.pop(slot, None)
+
+    def on_call(self, talk: Talk | None) -> None:
+        """A call is being handled; None: no more. What follows from it later is not in it."""
+        self._call = talk
+        if talk is not None and talk.method in ("Start", "Restart", "Reset"):
+            for slot in talk.slots:
+                self._note_start(slot)
 
     def on_asked(self, key: Key) -> None:
         """The keeper is about to start a run."""
@@ -399,7 +456,8 @@ class WholeWorld:
             return
         wait = wait and method not in ("Signal", "Shutdown")
         names = [self._names[slot] for slot in slots]
-        talk = Talk(self, method, slots, names=names, wait=wait)
+        is_alone = method == "Start" and self.rng.random() < 0.1 and not self._is_calm
+        talk = Talk(self, method, slots, names=names, wait=wait, is_alone=is_alone)
         self._orders += 1
         talk.number = self._orders
         self._open = [each for each in self._open if not (each.is_done or each.closed)]
@@ -467,7 +525,14 @@ def _spec_of(pool: Pool, rng: Chance) -> Spec:
         requires=pool.requires,
         after=pool.after,
         critical=pool.critical,
+        max_unavailable=rng.choice((1, 1, 2)),
     )
+
+
+def _is_away(model: SlotModel) -> bool:
+    """Return whether it is not ready now and will come back."""
+    is_over = model.tree == "none" and model.rest in ("stopped", "exited", "tripped")
+    return not (is_over or is_ready(model))
 
 
 def _can_be_well(policy: Policy) -> bool:
