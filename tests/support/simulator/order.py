@@ -49,22 +49,20 @@ class OrderModel:
 
     def _has_given_all(self, name: str) -> bool:
         """Return whether nothing of a pool is on its way up, but what waits in vain."""
-        if any(_rests(model, "waiting") for model in self._of[name]):
-            return self._waits_in_vain(name)
-        return self._is_at_rest(name)
+        members = self._of[name]
+        at_rest = all(is_settled(model) or _rests(model, "waiting") for model in members)
+        return at_rest and (not self._waits(name) or self._waits_in_vain(name))
 
-    def _is_at_rest(self, name: str) -> bool:
-        return all(is_settled(model) or _rests(model, "waiting") for model in self._of[name])
+    def _waits(self, name: str) -> bool:
+        return any(_rests(model, "waiting") for model in self._of[name])
 
     def _waits_in_vain(self, name: str) -> bool:
-        waits = any(_rests(model, "waiting") for model in self._of[name])
-        if not waits or not self._is_at_rest(name):
-            return False
+        """Return whether what it requires has given up, or itself waits in vain."""
         for each in self._pools[name].requires:
-            if any(_rests(model, "waiting") for model in self._of[each]):
+            if self._waits(each):
                 if self._waits_in_vain(each):
                     return True
-            elif self._is_at_rest(each) and not self._is_ready(each):
+            elif all(map(is_settled, self._of[each])) and not self._is_ready(each):
                 return True
         return False
 
