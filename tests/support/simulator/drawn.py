@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random  # noqa: TID251  # seeded, and only here
 
+from supervisord_lite.config.spec import Launch, Origin, Spec
 from supervisord_lite.core.policy import BackoffPolicy, Critical, Policy, Rung
 from supervisord_lite.core.pools import Pool
 
@@ -73,6 +74,31 @@ def some_pools(rng: Chance) -> list[Pool]:
         critical: Critical = rng.choice(("no", "no", "any", "all"))
         pools.append(Pool(name, tuple(ties["requires"]), tuple(ties["after"]), critical))
     return pools
+
+
+def a_spec(pool: Pool, rng: Chance) -> Spec:
+    """Return a pool with a policy, and one to three instances."""
+    policy = a_policy(rng)
+    while pool.critical != "no" and not can_be_well(policy):
+        # Else the service would end again and again, also when all faults have stopped.
+        policy = a_policy(rng)
+    return Spec(
+        pool.name,
+        rng.choice((1, 1, 2, 3)),
+        policy,
+        Launch(("x",), "/"),
+        Origin("x", 1),
+        requires=pool.requires,
+        after=pool.after,
+        critical=pool.critical,
+        max_unavailable=rng.choice((1, 1, 2)),
+    )
+
+
+def can_be_well(policy: Policy) -> bool:
+    """Return whether a good program is up for good under this policy."""
+    is_in_time = policy.ready_by == "alive" and policy.ready_after_s < policy.start_timeout_s
+    return is_in_time and policy.run_timeout_s is None
 
 
 class Faults:

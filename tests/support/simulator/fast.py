@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
-from heapq import heappop, heappush
-from typing import Any
 
 from supervisord_lite.core import events
 from supervisord_lite.core.actions import Action, KillTree, SendSignal, Spawn
@@ -16,18 +13,10 @@ from supervisord_lite.core.policy import Policy
 from supervisord_lite.core.records import from_record, to_record
 from supervisord_lite.core.states import Worker
 from supervisord_lite.core.step import next_deadline_s
-from tests.support.simulator.drawn import (
-    KILL,
-    STAGES,
-    Behaviour,
-    Faults,
-    a_policy,
-    chance,
-    some_pools,
-)
+from tests.support.simulator.drawn import KILL, STAGES, Behaviour, a_policy, some_pools
+from tests.support.simulator.engine import World
 from tests.support.simulator.model import SlotModel
 from tests.support.simulator.order import OrderModel
-from tests.support.simulator.trace import Trace
 from tests.support.simulator.violation import BrokenPromiseError
 
 Key = tuple[str, int]
@@ -44,8 +33,6 @@ _END_S = 200.0
 #: Within this long everything is up that is wanted, when the faults have stopped: the processes
 #: that were there already live this long at most.
 _CALM_S = 4000.0
-#: More events than this without any time between them: something goes round and round.
-_MOST_AT_ONCE = 2000
 
 
 class _Slot:
@@ -75,7 +62,7 @@ class _Slot:
         self.armed_s: float | None = None
 
 
-class FastWorld:
+class FastWorld(World):
     """One simulation of the core.
 
     Times are in seconds. What the keeper sees happens at once; what the supervisor hears of it
@@ -86,18 +73,11 @@ class FastWorld:
     """
 
     def __init__(self, seed: int) -> None:
-        self.seed = seed
-        self.trace = Trace()
-        self.now_s = 1000.0
-        self._rng = rng = chance(seed)
-        self._faults = Faults(rng)
-        self._heap: list[tuple[float, int, Any, _Slot | None, Any]] = []
-        self._number = 0
+        super().__init__(seed)
+        rng = self.rng
         self._facts: deque[tuple[_Slot, events.Event, float]] = deque()
         self._stalled_until_s = 0.0
-        self._at_once = 0
         self._is_ending = False
-        self._is_calm = False
         self.edges: set[tuple[type, type]] = set()
         self._between_s = rng.choice((2.0, 10.0, 60.0))  #: orders of one person
         self._pools = some_pools(rng)
@@ -113,20 +93,10 @@ class FastWorld:
         self._pids = list(range(1, 2 * len(self._slots) + 1))
         self._take_over(workers)
         for slot in self._slots:
-            self._at(rng.random(), self._boot, slot, None)
-        self._at(rng.uniform(0.0, 100.0), self._stall, None, None)
+            self.at(rng.random(), self._boot, slot)
+        self.at(rng.uniform(0.0, 100.0), self._stall)
         for person in range(2):
-            self._at(rng.expovariate(1 / self._between_s), self._person, None, person)
-
-    def run(self, most: int) -> None:
-        """Let *most* events happen.
-
-        Raises:
-            BrokenPromiseError: Its message has the seed and the latest events.
-        """
-        with self._telling_the_seed():
-            while self.trace.count < most:
-                self._next()
+            self.at(rng.expovariate(1 / self._between_s), self._person, person)
 
     def calm(self) -> None:
         """Let all faults stop: a sane configuration, good programs, and everybody wanted up.
@@ -135,21 +105,21 @@ class FastWorld:
             BrokenPromiseError: Within the bound not everything is up; or, when everything is to
                 stop then, not everything is down and quiet.
         """
-        with self._telling_the_seed():
-            self._faults.stop()
-            self._is_calm = True
+        with self.telling_the_seed():
+            self.faults.stop()
+            self.is_calm = True
             sane: tuple[events.Event, ...] = (
                 events.PolicyChanged(Policy(restart="always")),
                 events.ResetRequested(),
                 events.StartRequested(),
             )
             # A service that was ending has ended by then.
-            self._at(_END_S, self._order_all, None, sane)
-            self._pass(_END_S + _CALM_S)
+            self.at(_END_S, self._order_all, sane)
+            self.pass_s(_END_S + _CALM_S)
             for slot in self._slots:
                 self._require(slot, "Running", "alive")
-            self._at(0.0, self._order_all, None, (events.StopRequested(),))
-            self._pass(_END_S)
+            self.at(0.0, self._order_all, (events.StopRequested(),))
+            self.pass_s(_END_S)
             for slot in self._slots:
                 self._require(slot, "Stopped", "none")
 
@@ -159,39 +129,11 @@ class FastWorld:
             message = f"in the end {state_now}, its tree {slot.tree}"
             raise BrokenPromiseError(message)
 
-    @contextmanager
-    def _telling_the_seed(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            message = f"seed {self.seed}, event {self.trace.count}: {error!r}\n{self.trace.last()}"
-            raise BrokenPromiseError(message) from error
-
-    def _pass(self, span_s: float) -> None:
-        until_s = self.now_s + span_s
-        while self._heap and self._heap[0][0] <= until_s:
-            self._next()
-        self.now_s = until_s
-
-    def _next(self) -> None:
-        at_s, _, happen, slot, about = heappop(self._heap)
-        if at_s > self.now_s:
-            self.now_s = at_s
-            self._at_once = self.trace.count
-        elif self.trace.count > self._at_once + _MOST_AT_ONCE:
-            message = "it goes round and round, and no time passes"
-            raise BrokenPromiseError(message)
-        happen(slot, about)
-
     # -- events ------------------------------------------------------------------------------------
-
-    def _at(self, in_s: float, happen: Any, slot: _Slot | None, about: object) -> None:
-        self._number += 1
-        heappush(self._heap, (self.now_s + in_s, self._number, happen, slot, about))
 
     def _tell(self, slot: _Slot, event: events.Event, at_s: float) -> None:
         """Let the supervisor hear one event; it may die of it, and another one takes over."""
-        faults, rng = self._faults, self._rng
+        faults, rng = self.faults, self.rng
         if faults.torn and rng.random() < faults.torn:
             self._tear(slot, event, at_s)
             return
@@ -204,8 +146,8 @@ class FastWorld:
 
         What it had decided before that for others has been said, and holds.
         """
-        steps = self._fleet.feed(slot.key, event, now_s=at_s, rng=self._rng)
-        survivors = self._rng.randrange(3)
+        steps = self._fleet.feed(slot.key, event, now_s=at_s, rng=self.rng)
+        survivors = self.rng.randrange(3)
         said: list[Change] = []
         heard = event
         while True:
@@ -278,23 +220,23 @@ class FastWorld:
             slot.due_s = next_deadline_s(workers[slot.key])
             self._arm(slot)
         self._fleet.wake_all()
-        self._hear(self._fleet.rest(now_s=self.now_s, rng=self._rng), _TURN, self.now_s)
+        self._hear(self._fleet.rest(now_s=self.now_s, rng=self.rng), _TURN, self.now_s)
 
     def _arm(self, slot: _Slot) -> None:
         due_s = slot.due_s
         if due_s is not None and due_s != slot.armed_s:
-            self._at(due_s - self.now_s, self._wake, slot, due_s)
+            self.at(due_s - self.now_s, self._wake, slot, due_s)
         slot.armed_s = due_s
 
     def _wake(self, slot: _Slot, due_s: float) -> None:
         if slot.armed_s != due_s:
             return
         if self._is_stalled():
-            self._at(self._stalled_until_s - self.now_s, self._wake, slot, due_s)
+            self.at(self._stalled_until_s - self.now_s, self._wake, slot, due_s)
             return
         slot.armed_s = None
         # Late by as much as the machine is busy; sometimes early, and then nothing may happen.
-        if self._rng.random() < 0.02:
+        if self.rng.random() < 0.02:
             self._tell(slot, events.DeadlinePassed(), due_s - 0.001)
         else:
             self._tell(slot, events.DeadlinePassed(), max(self.now_s, due_s))
@@ -311,22 +253,22 @@ class FastWorld:
     def _is_stalled(self) -> bool:
         return self.now_s < self._stalled_until_s
 
-    def _stall(self, _: None, _about: None) -> None:
+    def _stall(self) -> None:
         """The supervisor has no time for a while, a few times an hour."""
-        if self._faults.stall:
-            span_s = self._rng.choice((0.5, 5.0, 5.0, 100.0))
+        if self.faults.stall:
+            span_s = self.rng.choice((0.5, 5.0, 5.0, 100.0))
             self._stalled_until_s = self.now_s + span_s
-            self._at(span_s, self._go_on, None, None)
-            self._at(span_s + self._rng.expovariate(self._faults.stall), self._stall, None, None)
+            self.at(span_s, self._go_on)
+            self.at(span_s + self.rng.expovariate(self.faults.stall), self._stall)
 
-    def _go_on(self, _: None, _about: None) -> None:
+    def _go_on(self) -> None:
         """The stall is over: what has happened meanwhile comes first."""
         while self._facts:
             slot, fact, at_s = self._facts.popleft()
             self._tell(slot, fact, at_s)
 
     def _perform(self, slot: _Slot, actions: tuple[Action, ...]) -> None:
-        rng, faults = self._rng, self._faults
+        rng, faults = self.rng, self.faults
         for action in actions:
             if isinstance(action, Spawn):
                 if slot.tree != "none":
@@ -334,16 +276,16 @@ class FastWorld:
                     raise BrokenPromiseError(message)
                 slot.tree, slot.run = "asked", action.run
                 if faults.lost and rng.random() < faults.lost:
-                    self._at(rng.random(), self._lose, slot, action.run)
+                    self.at(rng.random(), self._lose, slot, action.run)
                 else:
                     slow = faults.slow_spawn and rng.random() < faults.slow_spawn
-                    self._at(rng.random() * (20.0 if slow else 0.05), self._answer, slot, None)
+                    self.at(rng.random() * (20.0 if slow else 0.05), self._answer, slot)
             elif isinstance(action, SendSignal):
                 heeds_s = slot.behaviour.heeds_s if slot.behaviour else None
                 if slot.tree == "alive" and slot.run == action.run and heeds_s is not None:
-                    self._at(heeds_s, self._die, slot, (action.run, None, action.signal))
+                    self.at(heeds_s, self._die, slot, (action.run, None, action.signal))
             elif isinstance(action, KillTree) and slot.run == action.run:
-                self._at(rng.random() * 0.01, self._die, slot, (action.run, None, KILL))
+                self.at(rng.random() * 0.01, self._die, slot, (action.run, None, KILL))
 
     def _lose(self, slot: _Slot, run: int) -> None:
         """The request never arrived; whoever takes over sees that."""
@@ -352,9 +294,9 @@ class FastWorld:
             self._restore("lost")
             self._fact(slot, events.Lost(run))
 
-    def _answer(self, slot: _Slot, _: None) -> None:
-        rng, run = self._rng, slot.run
-        if self._faults.failed_spawn and rng.random() < self._faults.failed_spawn:
+    def _answer(self, slot: _Slot) -> None:
+        rng, run = self.rng, slot.run
+        if self.faults.failed_spawn and rng.random() < self.faults.failed_spawn:
             stage, missing, hopeless = rng.choice(STAGES)
             slot.tree = "none"
             failed = events.SpawnFailed(run, stage, "why", missing=missing, hopeless=hopeless)
@@ -362,18 +304,18 @@ class FastWorld:
             return
         slot.tree = "alive"
         slot.pid = self._pids.pop(rng.randrange(len(self._pids)))
-        slot.behaviour = own = Behaviour(rng, self._faults, is_crash_loop=slot.is_crash_loop)
-        if self._is_calm:
+        slot.behaviour = own = Behaviour(rng, self.faults, is_crash_loop=slot.is_crash_loop)
+        if self.is_calm:
             own.be_good()
         if own.says_s == 0.0:
             self._fact(slot, events.ReadySaid(run))  # it overtakes the answer to the spawn
         elif own.says_s is not None:
-            self._at(own.says_s, self._say, slot, events.ReadySaid(run))
-        if self._faults.judged and rng.random() < self._faults.judged:
+            self.at(own.says_s, self._say, slot, events.ReadySaid(run))
+        if self.faults.judged and rng.random() < self.faults.judged:
             judged = events.JudgedFailed(run, "no heartbeat")
-            self._at(rng.expovariate(1.0), self._say, slot, judged)
+            self.at(rng.expovariate(1.0), self._say, slot, judged)
         self._fact(slot, events.Spawned(run, slot.pid))
-        self._at(own.lives_s, self._die, slot, (run, own.code, own.signal))
+        self.at(own.lives_s, self._die, slot, (run, own.code, own.signal))
 
     def _say(self, slot: _Slot, word: events.ReadySaid | events.JudgedFailed) -> None:
         """Somebody speaks of a run, dead or alive."""
@@ -388,17 +330,17 @@ class FastWorld:
         left_s = slot.behaviour.leaves_s
         slot.tree = "none" if left_s is None else "left"
         if left_s is not None:
-            self._at(left_s, self._clear, slot, run)
+            self.at(left_s, self._clear, slot, run)
         self._fact(slot, events.Exited(run, code, signal, emptied=left_s is None))
 
     def _clear(self, slot: _Slot, run: int) -> None:
         if slot.tree == "left" and slot.run == run:
             slot.tree = "none"
-            self._fact(slot, events.Emptied(run, ("9 x",) if self._rng.random() < 0.5 else ()))
+            self._fact(slot, events.Emptied(run, ("9 x",) if self.rng.random() < 0.5 else ()))
 
     # -- people ------------------------------------------------------------------------------------
 
-    def _boot(self, slot: _Slot, _: None) -> None:
+    def _boot(self, slot: _Slot) -> None:
         if slot.model.policy.autostart:
             self._order(slot, events.StartRequested())
 
@@ -412,17 +354,17 @@ class FastWorld:
         if not (self._is_ending and starts and slot.model.tree == "none"):
             self._tell(slot, event, self.now_s)
 
-    def _order_all(self, _: None, orders: tuple[events.Event, ...]) -> None:
+    def _order_all(self, orders: tuple[events.Event, ...]) -> None:
         self._is_ending = False
         for order in orders:
             for slot in self._slots:
                 self._order(slot, order)
 
-    def _person(self, _: None, person: int) -> None:
-        rng, faults = self._rng, self._faults
-        if self._is_calm:
+    def _person(self, person: int) -> None:
+        rng, faults = self.rng, self.faults
+        if self.is_calm:
             return
-        self._at(rng.expovariate(1 / self._between_s), self._person, None, person)
+        self.at(rng.expovariate(1 / self._between_s), self._person, person)
         slot = rng.choice(self._slots)
         draw = rng.random()
         if draw < 0.01:
@@ -439,27 +381,27 @@ class FastWorld:
 
     def _reload(self, times: int) -> None:
         for _ in range(times):
-            slot = self._rng.choice(self._slots)
-            self._order(slot, events.PolicyChanged(a_policy(self._rng)))
+            slot = self.rng.choice(self._slots)
+            self._order(slot, events.PolicyChanged(a_policy(self.rng)))
 
     def _end_all(self) -> None:
         """The service ends: in order, or at once; sometimes just when somebody reloads."""
-        rng = self._rng
+        rng = self.rng
         self._is_ending = True
         order = events.ShutdownRequested(at_once=rng.random() < 0.3)
         for key in self._fleet.graph.in_stop_order(self._by_key):
             self._order(self._by_key[key], order)
-        if rng.random() < self._faults.reload_burst:
+        if rng.random() < self.faults.reload_burst:
             self._reload(5)
         self._kill_some()
-        self._at(60.0, self._new_day, None, None)
+        self.at(60.0, self._new_day)
 
     def _kill_some(self) -> None:
         """Somebody else kills what is alive, in the next seconds."""
         for slot in self._slots:
-            if slot.tree == "alive" and self._rng.random() < 0.5:
-                self._at(self._rng.uniform(0.0, 5.0), self._die, slot, (slot.run, None, KILL))
+            if slot.tree == "alive" and self.rng.random() < 0.5:
+                self.at(self.rng.uniform(0.0, 5.0), self._die, slot, (slot.run, None, KILL))
 
-    def _new_day(self, _: None, _about: None) -> None:
+    def _new_day(self) -> None:
         """The service has ended and is started again; here only the orders are allowed again."""
         self._is_ending = False

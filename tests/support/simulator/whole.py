@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from heapq import heappop, heappush
 from typing import Any
 
-from supervisord_lite.config.spec import Launch, Origin, Settings, Spec, to_json
+from supervisord_lite.config.spec import Settings, to_json
 from supervisord_lite.core import events
 from supervisord_lite.core.actions import Action
-from supervisord_lite.core.policy import Policy
 from supervisord_lite.core.pools import Pool
 from supervisord_lite.core.states import Worker
 from supervisord_lite.core.step import next_deadline_s
@@ -20,19 +18,18 @@ from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.launch import printed_name
 from supervisord_lite.wire import channel
 from tests.support.simulator.clients import Slot, Talk
-from tests.support.simulator.drawn import Behaviour, Chance, Faults, a_policy, chance, some_pools
+from tests.support.simulator.drawn import Behaviour, a_spec, can_be_well, some_pools
+from tests.support.simulator.engine import World
 from tests.support.simulator.keeper import Keeper
 from tests.support.simulator.model import SlotModel
 from tests.support.simulator.order import OrderModel, is_ready
 from tests.support.simulator.shell import Shell, SupervisorKilledError
 from tests.support.simulator.tap import heard_by
-from tests.support.simulator.trace import Trace
 from tests.support.simulator.violation import BrokenPromiseError
 
 _SETTINGS = Settings("/etc/x.toml", "/state", "/run/x", None, "/run/x/control.sock")
 _VERBS = ("Start", "Start", "Stop", "Restart", "Reset", "Signal")
 _STARTS = (events.StartRequested, events.RestartRequested, events.ResetRequested)
-_MOST_AT_ONCE = 5000
 #: When faults have stopped: within the first everything is up, within the second down.
 _CALM_S, _END_S = 700.0, 300.0
 
@@ -51,7 +48,7 @@ class _Clock:
         return self._world.now_s + self.wall_offset_s
 
 
-class WholeWorld:
+class WholeWorld(World):
     """One simulation of the daemon, over many lives of its supervisor and some of its own.
 
     Attributes:
@@ -60,24 +57,17 @@ class WholeWorld:
     """
 
     def __init__(self, seed: int) -> None:
-        self.seed = seed
-        self.trace = Trace()
-        self.now_s = 1000.0
-        self.rng = rng = chance(seed)
-        self.faults = Faults(rng)
+        super().__init__(seed)
+        rng = self.rng
         self.crashes = 0
         self._clock = _Clock(self)
-        self._heap: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
-        self._number = 0
-        self._at_once = 0
-        self._is_calm = False
         self._call: Talk | None = None
         self._fuse: int | None = None
         self._is_fuse_for_sends = False
         self._ends_asked = 0
         self._between_s = rng.choice((0.5, 5.0, 30.0))
         self._stalled_until_s = 0.0
-        self._specs = [_spec_of(pool, rng) for pool in some_pools(rng)]
+        self._specs = [a_spec(pool, rng) for pool in some_pools(rng)]
         self._pools = [
             Pool(spec.pool, spec.requires, spec.after, spec.critical) for spec in self._specs
         ]
@@ -91,22 +81,7 @@ class WholeWorld:
             self.at(rng.expovariate(1 / self._between_s), self._person, person)
         self.at(rng.expovariate(1 / 20), self._misfortune)
 
-    # -- time --------------------------------------------------------------------------------------
-
-    def at(self, in_s: float, happen: Callable[..., None], *about: object) -> None:
-        """Let something happen later, in seconds from now."""
-        self._number += 1
-        heappush(self._heap, (self.now_s + in_s, self._number, happen, about))
-
-    def run(self, most: int) -> None:
-        """Let *most* events happen.
-
-        Raises:
-            BrokenPromiseError: Its message has the seed and the latest events.
-        """
-        with self._telling():
-            while self.trace.count < most:
-                self._next()
+    # -- the end of it -----------------------------------------------------------------------------
 
     def calm(self) -> None:
         """Let all faults stop; everybody is wanted up, then the daemon is told to end.
@@ -114,20 +89,20 @@ class WholeWorld:
         Raises:
             BrokenPromiseError: Somebody is not up, or left, within the bound; or a call is open.
         """
-        with self._telling():
+        with self.telling_the_seed():
             self.faults.stop()
-            self._is_calm, self._fuse = True, None
-            self._pass(_END_S)  # a service that was ending has ended, and is there again
+            self.is_calm, self._fuse = True, None
+            self.pass_s(_END_S)  # a service that was ending has ended, and is there again
             for each in range(4):
                 self.at(each * 150.0, self._say, "Reset", list(self._names), False)
                 self.at(each * 150.0 + 1.0, self._say, "Start", list(self._names), False)
-            self._pass(_CALM_S)
+            self.pass_s(_CALM_S)
             self._require_all_up()
             self._roll_all()
             assert self._supervisor is not None
             self._ask_to_end(1)
             self._ends_at_last = True
-            self._pass(_END_S)
+            self.pass_s(_END_S)
             if self._supervisor is not None:
                 message = "the daemon was told to end, and has not"
                 raise BrokenPromiseError(message)
@@ -138,13 +113,13 @@ class WholeWorld:
         self._fuse, self._is_fuse_for_sends = self.rng.randint(0, 60), False
         self._say("Restart", list(self._names), False)
         talk = self._open[-1]
-        self._pass(_END_S)
+        self.pass_s(_END_S)
         self._fuse = None
         self._require_all_up()
         policies = {spec.pool: spec.policy for spec in self._specs}
         for slot, run in before.items():
             ahead = self._order_model.all_ahead(slot[0])
-            is_well = all(_can_be_well(policies[each]) for each in ahead)
+            is_well = all(can_be_well(policies[each]) for each in ahead)
             if talk.is_done and is_well and self.models[slot].run == run:
                 message = f"{slot} was to be restarted, and runs on as {run}"
                 raise BrokenPromiseError(message)
@@ -154,42 +129,22 @@ class WholeWorld:
         for slot, model in self.models.items():
             ahead = self._order_model.all_ahead(slot[0])
             is_up = model.ready and self.keeper.tree(slot) == "alive"
-            if all(_can_be_well(policies[each]) for each in ahead) and not is_up:
+            if all(can_be_well(policies[each]) for each in ahead) and not is_up:
                 message = f"{slot} is wanted, and is {model.state_name()}"
                 raise BrokenPromiseError(message)
         for talk in self._open:
             ahead = {each for slot in talk.slots for each in self._order_model.all_ahead(slot[0])}
             # Whoever waits for a program that is never ready waits as long as that is tried.
-            has_end = talk.method == "Stop" or all(_can_be_well(policies[each]) for each in ahead)
+            has_end = talk.method == "Stop" or all(can_be_well(policies[each]) for each in ahead)
             if has_end and not (talk.is_done or talk.closed):
                 message = f"{talk.method} of {talk.slots} is not answered"
                 raise BrokenPromiseError(message)
 
     @contextmanager
-    def _telling(self) -> Iterator[None]:
-        try:
-            with heard_by(self._heard):
-                yield
-        except Exception as error:
-            message = f"seed {self.seed}, event {self.trace.count}: {error!r}\n{self.trace.last()}"
-            raise BrokenPromiseError(message) from error
-
-    def _pass(self, span_s: float) -> None:
-        until_s = self.now_s + span_s
-        while self._heap and self._heap[0][0] <= until_s:
-            self._next()
-        self.now_s = until_s
-
-    def _next(self) -> None:
-        at_s, _, happen, about = heappop(self._heap)
-        if at_s > self.now_s:
-            self.now_s = at_s
-            self._at_once = 0
-        self._at_once += 1
-        if self._at_once > _MOST_AT_ONCE:
-            message = "it goes round and round, and no time passes"
-            raise BrokenPromiseError(message)
-        happen(*about)
+    def telling_the_seed(self) -> Iterator[None]:
+        """Hear every step meanwhile."""
+        with super().telling_the_seed(), heard_by(self._heard):
+            yield
 
     # -- the daemon's life -------------------------------------------------------------------------
 
@@ -250,7 +205,7 @@ class WholeWorld:
             self.trace.add(f"{self.now_s!r} killed")
             self._hang_up()
             self._supervisor = None
-            if self.rng.random() < 0.1 and not self._is_calm:
+            if self.rng.random() < 0.1 and not self.is_calm:
                 for _ in range(3):
                     self.keeper.kill_somebody()
                 self.at(0.2, self._ask_to_end, 1)
@@ -406,7 +361,7 @@ class WholeWorld:
 
     def good(self, behaviour: Behaviour) -> None:
         """Let a process be good, if faults have stopped."""
-        if self._is_calm:
+        if self.is_calm:
             behaviour.be_good()
 
     def _check_rest(self, supervisor: Shell) -> None:
@@ -440,7 +395,7 @@ class WholeWorld:
 
     def _person(self, person: int) -> None:
         rng = self.rng
-        if self._is_calm:
+        if self.is_calm:
             return
         self.at(rng.expovariate(1 / self._between_s), self._person, person)
         slots: list[Slot] = [rng.choice(list(self._names))]
@@ -456,7 +411,7 @@ class WholeWorld:
             return
         wait = wait and method not in ("Signal", "Shutdown")
         names = [self._names[slot] for slot in slots]
-        is_alone = method == "Start" and self.rng.random() < 0.1 and not self._is_calm
+        is_alone = method == "Start" and self.rng.random() < 0.1 and not self.is_calm
         talk = Talk(self, method, slots, names=names, wait=wait, is_alone=is_alone)
         self._orders += 1
         talk.number = self._orders
@@ -492,7 +447,7 @@ class WholeWorld:
 
     def _misfortune(self) -> None:
         rng = self.rng
-        if self._is_calm:
+        if self.is_calm:
             return
         self.at(rng.expovariate(1 / 20), self._misfortune)
         draw = rng.random()
@@ -511,31 +466,7 @@ class WholeWorld:
             self._say("Shutdown", [], wait=False)
 
 
-def _spec_of(pool: Pool, rng: Chance) -> Spec:
-    policy = a_policy(rng)
-    while pool.critical != "no" and not _can_be_well(policy):
-        # Else the service would end again and again, also when all faults have stopped.
-        policy = a_policy(rng)
-    return Spec(
-        pool.name,
-        rng.choice((1, 1, 2, 3)),
-        policy,
-        Launch(("x",), "/"),
-        Origin("x", 1),
-        requires=pool.requires,
-        after=pool.after,
-        critical=pool.critical,
-        max_unavailable=rng.choice((1, 1, 2)),
-    )
-
-
 def _is_away(model: SlotModel) -> bool:
     """Return whether it is not ready now and will come back."""
     is_over = model.tree == "none" and model.rest in ("stopped", "exited", "tripped")
     return not (is_over or is_ready(model))
-
-
-def _can_be_well(policy: Policy) -> bool:
-    """Return whether a good program is up for good under this policy."""
-    is_in_time = policy.ready_by == "alive" and policy.ready_after_s < policy.start_timeout_s
-    return is_in_time and policy.run_timeout_s is None
