@@ -4,10 +4,11 @@ Theory of operation
 ===================
 
 ``step(worker, event, now_s, rng) -> (worker, actions)`` is the only entrance to one worker
-(`step.py`); `fleet.py` steps all of them, and has the rules among them. A `Worker` is one slot (pool and index) with its state, counters and policy. Events are what happened
-(past participles), actions are what to do (imperatives). Whoever calls performs the actions and
-feeds their results back as events; nothing here waits, retries or reads a clock. A worker that did
-not change is returned itself, so ``moved is worker`` tells that there is nothing to save.
+(`step.py`); `fleet.py` steps all of them, and has the rules among them. A `Worker` is one slot
+(pool and index) with its state, counters and policy. Events are what happened (past participles),
+actions are what to do (imperatives). Whoever calls performs the actions and feeds their results
+back as events; nothing here waits, retries or reads a clock. A worker that did not change is
+returned itself, so ``moved is worker`` tells that there is nothing to save.
 
 Identity is (pool, index, run). ``run`` counts up with each start of a slot and is never used
 again, so an answer that belongs to an older run is recognised and ignored.

@@ -10,8 +10,8 @@ Theory of operation
     time ──deadline─▶ Fleet.fire_due ──┘                    └─▶ log lines, waiting clients, STATUS=
 
 Everything that happens becomes an event for one worker, the core says what it means for that one
-and for whoever had to wait for it, and one place (`outbox.py`) sends what follows. Nothing here blocks: no regular files, no name look-ups;
-logs go through a pipe that drops rather than waits.
+and for whoever had to wait for it, and one place (`outbox.py`) sends what follows. Nothing here
+blocks: no regular files, no name look-ups; logs go through a pipe that drops rather than waits.
 
 Dying is normal
 ---------------

@@ -104,6 +104,10 @@ class Supervisor:
         return self._daemon.verdict
 
     def _adopt(self) -> None:
+        was_stopping = self._daemon.is_stopping
+        if was_stopping:
+            # Before anything else: what happened since must not start anybody.
+            self._daemon.begin()
         for fact in self._handover.facts:
             self._take_fact(fact)
         self._outbox.applied(self._handover.applied)
@@ -111,7 +115,8 @@ class Supervisor:
         for slot, reason in self._fleet.unusable.items():
             name = self._fleet.name(slot)
             self._journal.write("error", "worker.unusable", name=name, reason=reason)
-        self._daemon.begin()
+        if not was_stopping:
+            self._daemon.begin()
         self._daemon.tell(anew=True)
         if not self._handover.adoption:
             self._journal.write(

@@ -204,3 +204,11 @@ def test_a_full_disk_does_not_keep_the_daemon_from_starting() -> None:
     with daemon:
         daemon.wait_state("a", "running")
         assert "effective.toml is not written" in daemon.output()
+
+
+def test_warnings_are_told_at_the_start() -> None:
+    """Who never runs `check` reads them once, where the daemon prints."""
+    with Daemon('[worker.a]\ncommand = ["sh", "-c", "sleep 1000 | cat"]\n') as daemon:
+        daemon.wait_state("a", "running")
+        said = " ".join(daemon.output().split())
+        assert ": warning: only the shell gets the stop signal" in said
