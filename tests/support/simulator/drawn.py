@@ -115,9 +115,9 @@ class Faults:
         self.judged = _some(rng, 0.05, 0.2)
         self.left_behind = _some(rng, 0.1, 0.5)
         self.stubborn = _some(rng, 0.1, 0.6)
-        self.crash = _some(rng, 0.0005, 0.005)
-        self.torn = _some(rng, 0.0005, 0.005)
-        self.lost = _some(rng, 0.05, 0.2)
+        self.crash = _some(rng, 0.0003, 0.003)
+        self.torn = _some(rng, 0.0003, 0.003)
+        self.lost = _some(rng, 0.01, 0.04)
         self.stall = _some(rng, 0.01, 0.1)
         self.policy = _some(rng, 0.005, 0.03)
         self.reload_burst = _some(rng, 0.1, 0.3)
@@ -166,7 +166,7 @@ class Behaviour:
         self.says_s: float | None = None if is_silent else rng.choice((0.0, 0.5, 2.0, 65.0))
         self.leaves_s: float | None = None
         if faults.left_behind and rng.random() < faults.left_behind:
-            self.leaves_s = rng.choice((0.0, 0.01, 0.5, 8.0, 8.0))
+            self.leaves_s = rng.choice((0.0, 0.01, 0.5, 8.0, 20.0))
 
     def be_good(self) -> None:
         """Live on, say that it is ready, and end when told to."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from supervisord_lite.core import events
 from supervisord_lite.core.actions import Action, KillTree, SendSignal, Spawn
 from supervisord_lite.core.fleet import Change, Fleet
+from supervisord_lite.core.orders import told_of_change
 from supervisord_lite.core.policy import Policy
 from supervisord_lite.core.records import from_record, to_record
 from supervisord_lite.core.states import Worker
@@ -369,37 +370,57 @@ class FastWorld(World):
         draw = rng.random()
         if draw < 0.01:
             self._end_all()
-        elif draw < 0.02:
+        elif draw < 0.04:
             for key in self._fleet.graph.in_stop_order(self._by_key):
                 self._order(self._by_key[key], events.StopRequested())
             self._kill_some()
-        elif draw < 0.05 and faults.policy:
+        elif draw < 0.07 and faults.policy:
             self._reload(20 if rng.random() < faults.reload_burst else 1)
         else:
             draw = rng.random()
             self._order(slot, next(event for upto, event in _PERSONS if draw < upto))
 
     def _reload(self, times: int) -> None:
-        for _ in range(times):
-            slot = self.rng.choice(self._slots)
-            self._order(slot, events.PolicyChanged(a_policy(self.rng)))
+        """The file has changed, again and again: each time one pool is another program now, or not.
+
+        What was stopped by hand stays stopped, and nobody is ended for what holds for a live run.
+        """
+        rng = self.rng
+        for _ in range(0 if self._is_stalled() else times):
+            slot, policy, is_new_run = rng.choice(self._slots), a_policy(rng), rng.random() < 0.3
+            model = slot.model
+            was_down = model.tree == "none" and model.rest == "stopped"
+            was_leaving, pid = model.is_leaving, model.pid
+            worker = self._fleet.workers[slot.key]
+            for event in told_of_change(worker, policy, is_new_run=is_new_run):
+                self._order(slot, event)
+            is_down = slot.model.tree == "none" and slot.model.rest == "stopped"
+            if was_down and not is_down:
+                message = f"{slot.name} was stopped, and a reload has started it"
+                raise BrokenPromiseError(message)
+            if pid is not None and not (was_leaving or is_new_run) and slot.model.is_leaving:
+                message = f"{slot.name} is ended by a reload that concerns no live run"
+                raise BrokenPromiseError(message)
 
     def _end_all(self) -> None:
-        """The service ends: in order, or at once; sometimes just when somebody reloads."""
+        """The service ends, in order or at once; sometimes when somebody starts or reloads."""
         rng = self.rng
+        if rng.random() < 0.5:
+            for slot in self._slots:
+                self._order(slot, events.StartRequested())
         self._is_ending = True
-        order = events.ShutdownRequested(at_once=rng.random() < 0.3)
+        order = events.ShutdownRequested(at_once=rng.random() < 0.4)
         for key in self._fleet.graph.in_stop_order(self._by_key):
             self._order(self._by_key[key], order)
-        if rng.random() < self.faults.reload_burst:
-            self._reload(5)
+        if self.faults.policy and rng.random() < 0.5:
+            self._reload(10)
         self._kill_some()
         self.at(60.0, self._new_day)
 
     def _kill_some(self) -> None:
         """Somebody else kills what is alive, in the next seconds."""
         for slot in self._slots:
-            if slot.tree == "alive" and self.rng.random() < 0.5:
+            if slot.tree == "alive" and self.rng.random() < 0.7:
                 self.at(self.rng.uniform(0.0, 5.0), self._die, slot, (slot.run, None, KILL))
 
     def _new_day(self) -> None:

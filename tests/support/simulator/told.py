@@ -146,9 +146,14 @@ class Told:
         if getattr(state, "pid", None) != self.pid:
             message = f"has pid {getattr(state, 'pid', None)}, and not {self.pid}"
             raise BrokenPromiseError(message)
-        told = (worker.run, worker.attempt, worker.restarts, worker.failures)
-        real = (self.run, self.attempt, self.restarts, tuple(self.failures))
-        if told != real:
+        if (
+            worker.run != self.run
+            or worker.attempt != self.attempt
+            or worker.restarts != self.restarts
+            or worker.failures != tuple(self.failures)
+        ):
+            told = (worker.run, worker.attempt, worker.restarts, worker.failures)
+            real = (self.run, self.attempt, self.restarts, tuple(self.failures))
             message = f"run, attempt, restarts, failures: {told}, and not {real}"
             raise BrokenPromiseError(message)
         if self.rest == "stopped" and self.tree == "none" and state.by_hand != self.by_hand:  # type: ignore[union-attr]
