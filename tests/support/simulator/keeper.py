@@ -212,7 +212,8 @@ class Keeper:
         if left_s is None:
             self.table.note_emptied(run, self.table.last)
         else:
-            self._world.at(left_s, self._clear, process)
+            # Longer than some seconds after SIGKILL is a process that cannot be killed.
+            self._world.at(min(left_s, 8.0), self._clear, process)
 
     def _clear(self, process: Process) -> None:
         process.stage = "gone"
