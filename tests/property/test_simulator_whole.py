@@ -10,7 +10,7 @@ import pytest
 from tests.support.simulator.fast import FastWorld
 from tests.support.simulator.whole import WholeWorld
 
-SEEDS = 100
+SEEDS = 80
 EVENTS = 500
 
 

@@ -26,6 +26,7 @@ class Talk:
         slots: Whom it is about.
         is_alone: It is to be started without what it requires.
         number: Place among all orders: what was ordered later has a higher one.
+        answered: Names of those that were answered for.
         closed: The supervisor has died, or the person has hung up.
     """
 
@@ -49,7 +50,7 @@ class Talk:
         self.closed = False
         self.is_done = False
         self._world = world
-        self._answered: list[str] = []
+        self.answered: list[str] = []
         self._names = names
         parameters: dict[str, object] = {"names": names, "wait": wait, "no_deps": is_alone}
         if method == "Signal":
@@ -74,7 +75,7 @@ class Talk:
         parameters = reply.get("parameters", {})
         outcome = parameters.get("outcome")
         if outcome is not None:
-            self._answered.append(outcome["name"])
+            self.answered.append(outcome["name"])
         is_refused = "error" in reply
         if final and self.wait and not is_refused:
             self._check_answered()
@@ -82,10 +83,10 @@ class Talk:
             self._world.on_answer(self, outcome, final=final)
 
     def _check_answered(self) -> None:
-        answered = set(self._answered)
+        answered = set(self.answered)
         # Others may be among them: what had to be started first is told of too.
-        if len(answered) < len(self._answered) or set(self._names) - answered:
-            message = f"{self.method} of {self._names} was answered for {self._answered}"
+        if len(answered) < len(self.answered) or set(self._names) - answered:
+            message = f"{self.method} of {self._names} was answered for {self.answered}"
             raise BrokenPromiseError(message)
 
     def hang_up(self) -> None:

@@ -86,7 +86,8 @@ def a_spec(pool: Pool, rng: Chance) -> Spec:
         pool.name,
         rng.choice((1, 1, 2, 3)),
         policy,
-        Launch(("x",), "/"),
+        # Large ones need several messages for what one turn came to.
+        Launch(("x",), "/", environment=(("V", "x" * rng.choice((1, 1, 59_000))),)),
         Origin("x", 1),
         requires=pool.requires,
         after=pool.after,

@@ -237,6 +237,15 @@ MUTANTS = (
         kind="whole",
     ),
     Mutant(
+        "a stop of several begins with the first", "supervisor/verbs.py",
+        "in_order.reverse()", "pass", kind="whole",
+    ),
+    Mutant(
+        "a stop by hand decides nothing", "supervisor/daemon_state.py",
+        "isinstance(after.state, Tripped | Stopped)", "isinstance(after.state, Tripped)",
+        kind="whole",
+    ),
+    Mutant(
         "a roll dies with its supervisor", "supervisor/rolls.py",
         "self._outbox.save(_KEY + pool, _to_text(progress.roll), first=True)", "pass",
         kind="whole",

@@ -51,16 +51,16 @@ class OrderModel:
         """Return whether nothing of a pool is on its way up, but what waits in vain."""
         members = self._of[name]
         at_rest = all(is_settled(model) or _rests(model, "waiting") for model in members)
-        return at_rest and (not self._waits(name) or self._waits_in_vain(name))
+        return at_rest and (not self._waits(name) or self.waits_in_vain(name))
 
     def _waits(self, name: str) -> bool:
         return any(_rests(model, "waiting") for model in self._of[name])
 
-    def _waits_in_vain(self, name: str) -> bool:
+    def waits_in_vain(self, name: str) -> bool:
         """Return whether what it requires has given up, or itself waits in vain."""
         for each in self._pools[name].requires:
             if self._waits(each):
-                if self._waits_in_vain(each):
+                if self.waits_in_vain(each):
                     return True
             elif all(map(is_settled, self._of[each])) and not self._is_ready(each):
                 return True
@@ -69,6 +69,10 @@ class OrderModel:
     def all_ahead(self, name: str) -> set[str]:
         """Return the pools that *name* waits for, through others too, and itself."""
         return {name} | {each for each in self._pools if name in self._behind[each]}
+
+    def is_ahead(self, name: str, other: str) -> bool:
+        """Return whether *other* waits for *name* to start, and stops before it."""
+        return other in self._behind[name]
 
     def is_broken(self) -> bool:
         """Return whether a critical worker's breaker is open."""

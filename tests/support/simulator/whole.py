@@ -62,6 +62,8 @@ class WholeWorld(World):
         self.crashes = 0
         self._clock = _Clock(self)
         self._call: Talk | None = None
+        self._leaving_before: set[Slot] = set()
+        self._sends = 0
         self._fuse: int | None = None
         self._is_fuse_for_sends = False
         self._ends_asked = 0
@@ -180,6 +182,7 @@ class WholeWorld(World):
         self.models = {slot: model.copy() for slot, model in self._saved.items()}
         self._order_model = OrderModel(self._pools, self.models)
         self._wake_s = None
+        self._sends = 0
         handover = self.keeper.handover()
         self._call = None
         # Of a roll that was under way: chosen already, and perhaps not told.
@@ -217,7 +220,13 @@ class WholeWorld(World):
         self._open.clear()
 
     def effect(self, what: str) -> None:
-        """Let the supervisor be killed here, if this is the place."""
+        """Let the supervisor be killed here, if this is the place.
+
+        Between two messages of one turn is a good place: what they say belongs together.
+        """
+        self._sends += what == "send"
+        if what == "send" and self._sends > 1 and self.rng.random() < self.faults.crash * 5:
+            raise SupervisorKilledError(what)
         if self._fuse is not None and (what == "send" or not self._is_fuse_for_sends):
             self._fuse -= 1
             if self._fuse < 0:
@@ -241,6 +250,7 @@ class WholeWorld(World):
         if self.keeper.told < self.keeper.table.last:
             supervisor.facts.extend(channel.decode(channel.encode({"f": self.keeper.page()}))["f"])
         is_over = False
+        self._sends = 0
         with self._mortal():
             is_over = supervisor.turn()
             self._arm()
@@ -348,10 +358,27 @@ class WholeWorld(World):
 
     def on_call(self, talk: Talk | None) -> None:
         """A call is being handled; None: no more. What follows from it later is not in it."""
+        if self._call is not None and self._call.method == "Stop":
+            self._check_stop_order(self._call)
         self._call = talk
+        self._leaving_before = {slot for slot, each in self.models.items() if each.is_leaving}
         if talk is not None and talk.method in ("Start", "Restart", "Reset"):
             for slot in talk.slots:
                 self._note_start(slot)
+
+    def _check_stop_order(self, talk: Talk) -> None:
+        """Of several that are stopped together nobody is told before those that come after it."""
+        told = [
+            slot
+            for slot in talk.slots
+            if slot not in self._leaving_before and self.models[slot].rung >= 0
+        ]
+        for slot in told:
+            for other in talk.slots:
+                is_first = self._order_model.is_ahead(slot[0], other[0])
+                if is_first and self.models[other].aim:
+                    message = f"{slot} is stopped while {other}, which comes after it, is there"
+                    raise BrokenPromiseError(message)
 
     def on_asked(self, key: Key) -> None:
         """The keeper is about to start a run."""
@@ -384,6 +411,14 @@ class WholeWorld(World):
         if self._order_model.is_broken() and not supervisor.daemon.is_stopping:
             message = "a critical worker's breaker is open, and the service goes on"
             raise BrokenPromiseError(message)
+        for talk in self._open:
+            is_open = talk.wait and not (talk.is_done or talk.closed)
+            for slot in talk.slots if is_open and talk.method == "Start" else ():
+                waits = self.models[slot].state_name() == "Waiting"
+                in_vain = waits and self._order_model.waits_in_vain(slot[0])
+                if in_vain and self._names[slot] not in talk.answered:
+                    message = f"{slot} waits in vain, and so does who asked for it"
+                    raise BrokenPromiseError(message)
         dues_s = [model.due_s() for model in self.models.values()]
         due_s = min((each for each in dues_s if each is not None), default=None)
         wake_s = supervisor.next_deadline_s()
@@ -399,7 +434,7 @@ class WholeWorld(World):
             return
         self.at(rng.expovariate(1 / self._between_s), self._person, person)
         slots: list[Slot] = [rng.choice(list(self._names))]
-        if rng.random() < 0.1:
+        if rng.random() < 0.2:
             slots = list(self._names)
         self._say(rng.choice(_VERBS), slots, rng.random() < 0.5)
         for talk in self._open:
