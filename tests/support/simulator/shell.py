@@ -58,11 +58,15 @@ class Shell:
 
     def adopt(self) -> None:
         """Take over."""
+        was_stopping = self.daemon.is_stopping
+        if was_stopping:
+            self.daemon.begin()
         for fact in self._handover.facts:
             self._take_fact(fact)
         self._outbox.applied(self._handover.applied)
         reconcile(self.fleet, self._handover)
-        self.daemon.begin()
+        if not was_stopping:
+            self.daemon.begin()
         self.daemon.tell(anew=True)
         self._settle()
 

@@ -170,6 +170,7 @@ class WholeWorld(World):
         self._wake_s: float | None = None
         self._is_turn_due = False
         self._was_broken = False
+        self._last_runs: dict[Slot, int] = {}  #: no run after these: the service ends
         self._ends_at_last = False
         self._ends_asked = 0
         self._start_supervisor()
@@ -303,7 +304,10 @@ class WholeWorld(World):
     def send(self, data: bytes) -> None:
         """Take one packet: what is in it holds, whoever dies."""
         message = channel.decode(data)
-        for name in message.get("save", {}):
+        saved = message.get("save", {})
+        if not self._last_runs and json.loads(saved.get("daemon", "{}")).get("stopping"):
+            self._last_runs = {slot: model.run for slot, model in self.models.items()}
+        for name in saved:
             if name.startswith("worker/"):
                 _, pool, index = name.split("/")
                 self._saved[pool, int(index)] = self.models[pool, int(index)].copy()
@@ -382,6 +386,9 @@ class WholeWorld(World):
 
     def on_asked(self, key: Key) -> None:
         """The keeper is about to start a run."""
+        if key[2] > self._last_runs.get(key[:2], key[2]):
+            message = f"{key} is started, and the end has begun"
+            raise BrokenPromiseError(message)
         if key[2] > self._down_after.get(key[:2], key[2]):
             message = f"{key} is started, and somebody has been told that it is down"
             raise BrokenPromiseError(message)
