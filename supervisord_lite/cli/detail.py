@@ -20,6 +20,8 @@ def detail(worker: dict[str, Any], command: str) -> list[str]:
     if stdout:
         dropped = "" if dropped_bytes is None else f", {size(dropped_bytes)} dropped"
         lines += _field("output", f"{stdout}{dropped}".replace(", 0B dropped", ", 0 dropped"))
+    if output.get("trouble"):
+        lines += _field("trouble", f"output is dropped, and counted: {output['trouble']}")
     if stderr and stderr != stdout:
         lines += _field("stderr", str(stderr))
     if worker["limits"]:

@@ -88,6 +88,8 @@ def as_wanted(worker: dict[str, Any]) -> bool:
     """Return whether a worker is where it should be; a stop by hand is what somebody wanted."""
     if worker["state"] == "exited":
         return ended_well(worker)
+    if (worker["output"] or {}).get("trouble"):
+        return False
     if worker["state"] == "running":
         return worker["ready"] is not False
     return worker["state"] in _SETTLED

@@ -167,7 +167,10 @@ def _how(group: list[Worker]) -> str:
     wrong = [str(worker["state"]) for worker in group if not snapshot.as_wanted(worker)]
     if wrong:
         worst = min(wrong, key=lambda state: _RANK.index(state) if state in _RANK else 0)
-        return {"exited": "failed", "running": "not ready"}.get(worst, _phrase(worst))
+        if worst == "running":
+            is_ready = all(worker["ready"] is not False for worker in group)
+            return "not logging" if is_ready else "not ready"
+        return "failed" if worst == "exited" else _phrase(worst)
     return "stopped" if all(worker["state"] == "stopped" for worker in group) else "ok"
 
 

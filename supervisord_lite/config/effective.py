@@ -113,6 +113,7 @@ def worker_table(spec: Spec) -> dict[str, object]:
         "pool_size": spec.pool_size,
         "critical": {"no": False, "any": True, "all": "all"}[spec.critical],
         "singleton": spec.singleton,
+        "max_unavailable": spec.max_unavailable,
         "requires": list(spec.requires),
         "after": list(spec.after),
         "operators": _grants(spec.operators),

@@ -31,9 +31,9 @@ _CONTROL = frozenset({"path", "admin", "operate", "read"})
 _WORKER = frozenset({
     "after", "autostart", "backoff", "circuit_cooldown", "circuit_window", "command", "critical",
     "directory", "enabled", "environment", "environment_file", "extends", "group", "limits", "log",
-    "max_restarts", "nice", "ok_exit_codes", "operators", "pool_size", "ready", "requires",
-    "restart", "run_timeout", "singleton", "stable_run_period", "start_timeout", "stop_scope",
-    "stop_signal", "stop_timeout", "umask", "user",
+    "max_restarts", "max_unavailable", "nice", "ok_exit_codes", "operators", "pool_size", "ready",
+    "requires", "restart", "run_timeout", "singleton", "stable_run_period", "start_timeout",
+    "stop_scope", "stop_signal", "stop_timeout", "umask", "user",
 })  # fmt: skip
 _NONE: Mapping[str, Shape] = {}
 #: Tables inside a worker whose keys are fixed: those of this version, and later ones.

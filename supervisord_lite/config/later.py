@@ -157,7 +157,6 @@ WORKER: Mapping[str, Shape] = {
         runs=whole(1, 10**9),
         jitter=either((bool,), shapes.flag, shapes.duration),
     ),
-    "max_unavailable": whole(0, 1024),
     "max_surge": whole(0, 1024),
     "secrets": named(_secret),
     "capabilities": each(_capability),

@@ -131,6 +131,7 @@ class Workers:
             after=_names(edges, "after"),
             critical=_critical(reader, table),
             singleton=singleton,
+            max_unavailable=reader.whole(table, "max_unavailable", 1, least=1, most=MAX_POOL_SIZE),
             operators=read_grants(reader, table, "operators"),
         )
 

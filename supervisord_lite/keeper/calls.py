@@ -12,6 +12,7 @@ import signal
 import socket
 
 from supervisord_lite.base import clone
+from supervisord_lite.base.pipes import readable_bytes
 
 
 class Calls:
@@ -37,6 +38,7 @@ class Calls:
     memfd_create = staticmethod(os.memfd_create)
     getxattr = staticmethod(os.getxattr)
     fcntl = staticmethod(fcntl.fcntl)
+    readable_bytes = staticmethod(readable_bytes)
     socketpair = staticmethod(socket.socketpair)
 
 

@@ -6,16 +6,28 @@ or a journal: when the pipe is full, a line is dropped, and counted in the next 
 
 from __future__ import annotations
 
+import fcntl
 import os
+import select
 import time
 
 from supervisord_lite.base.log_line import LEVELS, format_line
+
+#: A thousand workers that start at once say a line or two each. The kernel takes memory for what is
+#: in a pipe only, and lets everybody have so much (pipe(7)).
+_PIPE_BYTES = 1 << 20
+#: How long a line to stderr itself may take.
+_LAST_LINE_MS = 500
 
 
 def open_pipe() -> tuple[int, int]:
     """Return a pipe whose write end never blocks: read end, write end."""
     reader, writer = os.pipe2(os.O_CLOEXEC)
     os.set_blocking(writer, False)
+    try:
+        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    except OSError:
+        return reader, writer  # the user's pipes hold too much already: 64 KiB it is
     return reader, writer
 
 
@@ -40,20 +52,49 @@ class Journal:
         self._dropped = 0
 
     def write(self, level: str, event: str, **fields: object) -> None:
-        """Write one line, or count it as dropped."""
-        if LEVELS.index(level) < self._least or self.descriptor < 0:
+        """Write one line, or count it as dropped.
+
+        The keeper says a line or two after its `close`; the supervisor never closes.
+        """
+        if LEVELS.index(level) < self._least:
+            return
+        if self.descriptor < 0:
+            self._say_without_scribe(level, event, fields)
             return
         if self._dropped:
             fields["lines_dropped_before"] = self._dropped
-        line = format_line(self._style, level, event, fields, time.time())  # noqa: TID251  # for display
         try:
-            os.write(self.descriptor, line.encode("utf-8", "backslashreplace")[:4000] + b"\n")
+            os.write(self.descriptor, self._line(level, event, fields))
         except OSError:  # full, or nobody will ever read it
             self._dropped += 1
         else:
             self._dropped = 0
 
+    def _line(self, level: str, event: str, fields: dict[str, object]) -> bytes:
+        line = format_line(self._style, level, event, fields, time.time())  # noqa: TID251  # for display
+        return line.encode("utf-8", "backslashreplace")[:4000] + b"\n"
+
+    def _say_without_scribe(self, level: str, event: str, fields: dict[str, object]) -> None:
+        """Write one line to stderr itself, at the daemon's end.
+
+        In a process of its own that is waited for a moment only: stderr may be a file on the very
+        disk that does not answer.
+        """
+        line = self._line(level, event, fields)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    os.write(2, line)
+                finally:
+                    os._exit(0)
+            ended = select.poll()
+            ended.register(os.pidfd_open(pid), select.POLLIN)
+            ended.poll(_LAST_LINE_MS)
+        except OSError:
+            return  # nobody is left to be told
+
     def close(self) -> None:
-        """Write no more: the scribe sees the end."""
+        """The scribe sees the end; what is written from now on goes to stderr without it."""
         os.close(self.descriptor)
         self.descriptor = -1

@@ -28,12 +28,14 @@ _AGAIN_S = 0.1
 #: At the end: for processes that were killed to go, and for the scribe to write what is left.
 _LAST_KILL_S = 10.0
 _LAST_WORDS_S = 5.0
+#: So many scribes are given that time, one after the other.
+_LAST_LIVES = 3
 #: Without a supervisor that could know better: from SIGTERM to SIGKILL.
 _GIVE_UP_STOP_S = 10.0
 #: Being this late means that we were stopped ourselves.
 _GAP_S = 1.0
 _SIGNALS = (
-    signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2,
+    signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2,
 )  # fmt: skip
 
 
@@ -62,6 +64,7 @@ class Keeper:
         self._ending: int | None = None
         self._end_at_s: float | None = None
         self._finishing = False
+        self._last_at_s = 0.0
         self._started_at_s = time.monotonic()
         if notifier.watchdog_s is not None:
             self._kick_at_s = self._started_at_s
@@ -136,6 +139,8 @@ class Keeper:
         name = signal.Signals(number).name
         if number == signal.SIGHUP and self._boot.has_terminal and not _terminal_is_open():
             name = "SIGTERM"  # the terminal was closed: stop, as a shell job would
+        if number == signal.SIGQUIT:
+            name = "SIGTERM"  # Ctrl-\ on a terminal must not leave the workers alone
         self._journal.write("info", "signal.received", signal=name)
         if name == "SIGUSR1":
             self._scribe.reopen()
@@ -213,6 +218,8 @@ class Keeper:
     def _start_scribe(self, now_s: float) -> None:
         self._scribe.begin(now_s)
         self._known.add(self._scribe.pid)
+        if self._finishing:
+            self._end_at_s = min(now_s + _LAST_WORDS_S, self._last_at_s)
 
     def _start_supervisor(self, now_s: float) -> None:
         self._supervisor.begin(
@@ -221,6 +228,7 @@ class Keeper:
             has_cgroups=self._runs.cgroups is not None,
             controllers=list(self._runs.cgroups.controllers) if self._runs.cgroups else [],
             dropped=self._scribe.dropped,
+            troubles=self._scribe.troubles,
         )
         self._known.add(self._supervisor.pid)
         self._ask(now_s)
@@ -269,8 +277,10 @@ class Keeper:
             if self._runs.are_gone:
                 self._finishing = True
                 self._end_at_s = now_s + _LAST_WORDS_S
+                self._last_at_s = now_s + _LAST_LIVES * _LAST_WORDS_S
+                self._journal.write("info", "daemon.stopped", code=self._ending)
                 self._journal.close()
-                self._scribe.finish()
+                self._scribe.finish(now_s)
             elif _is_due(self._end_at_s, now_s):
                 if self._ending == exit_codes.INTERNAL_ERROR and not self._runs.killing:
                     self._end(self._ending, now_s)
@@ -285,6 +295,8 @@ class Keeper:
         if not is_written and not _is_due(self._end_at_s, now_s):
             return False
         self._scribe.kill()
+        for path, count in self._scribe.lost_at_the_end().items():
+            self._journal.write("error", "log.lost", path=path, bytes=count)
         self._runs.close()
         return True
 

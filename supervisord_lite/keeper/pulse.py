@@ -47,6 +47,11 @@ class Pulse:
         self.deadline_s = None
         return True
 
+    def hurry(self, now_s: float, within_s: float) -> None:
+        """There is less time than usual for the answer."""
+        if self.deadline_s is not None:
+            self.deadline_s = min(self.deadline_s, now_s + within_s)
+
     def forget(self) -> None:
         """There is another supervisor: nothing is asked."""
         self.deadline_s = None

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from supervisord_lite.keeper.reap import Ended
     from supervisord_lite.keeper.streams import Streams
 
+#: At the end of the daemon an answer must come within this time.
+_LAST_PATIENCE_S = 1.5
 #: A death by these is somebody else's doing, not that of what the memory holds.
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -31,6 +33,7 @@ class ScribeSide(Child):
     Attributes:
         pulse: Whether it is hung.
         dropped: Log path -> [bytes, lines] lost since the keeper started.
+        troubles: Log path -> why nothing can be written there now.
     """
 
     def __init__(
@@ -50,6 +53,9 @@ class ScribeSide(Child):
         self._note = note
         self.pulse = Pulse(boot.calls)
         self.dropped: dict[str, list[int]] = {}
+        self.troubles: dict[str, str] = {}
+        self._hung_paths: set[str] = set()
+        self._dropped_before: dict[str, int] = {}
         self._is_finishing = False
         self._was_hung = False
         self._own_deaths = 0
@@ -70,6 +76,7 @@ class ScribeSide(Child):
         if self._is_finishing:
             self.tell()
             self._say({"do": "finish"})
+            self._ask_soon(now_s)
 
     def _discard_memory(self) -> None:
         """It dies of what its memory holds: a chunk may be lost, but not all logs for ever."""
@@ -94,6 +101,8 @@ class ScribeSide(Child):
         if not self.is_settled and (self._was_hung or dead.signal not in _FROM_OUTSIDE):
             self._own_deaths += 1
         self._was_hung = False
+        for path in list(self._hung_paths):
+            self._clear_trouble(path)
         self.died(now_s)
         if self._is_finishing and dead.code == 0:
             self.start_at_s = None
@@ -127,11 +136,27 @@ class ScribeSide(Child):
         elif said == "dropped":
             self.dropped[message["path"]] = [message["bytes"], message["lines"]]
             self._note({"dropped": {message["path"]: message["bytes"]}})
-        elif said in ("trouble", "resumed"):
-            level = "error" if said == "trouble" else "info"
+        elif said in ("trouble", "hung"):
+            self._take_trouble(message["path"], message["reason"], is_hung=said == "hung")
+        elif said == "resumed":
+            path = message["path"]
+            lost_bytes, lost_lines = self.dropped.get(path, (0, 0))
             self._journal.write(
-                level, f"log.{said}", path=message["path"], reason=message.get("reason")
+                "info", "log.resumed", path=path, dropped_bytes=lost_bytes, dropped_lines=lost_lines
             )
+            self._clear_trouble(path)
+
+    def _take_trouble(self, path: str, reason: str, *, is_hung: bool) -> None:
+        self._journal.write("error", "log.trouble", path=path, reason=reason)
+        self.troubles[path] = reason
+        if is_hung:
+            self._hung_paths.add(path)
+        self._note({"trouble": {path: reason}})
+
+    def _clear_trouble(self, path: str) -> None:
+        self._hung_paths.discard(path)
+        if self.troubles.pop(path, None) is not None:
+            self._note({"trouble": {path: None}})
 
     def tell(self) -> None:
         """Send what it has not been told yet, as far as it listens."""
@@ -146,12 +171,31 @@ class ScribeSide(Child):
         """Let it open all files anew."""
         self._say({"do": "reopen"})
 
-    def finish(self) -> None:
+    def finish(self, now_s: float) -> None:
         """Every writer is gone: let it write what is left, and leave."""
         self._is_finishing = True
+        self._dropped_before = {path: counts[0] for path, counts in self.dropped.items()}
         self._streams.retire_all()
         self.tell()
         self._say({"do": "finish"})
+        self._ask_soon(now_s)
+
+    def _ask_soon(self, now_s: float) -> None:
+        """At the end there is no time to wait for one that hangs; its successor needs some."""
+        self.ask(now_s)
+        self.pulse.hurry(now_s, _LAST_PATIENCE_S)
+
+    def lost_at_the_end(self) -> dict[str, int]:
+        """Return for each log that lost something since `finish` all that it lost, in bytes.
+
+        What was lost before was told in `status`, and it ends with us.
+        """
+        lost = {path: counts[0] for path, counts in self.dropped.items()}
+        for path, count in self._streams.unread_bytes().items():
+            lost[path] = lost.get(path, 0) + count
+        return {
+            path: count for path, count in lost.items() if count > self._dropped_before.get(path, 0)
+        }
 
     def _say(self, message: dict[str, Any]) -> None:
         if self.channel is not None:

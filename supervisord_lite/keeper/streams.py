@@ -84,6 +84,14 @@ class Streams:
         if stream is not None:
             self._calls.close(stream.descriptor)
 
+    def unread_bytes(self) -> dict[str, int]:
+        """Return for each log what is in pipes still, in bytes; "stdout" for the daemon's own."""
+        unread: dict[str, int] = {}
+        for stream in self._open.values():
+            path = stream.entry.get("path", "stdout")
+            unread[path] = unread.get(path, 0) + self._calls.readable_bytes(stream.descriptor)
+        return unread
+
     def restart(self) -> None:
         """There is a new scribe: everything open is to be told again, in the order made."""
         self._untold = list(self._open.values())

@@ -77,6 +77,7 @@ From the keeper: ``attach``, ``retire``, ``reopen``, ``finish``, ``ping``. To th
     done STREAM             read to its end; the keeper may close its end of the pipe
     pong ID
     trouble PATH REASON     once for each episode, also for a rotation that failed
+    hung PATH REASON        the same, of a disk call that does not come back; ends with this scribe
     resumed PATH
     dropped PATH BYTES LINES   totals since the keeper's start, at most once a second for each file
                             (of "stdout", "stderr": since this scribe's start)

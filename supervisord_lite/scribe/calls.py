@@ -6,20 +6,9 @@ Production uses the calls themselves; a test gives a subclass that fails the Nth
 
 from __future__ import annotations
 
-import fcntl
 import os
-import struct
-import termios
 
-
-def readable_bytes(descriptor: int) -> int:
-    """Return how much can be read of a pipe now, in bytes.
-
-    Raises:
-        OSError: It is not one.
-    """
-    count: int = struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)))[0]
-    return count
+from supervisord_lite.base.pipes import readable_bytes
 
 
 class Calls:

@@ -72,6 +72,12 @@ class Copier:
         self.segments = Segments(calls)
         self._written = 0
 
+    @property
+    def unwritten_bytes(self) -> int:
+        """How much of the chunk that is under way has not been written."""
+        area = self._area
+        return area.end - self._written if area.phase in (WRITE, ROTATE) else 0
+
     # The steps of the writer thread.
 
     def copy(self, stream: Stream, want: int, is_current: Callable[[], bool]) -> None:

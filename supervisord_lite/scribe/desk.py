@@ -91,8 +91,8 @@ class Desk:
         self._timed: set[Stream] = set()
         self._untold: set[LogFile] = set()
         self._wants_room = False
-        self.writer = Successor(memory, memory.writer, calls, self.lock, self._report, now_s)
-        self.dropper = Successor(memory, memory.watcher, calls, self.lock, self._report, now_s)
+        self.writer = Successor(memory, memory.writer, calls, self.lock, self.report, now_s)
+        self.dropper = Successor(memory, memory.watcher, calls, self.lock, self.report, now_s)
 
     def close(self) -> None:
         """Close what the desk has opened."""
@@ -192,7 +192,7 @@ class Desk:
             self.files[path] = file
             if file.entry.dropped_bytes:
                 # The predecessor may not have come to tell it.
-                self._report(file, "dropped", "")
+                self.report(file, "dropped", "")
         return file
 
     # The life of a stream.
@@ -347,15 +347,15 @@ class Desk:
 
     # What the keeper is told about files.
 
-    def _report(self, file: LogFile, what: str, reason: str) -> None:
-        """Note what a copier says about a file."""
+    def report(self, file: LogFile, what: str, reason: str) -> None:
+        """Note what a copier, or the watcher, says about a file."""
         if what == "dropped":
             file.untold = True
             self._untold.add(file)
         elif self.link.is_full:
             pass  # the keeper has not listened for a thousand messages
-        elif what == "trouble":
-            self.link.send({"said": "trouble", "path": file.path, "reason": reason})
+        elif what in ("trouble", "hung"):
+            self.link.send({"said": what, "path": file.path, "reason": reason})
         else:
             if file.untold:
                 self.tell(file)

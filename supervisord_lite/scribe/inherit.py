@@ -24,8 +24,10 @@ PATIENCE_S = 5.0
 _READ_BYTES = 65536
 #: A line is held back until it ends, but no more than this.
 _LINE_BYTES = 65536
-#: What may wait for the output before its workers are no longer read.
+#: What may wait for the output before its workers are no longer read; more for a regular file,
+#: whose writer may stand still because of another disk.
 _WAITING_BYTES = 65536
+_WAITING_FILE_BYTES = 1 << 20
 #: A pipe that polls as writable takes this much without blocking.
 _PIPE_BUF = 4096
 
@@ -60,6 +62,7 @@ class Output:
         self._socket: socket.socket | None = None
         self._kind, self.descriptor = self._open(number)
         self.is_file = self._kind == _FILE
+        self._most_waiting_bytes = _WAITING_FILE_BYTES if self.is_file else _WAITING_BYTES
 
     def _open(self, number: int) -> tuple[int, int]:
         try:
@@ -82,7 +85,7 @@ class Output:
     @property
     def is_full(self) -> bool:
         """Whether its workers should not be read now."""
-        return len(self._waiting) >= _WAITING_BYTES and not self.is_dropping
+        return len(self._waiting) >= self._most_waiting_bytes and not self.is_dropping
 
     @property
     def is_waiting(self) -> bool:
@@ -161,6 +164,14 @@ class Output:
                 raise BlockingIOError
             return os.write(self.descriptor, self._waiting[:_PIPE_BUF])
         return os.write(self.descriptor, self._waiting[:_READ_BYTES])
+
+    def write_rest(self) -> None:
+        """Write what is left to a regular file, however long that takes."""
+        if self.is_file:
+            try:
+                os.write(self.descriptor, self._waiting)
+            except OSError:
+                self._waiting.clear()
 
     def take(self) -> bytes:
         """Take all that waits, for a caller that may block on a regular file."""

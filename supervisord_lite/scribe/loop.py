@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from supervisord_lite.scribe.files import Stream
+    from supervisord_lite.scribe.files import LogFile, Stream
     from supervisord_lite.scribe.inherit import Output
 
 _END = select.EPOLLHUP | select.EPOLLERR
@@ -43,6 +43,7 @@ class Scribe:
         mapped = Memory(memory, os.urandom(NONCE_BYTES))
         self._desk = desk = Desk(channel, mapped, calls or Calls(), now_s)
         self._pulse = Pulse()
+        self._takeovers = 0
         self._watch = desk.onlooker = Watch(desk, self._pulse)
         self._left = desk.writer.recovered(desk.files, desk.streams)
         with desk.lock:
@@ -71,7 +72,7 @@ class Scribe:
         """Finish the chunk that a predecessor had begun."""
         stream, self._left = self._left, None
         if stream is not None:
-            self._enter_disk()
+            self._enter_disk(stream.file)
             self._desk.writer.resume(stream)
             self._leave_disk()
 
@@ -120,7 +121,7 @@ class Scribe:
             if output.is_file:
                 self._write_lines(output)
         else:
-            self._enter_disk()
+            self._enter_disk(stream.file)
             desk.writer.copy(stream, want, lambda: self._is_current(takeovers))
             self._leave_disk()
         if stream.last_bytes is not None and pulse.takeovers == takeovers:
@@ -131,13 +132,19 @@ class Scribe:
         self._pulse.busy_since_s = self._desk.now_s()
         return self._pulse.takeovers == takeovers
 
-    def _enter_disk(self) -> None:
+    def _enter_disk(self, file: LogFile | None = None) -> None:
+        self._pulse.file = file
         self._pulse.busy_since_s = self._desk.now_s()
 
     def _leave_disk(self) -> None:
-        with self._desk.lock:
-            self._pulse.progress += 1
-            self._pulse.busy_since_s = 0.0
+        desk, pulse = self._desk, self._pulse
+        with desk.lock:
+            pulse.progress += 1
+            pulse.busy_since_s = 0.0
+            if pulse.takeovers != self._takeovers:
+                # The watcher has read the daemon's own lines, and left them to be written here.
+                self._takeovers = pulse.takeovers
+                desk.late_lines = any(output.is_file for output in desk.outputs.values())
 
     def _write_lines(self, output: Output) -> None:
         """Write what waits for an output that is a regular file."""

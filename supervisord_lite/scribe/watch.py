@@ -21,7 +21,7 @@ from supervisord_lite.scribe.memory import BUFFER_BYTES
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from supervisord_lite.scribe.desk import Desk
-    from supervisord_lite.scribe.files import Stream
+    from supervisord_lite.scribe.files import LogFile, Stream
 
 #: Between two looks at the writer thread, in seconds.
 LOOK_S = 0.5
@@ -41,16 +41,18 @@ class Pulse:
     Attributes:
         idle: It waits for something to do.
         busy_since_s: It is in disk calls since then; 0 when it is not.
+        file: The log file that these are about; None for another.
         progress: Grows when it takes the lock after disk calls.
         takeovers: Grows when the watcher begins to read instead.
     """
 
-    __slots__ = ("busy_since_s", "idle", "progress", "takeovers")
+    __slots__ = ("busy_since_s", "file", "idle", "progress", "takeovers")
 
     def __init__(self) -> None:
         """Begin busy with starting."""
         self.idle = False
         self.busy_since_s = 0.0
+        self.file: LogFile | None = None
         self.progress = 0
         self.takeovers = 0
 
@@ -78,6 +80,7 @@ class Watch:
         self._over = False
         self._is_told = False
         self._taken = False
+        self._hung: LogFile | None = None
         self._progress = 0
 
     def start(self) -> None:
@@ -166,18 +169,28 @@ class Watch:
         desk, pulse = self._desk, self._pulse
         if self._taken:
             if pulse.progress != self._progress:
-                self._taken = False
-                for descriptor in self._polled:
-                    self._poll.unregister(descriptor)
-                self._polled.clear()
-                self._hot.clear()
+                self._give_back()
         elif pulse.busy_since_s and desk.now_s() - pulse.busy_since_s > STUCK_S:
             self._taken = True
             self._progress = pulse.progress
             pulse.takeovers += 1
+            if pulse.file is not None and not pulse.file.entry.trouble:
+                self._hung = pulse.file
+                desk.report(pulse.file, "hung", "the disk does not answer")
             for stream in desk.streams.values():
                 if stream.descriptor >= 0:
                     self.look_at(stream)
+
+    def _give_back(self) -> None:
+        """The writer thread is back from its disk call."""
+        self._taken = False
+        for descriptor in self._polled:
+            self._poll.unregister(descriptor)
+        self._polled.clear()
+        self._hot.clear()
+        if self._hung is not None and not self._hung.entry.trouble:
+            self._desk.report(self._hung, "resumed", "")
+        self._hung = None
 
     def _work(self) -> None:
         """Read instead of the writer thread."""
@@ -195,7 +208,12 @@ class Watch:
                 self._serve(stream, everything=False)
         desk.keep_time()
         if desk.is_over():
-            # The other thread cannot be waited for.
+            # The other thread cannot be waited for, and what it holds will not be written.
+            if self._pulse.file is not None:
+                self._pulse.file.entry.dropped_bytes += desk.writer.unwritten_bytes
+                desk.tell(self._pulse.file)
+            for output in desk.outputs.values():
+                output.write_rest()  # it may hang as well: nothing is left to be delayed
             os._exit(0)
 
     def _serve(self, stream: Stream, *, everything: bool) -> None:
@@ -208,8 +226,8 @@ class Watch:
             return
         if stream.file is None:
             output = desk.pass_on(stream, want)
-            if output.is_file:
-                output.drop(output.take())  # this thread may not block, and the disk does hang
+            if output.is_file and output.is_full:
+                output.drop(output.take())  # this thread may not block, and a disk does hang
             if output.is_full:
                 return
         elif everything if stream.retired else _may_be_full(stream, readable_bytes):

@@ -23,6 +23,7 @@ class Handover:
         adoption: How many supervisors there were before.
         controllers: Which of cpu, memory, pids are enforced by cgroups.
         dropped: Log path -> (bytes, lines) dropped since the daemon started.
+        troubles: Log path -> why nothing can be written there now.
     """
 
     saves: dict[str, str]
@@ -35,6 +36,7 @@ class Handover:
     has_cgroups: bool
     controllers: list[str]
     dropped: dict[str, list[int]]
+    troubles: dict[str, str]
 
 
 def read_handover(descriptor: int) -> Handover:
@@ -61,11 +63,14 @@ def build_fleet(handover: Handover, outbox: Outbox, clock: Clock, rng: Rng) -> F
 
 
 def reconcile(fleet: Fleet, handover: Handover) -> None:
-    """After the facts are replayed: ask again for what the keeper has never heard of."""
+    """After the facts are replayed: ask again for what the keeper has never heard of.
+
+    A run that the replay itself has begun is none of these: its request is still on its way.
+    """
     alive = {(run["pool"], run["index"], run["run"]) for run in handover.inventory}
     for slot, worker in list(fleet.workers.items()):
         run = getattr(worker.state, "run", None)
-        if run is not None and (*slot, run) not in alive:
+        if run is not None and run == fleet.restored.get(slot) and (*slot, run) not in alive:
             fleet.feed(slot, events.Lost(run))
     for pool, index, run in alive:
         if (pool, index) in fleet.unusable:

@@ -29,6 +29,7 @@ class Fleet:
     Attributes:
         specs: By pool.
         core: The workers and what they are to each other; what to decide about them all.
+        restored: Number of the latest run that an earlier supervisor had asked for, by slot.
         unusable: Slots whose saved record could not be read, and why: they stay stopped.
         on_fault: Told of a slot and of what went wrong in our own code for it. One worker's fault
             must not end the others, and would come again with each adoption.
@@ -53,6 +54,7 @@ class Fleet:
         self._deadlines: list[tuple[float, Slot]] = []
         self._deadline: dict[Slot, float | None] = {}
         self._listeners: list[Listener] = []
+        self.restored: dict[Slot, int] = {}
         self.unusable: dict[Slot, str] = {}
         self.on_fault: Callable[[Slot, Exception], None] = _raise
 
@@ -71,10 +73,20 @@ class Fleet:
 
     # -- events in ---------------------------------------------------------------------------------
 
-    def feed(self, slot: Slot, event: Event, at_s: float | None = None) -> None:
-        """Let one event happen to one worker, and let others go on whose turn comes with it."""
+    def feed(
+        self, slot: Slot, event: Event, at_s: float | None = None, *, is_alone: bool = False
+    ) -> None:
+        """Let one event happen to one worker, and let others go on whose turn comes with it.
+
+        Args:
+            slot: Whose event it is.
+            event: What happened.
+            at_s: When; None: now.
+            is_alone: What it would have to wait for is not asked.
+        """
         now_s = self._clock.now_s() if at_s is None else at_s
-        self._perform(self.core.step(slot, event, now_s=now_s, rng=self._rng))
+        change = self.core.step(slot, event, now_s=now_s, rng=self._rng, is_alone=is_alone)
+        self._perform(change)
         self._let_others_go_on()
 
     def _let_others_go_on(self) -> None:
@@ -234,6 +246,7 @@ class Fleet:
             self.unusable[slot] = repr(error)
             self._outbox.touch(slot)
             return
+        self.restored[slot] = worker.run
         self.core.put(slot, worker)
         self._arm(slot, worker)
 

@@ -13,8 +13,10 @@ from supervisord_lite.core.states import Worker
 from supervisord_lite.keeper.journal import Journal
 from supervisord_lite.supervisor.adoption import Handover, build_fleet, reconcile
 from supervisord_lite.supervisor.daemon_state import DaemonState
+from supervisord_lite.supervisor.logs import Logs
 from supervisord_lite.supervisor.outbox import Outbox, Slot
 from supervisord_lite.supervisor.poller import Poller
+from supervisord_lite.supervisor.rolls import Rolls
 from supervisord_lite.supervisor.verbs import Verbs
 from supervisord_lite.wire import channel
 
@@ -61,14 +63,15 @@ class Supervisor:
         self._channel = PacketSocket(own, channel.MAX_MESSAGE_BYTES)
         self._outbox = Outbox(self._channel.send)
         self._handover = handover
-        self._dropped = {path: counts[0] for path, counts in handover.dropped.items()}
+        self._logs = Logs(handover.dropped, handover.troubles)
         self._fleet = build_fleet(handover, self._outbox, clock, rng)
         self._daemon = DaemonState(
             self._fleet, self._outbox, handover.saves.get("daemon"), journal.write
         )
         self._fleet.listen(self._announce)
         self._fleet.on_fault = self._worker_fault
-        self._verbs = Verbs(self._fleet, self._daemon, handover, clock, self._dropped)
+        self._rolls = Rolls(self._fleet, self._outbox, handover.saves)
+        self._verbs = Verbs(self._fleet, self._daemon, handover, clock, self._logs, self._rolls)
         self._server = Server(
             listener,
             self._poller,
@@ -102,6 +105,10 @@ class Supervisor:
         return self._daemon.verdict
 
     def _adopt(self) -> None:
+        was_stopping = self._daemon.is_stopping
+        if was_stopping:
+            # Before anything else: what happened since must not start anybody.
+            self._daemon.begin()
         for fact in self._handover.facts:
             self._take_fact(fact)
         self._outbox.applied(self._handover.applied)
@@ -109,7 +116,8 @@ class Supervisor:
         for slot, reason in self._fleet.unusable.items():
             name = self._fleet.name(slot)
             self._journal.write("error", "worker.unusable", name=name, reason=reason)
-        self._daemon.begin()
+        if not was_stopping:
+            self._daemon.begin()
         self._daemon.tell(anew=True)
         if not self._handover.adoption:
             self._journal.write(
@@ -126,6 +134,7 @@ class Supervisor:
 
     def _settle(self) -> None:
         """Decide about the whole, and tell the keeper and systemd what this turn came to."""
+        self._rolls.go_on()
         self._daemon.decide()
         self._daemon.tell()
         wake_s = self._fleet.next_deadline_s()
@@ -166,7 +175,7 @@ class Supervisor:
                     self._take_fact(fact)
                 if "ping" in message:
                     self._outbox.say("pong", message["ping"])
-                self._dropped.update(message.get("dropped", {}))
+                self._logs.take(message)
         if self._channel.ended:
             _give_up()
 

@@ -14,6 +14,7 @@ from supervisord_lite.core.states import (
     Worker,
 )
 from supervisord_lite.supervisor.launch import outputs, printed_name
+from supervisord_lite.supervisor.logs import Logs
 from supervisord_lite.supervisor.samples import Usage
 
 
@@ -25,7 +26,7 @@ def worker_status(
     now_s: float,
     wall_s: float,
     controllers: list[str],
-    dropped: dict[str, int],
+    logs: Logs,
     stuck: str = "",
 ) -> dict[str, object]:
     """Return one worker for the wire.
@@ -37,12 +38,12 @@ def worker_status(
         now_s: The daemon's clock, to see which failures are still in the window.
         wall_s: The wall clock at `now_s`.
         controllers: Which cgroup limits are enforced.
-        dropped: Bytes of output lost, by path.
+        logs: How its output fares.
         stuck: For whom it waits in vain, for people; else empty.
     """
     state = worker.state
     policy = spec.policy
-    stdout, stderr = outputs(spec, worker.index)
+    output = logs.output(*outputs(spec, worker.index))
     failures = [at_s for at_s in worker.failures if at_s > now_s - policy.circuit_window_s]
     return {
         "name": printed_name(spec, worker.index),
@@ -64,12 +65,8 @@ def worker_status(
         "cpu_percent": usage and usage.cpu_percent,
         "run": worker.run,
         "last_exit": _last_exit(worker, now_s, wall_s),
-        "note": stuck or _note(worker),
-        "output": {
-            "stdout": stdout,
-            "stderr": stderr,
-            "dropped_bytes": sum(dropped.get(path, 0) for path in {stdout, stderr}),
-        },
+        "note": stuck or _note(worker) or (output["trouble"] and f"log: {output['trouble']}"),
+        "output": output,
         "limits": not_enforced(spec, controllers),
     }
 

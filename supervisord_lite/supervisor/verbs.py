@@ -20,9 +20,11 @@ from supervisord_lite.supervisor.adoption import Handover
 from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.launch import outputs
+from supervisord_lite.supervisor.logs import Logs
 from supervisord_lite.supervisor.names import NoSuchWorkerError, resolve
 from supervisord_lite.supervisor.orders import Goal, Order, Orders, Outcome, began_after
 from supervisord_lite.supervisor.outbox import Slot
+from supervisord_lite.supervisor.rolls import Rolls
 from supervisord_lite.supervisor.samples import Samples
 from supervisord_lite.supervisor.status import worker_status
 
@@ -44,18 +46,21 @@ class Verbs:
         daemon: DaemonState,
         handover: Handover,
         clock: Clock,
-        dropped: dict[str, int],
+        logs: Logs,
+        rolls: Rolls,
     ) -> None:
         """Take what is asked about."""
         self._fleet = fleet
         self._daemon = daemon
         self._handover = handover
         self._clock = clock
-        self._dropped = dropped
+        self._logs = logs
         self._samples = Samples(clock)
         self._orders = Orders(fleet.why_stuck)
         self._replies: list[Callable[[], None]] = []
         fleet.listen(self._orders.stepped)
+        self._rolls = rolls
+        rolls.on_failed = self._roll_failed
         self._methods: dict[str, Callable[[Call], None]] = {
             "Status": self._status,
             "Start": partial(self._order, goal="ready", event=events.StartRequested()),
@@ -113,7 +118,7 @@ class Verbs:
                     now_s=now_s,
                     wall_s=wall_s,
                     controllers=self._handover.controllers,
-                    dropped=self._dropped,
+                    logs=self._logs,
                     stuck=self._fleet.why_stuck(slot),
                 )
             )
@@ -161,7 +166,8 @@ class Verbs:
             names = {"name": self._fleet.name(slots[0]), "hint": None}
             call.error(interface.REFUSED, {**names, "reason": "the daemon is stopping"})
             return
-        needed = self._needed(slots) if goal == "ready" else []
+        is_alone = parameters.flag(call, "no_deps")
+        needed = self._needed(slots) if goal == "ready" and not is_alone else []
         now_s = self._clock.now_s()
         # Asked again after a crash of ours, it has been waited for since the first time.
         begun_s = now_s if by_s is None else min(by_s, now_s)
@@ -173,11 +179,24 @@ class Verbs:
         in_order = self._fleet.core.graph.in_start_order(slots)
         if not isinstance(event, events.StartRequested):
             in_order.reverse()  # whoever comes after the others is stopped before them
-        orders += [self._give(slot, goal, event, done, by_s) for slot in in_order]
+        rolled = self._rolled(slots, by_s) if isinstance(event, events.RestartRequested) else {}
+        later = [
+            Order(slot, goal, self._fleet.workers[slot].run - self._has_begun(slot, by_s), done)
+            for each in rolled.values()
+            for slot in each
+        ]
+        if wait:  # before anything happens: a roll may fail at once
+            for order in later:
+                self._orders.add(order, self._fleet.workers[order.slot])
+        for slot in in_order:
+            if slot not in rolled.get(slot[0], ()):
+                orders.append(self._give(slot, goal, event, done, by_s, is_alone=is_alone))
+            elif slot == rolled[slot[0]][-1]:
+                self._roll(rolled[slot[0]], by_s)
         if not wait:
             self._reply(call, {"outcome": None, "done": True})
             return
-        call.on_hang_up = partial(self._orders.forget, orders)
+        call.on_hang_up = partial(self._orders.forget, [*orders, *later])
         for order in orders:
             self._orders.add(order, self._fleet.workers[order.slot])
 
@@ -192,6 +211,43 @@ class Verbs:
         requires = {pool: core.graph.required_by([pool]) for pool in pools}
         return [(s, next(pool for pool in requires if s[0] in requires[pool])) for s in needed]
 
+    def _has_begun(self, slot: Slot, by_s: float | None) -> bool:
+        """Return whether its latest run is younger than what a restart is to replace."""
+        return by_s is not None and began_after(self._fleet.workers[slot], by_s)
+
+    def _roll(self, slots: list[Slot], by_s: float | None) -> None:
+        """Replace instances of one pool a few at a time; those that have been are not again."""
+        begun = [slot for slot in slots if self._has_begun(slot, by_s)]
+        left = [
+            slot[1]
+            for slot in slots
+            if slot not in begun and (by_s is None or not self._rolls.is_on_its_way(slot))
+        ]
+        if left:
+            # Where the roll has failed already, and we died before we said so, it does so again.
+            going = [(slot[1], self._fleet.workers[slot].run - 1) for slot in begun]
+            self._rolls.begin(slots[0][0], left, going)
+
+    def _rolled(self, slots: list[Slot], by_s: float | None) -> dict[str, list[Slot]]:
+        """Return which of *slots* are replaced a few at a time, by pool, the first one first."""
+        rolled: dict[str, list[Slot]] = {}
+        for slot in self._fleet.core.graph.in_start_order(slots):
+            is_down = isinstance(self._fleet.workers[slot].state, Stopped | Tripped)
+            if not is_down or self._has_begun(slot, by_s):
+                rolled.setdefault(slot[0], []).append(slot)
+        most = {pool: self._fleet.specs[pool].max_unavailable for pool in rolled}
+        return {
+            pool: each
+            for pool, each in rolled.items()
+            if len(each) > most[pool] or self._rolls.is_rolling(pool)
+        }
+
+    def _roll_failed(self, failed: Slot, untouched: list[Slot]) -> None:
+        why = f"not touched: the new {self._fleet.name(failed)} failed"
+        for slot in untouched:
+            outcome = Outcome("failed", ok=False, detail=why)
+            self._orders.give_up(slot, self._fleet.workers[slot], outcome)
+
     def _give(
         self,
         slot: Slot,
@@ -199,14 +255,16 @@ class Verbs:
         event: events.Event,
         done: Callable[[Order, Outcome], None],
         by_s: float | None = None,
+        *,
+        is_alone: bool = False,
     ) -> Order:
         worker = self._fleet.workers[slot]
-        if by_s is not None and began_after(worker, by_s):
+        if self._has_begun(slot, by_s):
             return Order(slot, goal, worker.run - 1, done)  # this run is what was ordered
         # A start finds its goal reached in a run that is there already.
         run = worker.run - 1 if _counts_already(worker, event) else worker.run
         order = Order(slot, goal, run, done)
-        self._fleet.feed(slot, event)
+        self._fleet.feed(slot, event, is_alone=is_alone)
         order.is_news = self._fleet.workers[slot] is not worker
         return order
 

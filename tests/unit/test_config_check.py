@@ -109,6 +109,7 @@ user = "root"                     main.toml:8            via extends app
 umask = "077"                     main.toml:4            via [defaults]
 critical = false                  default
 singleton = false                 default
+max_unavailable = 1               default
 autostart = true                  default
 restart = "on-failure"            default
 """

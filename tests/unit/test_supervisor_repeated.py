@@ -124,3 +124,66 @@ def test_an_order_that_found_another_on_its_way_had_to_wait(daemon: Daemon) -> N
 
     assert second.outcomes() == [("ready", 1.0)]
     assert late.outcomes() == [("unchanged", 0.0)]
+
+
+# -- restarts that replace a few at a time ---------------------------------------------------------
+
+
+@pytest.fixture
+def pool() -> Iterator[Daemon]:
+    made = Daemon(a_spec("web", 3, restart="on-failure"))
+    made.settle()
+    made.pass_s(1.0)
+    made.settle()
+    made.clock.s += 10.0
+    made.keeper.started.clear()
+    yield made
+    made.close()
+
+
+def stop_old(daemon: Daemon) -> None:
+    """Let the instances that were told to stop do so."""
+    told = {(each["pool"], each["index"], each["run"]) for each in daemon.keeper.signalled}
+    for run in daemon.keeper.live():
+        if run.key in told:
+            daemon.keeper.end(run, 0)
+    daemon.settle()
+
+
+def test_a_roll_that_is_asked_for_again_at_each_moment_replaces_each_once(pool: Daemon) -> None:
+    """Whoever dies in between, and however often the client asks."""
+    seen_s = pool.clock.s
+    last = Client()
+    for _ in range(3):
+        for happens in (stop_old, lambda daemon: daemon.pass_s(1.0)):
+            pool.clock.s += 0.1
+            ask(pool, "Restart", begun_by_s=seen_s)
+            pool.turn(dies_after=None)
+            pool.replace()
+            last = ask(pool, "Restart", begun_by_s=seen_s)
+            pool.settle()
+            happens(pool)
+    pool.settle()
+
+    assert pool.keeper.started == [("web", 1, 2), ("web", 2, 2), ("web", 3, 2)]
+    assert {each["run"] for each in pool.keeper.signalled} == {1}, "and no new one is told to stop"
+    assert [word for word, _ in last.outcomes()] == ["ready"] * 3
+
+
+def test_a_roll_that_has_failed_is_not_begun_again_by_who_asks_again(pool: Daemon) -> None:
+    """The instances that nobody touched stay as they are, and the answer is the same."""
+    seen_s = pool.clock.s
+    pool.clock.s += 0.1
+    first = ask(pool, "Restart", begun_by_s=seen_s)
+    pool.settle()
+    stop_old(pool)
+    (bad,) = [run for run in pool.keeper.live() if run.key == ("web", 1, 2)]
+    pool.keeper.end(bad, 5)
+    pool.settle()
+    pool.replace()
+    again = ask(pool, "Restart", begun_by_s=seen_s)
+    pool.settle()
+
+    assert pool.keeper.started == [("web", 1, 2)]
+    assert [word for word, _ in first.outcomes()] == ["failed"] * 3
+    assert [word for word, _ in again.outcomes()] == ["failed"] * 3

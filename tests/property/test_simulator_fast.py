@@ -1,0 +1,31 @@
+"""The core in a simulated world: a million events, and none of them breaks a promise."""
+
+from time import process_time
+
+import pytest
+
+from supervisord_lite.core.states import NEXT, Probing, Waiting
+from tests.support.simulator.fast import FastWorld
+
+SEEDS = 1000
+EVENTS = 900
+
+
+@pytest.mark.slow
+def test_a_million_events_break_no_promise(capsys: pytest.CaptureFixture[str]) -> None:
+    """Crashes, stalls, reloads, two operators: no run too many, no count wrong, nothing stuck."""
+    begun_s = process_time()
+    count = 0
+    edges: set[tuple[type, type]] = set()
+    for seed in range(SEEDS):
+        world = FastWorld(seed)
+        world.run(EVENTS)
+        world.calm()
+        count += world.trace.count
+        edges |= world.edges
+    with capsys.disabled():
+        print(f"\n{count} events, {count / (process_time() - begun_s):.0f}/s of CPU time")  # noqa: T201
+    assert count >= 1_000_000
+    wanted = {(before, after) for before, afters in NEXT.items() for after in afters}
+    # One that ends well on trial just when what it requires is away: that is too rare.
+    assert wanted - edges <= {(Probing, Waiting)}, "never seen"

@@ -1,0 +1,274 @@
+"""Changes that break the program on purpose, each of them small: every one must be noticed.
+
+A mutant is a file of the package, a text in it, and the text instead. When the text is no longer
+there a test says so: then the mutant is to be written anew for what does its work now.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change.
+
+    Attributes:
+        file: Below the package.
+        kind: Which world must notice it.
+        first: Its first seed; another than 0 where only a rare history shows the fault.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    kind: Literal["fast", "whole"] = "fast"
+    first: int = 0
+
+
+MUTANTS = (
+    # -- backoff and breaker
+    Mutant(
+        "backoff begins with the second wait", "core/backoff.py",
+        "factor ** (attempt - 1))", "factor ** attempt)",
+    ),
+    Mutant(
+        "jitter is drawn from nothing on", "core/backoff.py",
+        "return half_s + rng.random() * half_s", "return rng.random() * delay_s",
+    ),
+    Mutant(
+        "the longest wait is not the longest", "core/backoff.py",
+        "return min(high_s, low_s * factor", "return max(high_s, low_s * factor",
+    ),
+    Mutant(
+        "one failure more than allowed", "core/breaker.py",
+        "len(failures) >= max_restarts", "len(failures) > max_restarts",
+    ),
+    Mutant(
+        "the window does not slide", "core/breaker.py",
+        "horizon_s = times[-1] - window_s", "horizon_s = times[0] - window_s",
+    ),
+    Mutant(
+        "a stable run is forgotten", "core/ends.py",
+        "attempt = 1 if _was_stable(worker, ended) else worker.attempt + 1",
+        "attempt = worker.attempt + 1",
+    ),
+    Mutant(
+        "what is hopeless is tried again", "core/ends.py",
+        "if hopeless or ended.was_probing or is_over:", "if ended.was_probing or is_over:",
+    ),
+    Mutant(
+        "a failed trial closes the breaker", "core/ends.py",
+        "if hopeless or ended.was_probing or is_over:", "if hopeless or is_over:",
+    ),
+    Mutant(
+        "never trips under never", "core/ends.py",
+        'is_over = policy.restart != "never" and is_full', "is_over = is_full",
+    ),
+    Mutant(
+        "a missing file is tried as fast as anything", "core/ends.py",
+        "policy.backoff.max_s if missing else draw_s(full_s, policy.backoff, rng)",
+        "draw_s(full_s, policy.backoff, rng)",
+    ),
+    Mutant(
+        "a failure counts when it is cleared away", "core/ends.py",
+        "at_s = now_s if ended.exited_at_s is None else ended.exited_at_s\n    failures",
+        "at_s = now_s\n    failures",
+    ),
+    Mutant(
+        "a good end on trial leaves the breaker half open", "core/ends.py",
+        "    if ended.was_probing:\n        rested, reset", "    if False:\n        rested, reset",
+    ),
+    Mutant(
+        "an ok exit loops as fast as it can", "core/ends.py",
+        'policy.restart == "always" and _was_stable(worker, ended)', 'policy.restart == "always"',
+    ),
+    Mutant(
+        "a start while a failure is cleared away is forgotten", "core/ends.py",
+        "    if ended.start_again:\n", "    if False:\n",
+    ),
+    # -- orders, stops and facts
+    Mutant(
+        "a stop while restarting is forgotten", "core/orders.py",
+        'elif state.outcome != "shutdown":', "elif False:",
+    ),
+    Mutant(
+        "a start undoes a shutdown", "core/orders.py",
+        'case "stopped":\n            return worker',
+        'case "stopped" | "shutdown":\n            return worker',
+    ),
+    Mutant(
+        "a smaller count keeps all failures", "core/orders.py",
+        "failures = worker.failures[-policy.max_restarts :]", "failures = worker.failures",
+    ),
+    Mutant(
+        "a reload takes back a kill", "core/orders.py",
+        "state = replace(state, rung=len(policy.stop_ladder))", "pass",
+    ),
+    Mutant(
+        "the tree is not killed after the ladder", "core/moves.py",
+        "return moved, (KillTree(stopping.run),)", "return moved, ()",
+    ),
+    Mutant(
+        "a rung has no time", "core/moves.py",
+        "deadline_s = now_s + ladder[rung].timeout_s", "deadline_s = now_s",
+    ),
+    Mutant(
+        "a restart is no restart", "core/moves.py",
+        "restarts=worker.restarts + 1), (Spawn(run),)", "restarts=worker.restarts), (Spawn(run),)",
+    ),
+    Mutant(
+        "too late is never", "core/moves.py",
+        "if now_s < min(late_at_s, overdue_at_s):", "if now_s < max(late_at_s, overdue_at_s):",
+    ),
+    Mutant(
+        "old answers count", "core/step.py",
+        "if isinstance(event, _OF_RUN) and event.run != worker.run:", "if False:",
+    ),
+    Mutant(
+        "a late wake-up decides", "core/step.py",
+        "moved, actions = moves.ready_if_due(worker, state, now_s)\n    assert",
+        "moved, actions = worker, ()\n    assert",
+    ),
+    Mutant(
+        "a spawn that got lost is waited for", "core/step.py",
+        "return worker, (Spawn(state.run),)", "return worker, ()",
+    ),
+    Mutant(
+        "a stop before the spawn's answer is forgotten", "core/step.py",
+        "return _spawned_to_stop(worker, state, event, now_s)", "return worker, ()",
+    ),
+    Mutant(
+        "stopped is said while others of the tree live", "core/ends.py",
+        "return settle(moved, ended, now_s, rng) if emptied else (moved, ())",
+        "return settle(moved, ended, now_s, rng)",
+    ),
+    Mutant(
+        "a crash forgets the backoff", "core/records.py",
+        'attempt=_checked("attempt", record.get("attempt"), int)', "attempt=0",
+    ),
+    # -- turns
+    Mutant(
+        "nobody waits for what he requires", "core/gates.py",
+        "reason = gate(then)\n", 'reason = ""\n',
+    ),
+    Mutant(
+        "whoever is required is stopped first", "core/gates.py",
+        'reason = gate("stop") if is_first else ""', 'reason = ""',
+    ),
+    Mutant(
+        "nobody is told that his turn has come", "core/standing.py",
+        "self.woken.extend(sorted(self._waiting[each]))", "pass",
+    ),
+    Mutant(
+        "half a pool is a pool", "core/standing.py",
+        "is_ready=ready > 0 and ready + counts[_IDLE] == size", "is_ready=ready > 0",
+    ),
+    Mutant(
+        "who is held is signalled after his end", "core/ends.py",
+        '        held_by="",', "        held_by=stopping.held_by,",
+    ),
+    # -- the supervisor and the keeper's table
+    Mutant(
+        "facts are said to be applied before they are saved", "supervisor/outbox.py",
+        "        while self._requests:\n",
+        '        self._send(channel.encode({"applied": self._applied}))\n'
+        "        while self._requests:\n",
+        kind="whole",
+    ),
+    Mutant(
+        "requests travel without their records", "supervisor/outbox.py",
+        '        self._send(channel.encode({"save": saves, "do": todo}))\n\n',
+        '        self._send(channel.encode({"do": todo}))\n'
+        '        self._send(channel.encode({"save": saves}))\n\n',
+        kind="whole",
+    ),
+    Mutant(
+        "only the last request of a page is sent", "supervisor/outbox.py",
+        "todo += [request for request, _ in fitting]", "todo = [request for request, _ in fitting]",
+        kind="whole",
+    ),
+    Mutant(
+        "deadlines die with the supervisor", "supervisor/fleet.py",
+        "        self.core.put(slot, worker)\n        self._arm(slot, worker)\n",
+        "        self.core.put(slot, worker)\n",
+        kind="whole",
+    ),
+    Mutant(
+        "a signal of the stop ladder goes to the wrong run", "supervisor/fleet.py",
+        '"run": action.run}', '"run": action.run - 1}',
+        kind="whole",
+    ),
+    Mutant(
+        "a run that the replay begins is lost", "supervisor/adoption.py",
+        "run == fleet.restored.get(slot) and ", "", kind="whole",
+    ),
+    Mutant(
+        "the daemon ends before its workers", "supervisor/daemon_state.py",
+        "        return not left\n", "        return True\n", kind="whole",
+    ),
+    Mutant(
+        "a shutdown tells nobody", "supervisor/daemon_state.py",
+        "        self._save()\n        self._fleet.feed_all(events.ShutdownRequested"
+        "(at_once=self.at_once))\n",
+        "        self._save()\n",
+        kind="whole",
+    ),
+    Mutant(
+        "one signal counts twice", "supervisor/daemon_state.py",
+        "if number <= self.seen:", "if False:", kind="whole",
+    ),
+    Mutant(
+        "a critical worker's end is nobody's", "supervisor/daemon_state.py",
+        "if escalation is None:", "if True:", kind="whole",
+    ),
+    Mutant(
+        "stopped is told while it is stopping", "supervisor/orders.py",
+        'if isinstance(state, Stopped):\n            return Outcome("stopped", ok=True)',
+        'if isinstance(state, Stopped | Stopping):\n            return Outcome("stopped", ok=True)',
+        kind="whole",
+    ),
+    Mutant(
+        "whoever waits is not told", "supervisor/orders.py",
+        "self._decided += [(order, outcome) for order, outcome in decided if outcome is not None]",
+        "pass",
+        kind="whole",
+    ),
+    Mutant(
+        "a stop of several begins with the first", "supervisor/verbs.py",
+        "in_order.reverse()", "pass", kind="whole",
+    ),
+    Mutant(
+        "a stop by hand decides nothing", "supervisor/daemon_state.py",
+        "isinstance(after.state, Tripped | Stopped)", "isinstance(after.state, Tripped)",
+        kind="whole",
+    ),
+    Mutant(
+        "a roll dies with its supervisor", "supervisor/rolls.py",
+        "self._outbox.save(_KEY + pool, _to_text(progress.roll), first=True)", "pass",
+        kind="whole",
+    ),
+    Mutant(
+        "a roll takes one more than it may", "core/roll.py",
+        "len(away) >= roll.max_unavailable", "len(away) > roll.max_unavailable", kind="whole",
+    ),
+    Mutant(
+        "a roll restarts who was stopped", "core/roll.py",
+        "return worker is not None and _is_there(worker) and", "return worker is not None and",
+        kind="whole",
+    ),
+    Mutant(
+        "a pid is a pid after its end", "keeper/table.py",
+        "        run.ended = True\n", "", kind="whole",
+    ),
+    Mutant(
+        "what has happened meanwhile is not handed over", "keeper/table.py",
+        '"facts": list(self.facts)', '"facts": []', kind="whole",
+    ),
+    Mutant(
+        "facts are kept for ever", "keeper/table.py",
+        'self.facts[0]["n"] <= self.applied', 'self.facts[0]["n"] < self.applied', kind="whole",
+    ),
+)  # fmt: skip

@@ -1,0 +1,110 @@
+"""One life of the supervisor: the real parts, in the order of the real loop, without sockets."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Protocol
+
+from supervisord_lite.base.clock import Clock, Rng
+from supervisord_lite.supervisor.adoption import Handover, build_fleet, reconcile
+from supervisord_lite.supervisor.daemon_state import DaemonState
+from supervisord_lite.supervisor.fleet import Fleet
+from supervisord_lite.supervisor.outbox import Outbox
+from supervisord_lite.supervisor.rolls import Rolls
+from supervisord_lite.supervisor.verbs import Verbs
+from tests.support.simulator.clients import Talk
+
+
+class SupervisorKilledError(BaseException):
+    """The supervisor is killed here, between two things that it does. Nothing may catch it."""
+
+
+class Around(Protocol):
+    """What a supervisor needs of the world around it."""
+
+    @property
+    def rng(self) -> Rng:
+        """Return where chance comes from."""
+
+    def effect(self, what: str) -> None:
+        """Something is about to be done; it may be killed before that."""
+
+    def on_call(self, talk: Talk | None) -> None:
+        """A call is being handled; None: no more."""
+
+    def send(self, data: bytes) -> None:
+        """A packet leaves for the keeper."""
+
+    def restored(self, fleet: Fleet) -> None:
+        """It has read what was saved."""
+
+
+class Shell:
+    """A supervisor. It is killed by an exception, and then simply dropped."""
+
+    def __init__(self, world: Around, clock: Clock, handover: dict[str, Any]) -> None:
+        self._world = world
+        self._clock = clock
+        self._handover = told = Handover(**handover)
+        self.facts: deque[dict[str, Any]] = deque()
+        self.talks: deque[Talk] = deque()
+        self._outbox = Outbox(self._send)
+        self.fleet = build_fleet(told, self._outbox, clock, world.rng)
+        world.restored(self.fleet)
+        saved = told.saves.get("daemon")
+        self.daemon = DaemonState(self.fleet, self._outbox, saved, lambda *_, **__: None)
+        self._rolls = Rolls(self.fleet, self._outbox, told.saves)
+        self._verbs = Verbs(self.fleet, self.daemon, told, clock, {}, self._rolls)
+
+    def adopt(self) -> None:
+        """Take over."""
+        was_stopping = self.daemon.is_stopping
+        if was_stopping:
+            self.daemon.begin()
+        for fact in self._handover.facts:
+            self._take_fact(fact)
+        self._outbox.applied(self._handover.applied)
+        reconcile(self.fleet, self._handover)
+        if not was_stopping:
+            self.daemon.begin()
+        self.daemon.tell(anew=True)
+        self._settle()
+
+    def turn(self) -> bool:
+        """Do what there is to do; return whether the daemon has ended."""
+        while self.talks:
+            self._world.effect("call")
+            talk = self.talks.popleft()
+            self._world.on_call(talk)
+            self._verbs.handle(talk.call)
+            self._world.on_call(None)
+        while self.facts:
+            self._take_fact(self.facts.popleft())
+        self.fleet.fire_due(self._clock.now_s())
+        self._settle()
+        return self.daemon.is_over(self._clock.now_s())
+
+    def next_deadline_s(self) -> float | None:
+        """Return when it wants to be woken."""
+        times = (self.fleet.next_deadline_s(), self.daemon.deadline_s)
+        return min((each for each in times if each is not None), default=None)
+
+    def _settle(self) -> None:
+        self._rolls.go_on()
+        self.daemon.decide()
+        self.daemon.tell()
+        self.fleet.flush()
+        while self._verbs.deliver():
+            self.fleet.flush()
+
+    def _take_fact(self, fact: dict[str, Any]) -> None:
+        self._world.effect("fact")
+        if fact["fact"] == "signalled":
+            self.daemon.signalled(fact["signal"], fact["n"])
+        else:
+            self.fleet.take_fact(fact)
+        self._outbox.applied(fact["n"])
+
+    def _send(self, data: bytes) -> None:
+        self._world.effect("send")
+        self._world.send(data)

@@ -1,0 +1,39 @@
+"""Hearing every step of the core, wherever it is made, without changing any."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from supervisord_lite.core import fleet as core_fleet
+from supervisord_lite.core.actions import Action
+from supervisord_lite.core.events import Event
+from supervisord_lite.core.states import Worker
+from supervisord_lite.supervisor import fleet as supervisor_fleet
+
+#: Told of each step: before, event, time, after, actions.
+Listener = Callable[[Worker, Event, float, Worker, tuple[Action, ...]], None]
+
+
+@contextmanager
+def heard_by(listener: Listener) -> Iterator[None]:
+    """Tell *listener* of every step that a fleet makes meanwhile."""
+    places = [module for module in (core_fleet, supervisor_fleet) if hasattr(module, "step")]
+    originals = [vars(module)["step"] for module in places]
+    try:
+        for module, original in zip(places, originals, strict=True):
+            setattr(module, "step", _tapped(original, listener))  # noqa: B010  # not all have one
+        yield
+    finally:
+        for module, original in zip(places, originals, strict=True):
+            setattr(module, "step", original)  # noqa: B010
+
+
+def _tapped(original: Callable[..., Any], listener: Listener) -> Callable[..., Any]:
+    def step(worker: Worker, event: Event, *, now_s: float, **others: Any) -> Any:
+        after, actions = original(worker, event, now_s=now_s, **others)
+        listener(worker, event, now_s, after, actions)
+        return after, actions
+
+    return step
