@@ -9,6 +9,7 @@ from supervisord_lite.base.clock import Clock, Rng
 from supervisord_lite.supervisor.adoption import Handover, build_fleet, reconcile
 from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.fleet import Fleet
+from supervisord_lite.supervisor.logs import Logs
 from supervisord_lite.supervisor.outbox import Outbox
 from supervisord_lite.supervisor.rolls import Rolls
 from supervisord_lite.supervisor.verbs import Verbs
@@ -54,7 +55,7 @@ class Shell:
         saved = told.saves.get("daemon")
         self.daemon = DaemonState(self.fleet, self._outbox, saved, lambda *_, **__: None)
         self._rolls = Rolls(self.fleet, self._outbox, told.saves)
-        self._verbs = Verbs(self.fleet, self.daemon, told, clock, {}, self._rolls)
+        self._verbs = Verbs(self.fleet, self.daemon, told, clock, Logs({}, {}), self._rolls)
 
     def adopt(self) -> None:
         """Take over."""
