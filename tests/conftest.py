@@ -1,6 +1,7 @@
 """What holds for every test: nothing is left behind, and CI does not skip for want of a service."""
 
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
@@ -14,7 +15,13 @@ CollectReports = Generator[None, pytest.CollectReport, pytest.CollectReport]
 
 
 def pytest_configure() -> None:
-    """Let a SIGTERM (a time limit of somebody's) run the clean-up of all fixtures."""
+    """Let a SIGTERM (a time limit of somebody's) run the clean-up of all fixtures.
+
+    A job in the background of a script has SIGINT ignored, and so would the commands whose answer
+    to Ctrl-C is tested.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     leftovers.turn_sigterm_into_an_end(lambda: pytest.exit("ended by SIGTERM", returncode=143))
 
 

@@ -49,14 +49,11 @@ class Terminal:
         self._out.write(_escaped(self._decoder.decode(b"", final=True)))
 
 
-class Lines:
-    """Whole lines with a prefix; *escape* for a terminal."""
+class _Lines:
+    """What makes whole lines of pieces."""
 
-    def __init__(self, out: BinaryIO, prefix: str, *, escape: bool) -> None:
-        """Take where lines go, what stands before each, and whether control characters show."""
-        self._out = out
-        self._prefix = prefix.encode()
-        self._escape = escape
+    def __init__(self) -> None:
+        """Begin with nothing."""
         self._rest = b""
 
     def write(self, data: bytes) -> None:
@@ -72,32 +69,34 @@ class Lines:
             self._rest = b""
 
     def _line(self, line: bytes) -> None:
+        raise NotImplementedError
+
+
+class Lines(_Lines):
+    """Whole lines with a prefix; *escape* for a terminal."""
+
+    def __init__(self, out: BinaryIO, prefix: str, *, escape: bool) -> None:
+        """Take where lines go, what stands before each, and whether control characters show."""
+        super().__init__()
+        self._out = out
+        self._prefix = prefix.encode()
+        self._escape = escape
+
+    def _line(self, line: bytes) -> None:
         if self._escape:
             line = _escaped(line.decode("utf-8", "backslashreplace"))
         self._out.write(self._prefix + line + b"\n")
 
 
-class JsonLines:
+class JsonLines(_Lines):
     """One JSON object a line: name, stream, line."""
 
     def __init__(self, out: BinaryIO, name: str, stream: str) -> None:
         """Take where objects go, whose log it is, and which stream."""
+        super().__init__()
         self._out = out
         self._name = name
         self._stream = stream
-        self._rest = b""
-
-    def write(self, data: bytes) -> None:
-        """Print the lines that are complete."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            self._line(line)
-
-    def end(self) -> None:
-        """Print the last line."""
-        if self._rest:
-            self._line(self._rest)
-            self._rest = b""
 
     def _line(self, line: bytes) -> None:
         text = line.decode("utf-8", "backslashreplace")

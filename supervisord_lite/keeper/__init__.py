@@ -21,7 +21,8 @@ What it owns, and for how long
   both or none.
 * **Streams** (`streams.py`). The read ends of workers' output pipes, shared with the scribe. A pipe
   is closed here only when the scribe says that it has been read to its end.
-* **The daemon's own processes** (`children.py`): supervisor and scribe, started when they die.
+* **The daemon's own processes** (`children.py`; the talk with each in `supervisor_side.py` and
+  `scribe_side.py`): supervisor and scribe, started when they die.
 * Listening sockets, locks and the scribe's memory, inherited from `run` and handed on.
 
 What happens when something is killed here
@@ -38,6 +39,8 @@ What happens when something is killed here
   process is runnable and merely starved (the second witness is its CPU time). When the keeper
   itself was stopped, nobody is late: the clock begins again.
 * *The scribe dies.* A new one gets the memory with the intent record and every open stream again.
+  If ten in a row die of their own doing (not by a signal from outside) before they answer, the
+  memory is what kills them, and it is replaced: one chunk may be lost, but not all logs for ever.
   *It hangs* in a disk call (frozen file system): nothing here waits for it.
 * *The keeper dies.* Under systemd the unit ends and starts afresh (KillMode=mixed). Supervisor and
   scribe see the end of their channels and leave.

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 
+from supervisord_lite.base.signals import name_of
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from supervisord_lite.keeper.calls import Calls
@@ -23,6 +25,12 @@ class Ended:
         self.pid = pid
         self.code = code
         self.signal = signal
+
+    def how(self) -> dict[str, object]:
+        """Return the field of a log line that says how it ended."""
+        if self.signal is not None:
+            return {"signal": name_of(self.signal)}
+        return {"code": self.code}
 
 
 def ended(calls: Calls) -> Ended | None:

@@ -11,6 +11,7 @@ import errno
 import os
 import signal
 
+from supervisord_lite.base import procfs
 from supervisord_lite.keeper.calls import Calls, read_text
 
 TYPE_CHECKING = False
@@ -37,17 +38,17 @@ class Process:
     __slots__ = ("is_executing", "name", "parent", "pid", "session", "started", "zombie")
 
     def __init__(self, pid: int, stat: str) -> None:
-        """Take apart /proc/PID/stat (proc(5))."""
+        """Take apart /proc/PID/stat."""
         left, _, right = stat.rpartition(")")
         fields = right.split()
         self.pid = pid
         self.name = left.partition("(")[2]
         # The main thread may have ended and others live on: then it says Z as well.
-        self.zombie = fields[0] in "ZX" and int(fields[17]) <= 1
-        self.parent = int(fields[1])
-        self.session = int(fields[3])
-        self.started = int(fields[19])
-        self.is_executing = fields[47] == "0"
+        self.zombie = fields[procfs.STATE] in "ZX" and int(fields[procfs.THREADS]) <= 1
+        self.parent = int(fields[procfs.PARENT])
+        self.session = int(fields[procfs.SESSION])
+        self.started = int(fields[procfs.STARTED_TICKS])
+        self.is_executing = fields[procfs.ENVIRONMENT_START] == "0"
 
 
 def process(calls: Calls, pid: int) -> Process | None:

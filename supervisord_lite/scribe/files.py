@@ -9,7 +9,7 @@ import stat
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from supervisord_lite.scribe.calls import Calls
-    from supervisord_lite.scribe.memory import Entry
+    from supervisord_lite.scribe.ledger import Entry
 
 _OPEN_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _FILE_MODE = 0o640

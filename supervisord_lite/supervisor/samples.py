@@ -2,6 +2,7 @@
 
 import os
 
+from supervisord_lite.base import procfs
 from supervisord_lite.base.clock import Clock
 from supervisord_lite.base.record import record
 
@@ -10,7 +11,6 @@ FRESH_S = 2.0
 
 #: Of a tree, from leader to leaf.
 _DEEPEST = 1000
-_TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -72,9 +72,9 @@ def _trees(leaders: set[int]) -> dict[int, tuple[int, float]]:
                 fields = file.read(1024).rpartition(b")")[2].split()
         except OSError:
             continue
-        parents[int(name)] = int(fields[1])
-        cpu_s = (int(fields[11]) + int(fields[12])) / _TICKS
-        used[int(name)] = (int(fields[21]) * _PAGE_BYTES, cpu_s)
+        parents[int(name)] = int(fields[procfs.PARENT])
+        rss_bytes = int(fields[procfs.RSS_PAGES]) * _PAGE_BYTES
+        used[int(name)] = (rss_bytes, procfs.cpu_s(fields))
     totals = {pid: (0, 0.0) for pid in leaders if pid in used}
     for pid, (rss_bytes, cpu_s) in used.items():
         at = pid

@@ -4,9 +4,9 @@ import json
 import os
 import random  # noqa: TID251  # seeded, and the seed is printed
 import signal
-import statistics
 import sys
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -106,14 +106,33 @@ def test_two_hundred_kills_of_the_scribe_lose_no_line() -> None:
     rng = random.Random(_seed())
     with _flooded() as daemon:
         before = {f"w{n}": daemon.wait_state(f"w{n}", "running")["pid"] for n in range(WRITERS)}
+        early = 0
         for _ in range(KILLS):
             os.kill(daemon.scribe_pid, signal.SIGKILL)
-            pass_random_time(rng, at_most_s=0.1)
+            written = _written_bytes(daemon)
+            # Those that die before they write are started again later each time, up to a second.
+            early = early + 1 if early < 5 and rng.random() < 0.3 else 0
+            if not early:
+                wait_until(partial(_has_written, daemon, written), what="it writes", every_s=0.001)
+            pass_random_time(rng, at_most_s=0.05)
         workers = daemon.workers()
 
         assert {name: workers[name]["pid"] for name in before} == before
         assert all(workers[name]["output"]["dropped_bytes"] == 0 for name in before)
         _check_logs(daemon)
+
+
+def _written_bytes(daemon: Daemon) -> int:
+    """Return the size of all logs; one that is just being renamed counts as nothing."""
+    size_bytes = 0
+    for path in (daemon.folder / "log").iterdir():
+        with suppress(FileNotFoundError):
+            size_bytes += path.stat().st_size
+    return size_bytes
+
+
+def _has_written(daemon: Daemon, before: int) -> bool:
+    return _written_bytes(daemon) != before
 
 
 def test_control_answers_within_a_second_of_the_supervisors_death() -> None:
@@ -134,9 +153,7 @@ def test_control_answers_within_a_second_of_the_supervisors_death() -> None:
             wait_until(lambda: _answers(daemon), what="an answer", every_s=0.001)
             waits_s.append(time.monotonic() - begun_s)
         assert {name: w["pid"] for name, w in daemon.workers().items()} == before
-        # Only the median: single answers of 1.1 to 1.3 s have been seen, with no cause found yet.
-        # The promise is about every answer, so this is weaker than it.
-        assert statistics.median(waits_s) < 1.0, waits_s
+        assert max(waits_s) < 1.0, waits_s
 
 
 def _answers(daemon: Daemon) -> bool:

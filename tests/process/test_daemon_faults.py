@@ -2,7 +2,6 @@
 
 import os
 import signal
-import statistics
 import subprocess
 import time
 from collections.abc import Iterator
@@ -58,22 +57,33 @@ def _has_more_lines(daemon: Daemon, count: int) -> bool:
     return len(daemon.log("a").splitlines()) > count
 
 
-def _stop_and_start_s(daemon: Daemon, name: str) -> float:
+def _turn_s(daemon: Daemon, verb: str, name: str, state: str) -> float:
+    """Return how long it takes from asking for *verb* until *name* is in *state*."""
     begun_s = time.monotonic()
-    for verb, state in (("Stop", "stopped"), ("Start", "running")):
-        daemon.call(f"io.supervisordlite.Manager.{verb}", names=[name], wait=False)
-        wait_until(partial(_is, daemon, name, state), what=state, every_s=0.001)
+    daemon.call(f"io.supervisordlite.Manager.{verb}", names=[name], wait=False)
+    wait_until(partial(_is, daemon, name, state), what=state, every_s=0.001)
     return time.monotonic() - begun_s
 
 
-def _measure(daemon: Daemon) -> tuple[float, float]:
-    restarts = [_restart_s(daemon, "crash") for _ in range(11)]
-    stops = [_stop_and_start_s(daemon, "stop") for _ in range(11)]
-    return statistics.median(restarts), statistics.median(stops)
+def _status_s(daemon: Daemon) -> float:
+    begun_s = time.monotonic()
+    daemon.workers()
+    return time.monotonic() - begun_s
+
+
+def _measure(daemon: Daemon) -> dict[str, list[float]]:
+    """Return for each kind how long each of 21 took, in seconds, in ascending order."""
+    times_s: dict[str, list[float]] = {"restart": [], "stop": [], "start": [], "status": []}
+    for _ in range(21):
+        times_s["restart"].append(_restart_s(daemon, "crash"))
+        times_s["stop"].append(_turn_s(daemon, "Stop", "stop", "stopped"))
+        times_s["start"].append(_turn_s(daemon, "Start", "stop", "running"))
+        times_s["status"].append(_status_s(daemon))
+    return {kind: sorted(times) for kind, times in times_s.items()}
 
 
 def test_a_frozen_log_disk_delays_nobody(disk: Path) -> None:
-    """Restart, status and stop of others take no longer; after the thaw logging goes on."""
+    """Restart, status and stop of others stay below 100 ms; after the thaw logging goes on."""
     quick = "ready = 'spawned'\nbackoff.min = '1ms'\nbackoff.max = '1ms'\nmax_restarts = 1000\n"
     text = "".join(
         f"[worker.w{n}]\n{writer_command(Path('@DIR@/writer.py'), f'w{n}')}"
@@ -85,7 +95,6 @@ def test_a_frozen_log_disk_delays_nobody(disk: Path) -> None:
     (daemon.folder / "writer.py").write_text(WRITER)
     with daemon:
         wait_until((disk / "w1.log").exists, what="the writers write")
-        usual = _measure(daemon)
         subprocess.run(["fsfreeze", "--freeze", disk], check=True)
         # The writers must not stand still: their output is dropped and counted.
         wait_until(lambda: daemon.workers()["w0"]["output"]["dropped_bytes"] > 500_000,
@@ -93,8 +102,9 @@ def test_a_frozen_log_disk_delays_nobody(disk: Path) -> None:
 
         frozen = _measure(daemon)
 
-        assert frozen[0] < 2 * usual[0] + 0.05, (usual, frozen)
-        assert frozen[1] < 2 * usual[1] + 0.05, (usual, frozen)
+        for kind, times_s in frozen.items():
+            # All but two: the machine itself may stand still for once.
+            assert times_s[-3] < 0.1, (kind, times_s)
         subprocess.run(["fsfreeze", "--unfreeze", disk], check=True)
         size = (disk / "w1.log").stat().st_size
         wait_until(lambda: (disk / "w1.log").stat().st_size > size + 10_000, what="it goes on")

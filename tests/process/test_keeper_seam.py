@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from supervisord_lite.keeper import children
+from supervisord_lite.keeper.pulse import HANG_S, Pulse
 from tests.support import leftovers
 from tests.support.keeper import (
     SeamCalls,
@@ -242,7 +243,7 @@ def test_a_supervisor_that_does_not_answer_is_replaced() -> None:
         stat = Path(f"/proc/{before}/stat")
         wait_until(lambda: ") T " in stat.read_text(), what="it is stopped")
         keeper.keeper._client_came(0)
-        pass_time(keeper, children.HANG_S - 2)
+        pass_time(keeper, HANG_S - 2)
         assert keeper.supervisor_pid == before
 
         pass_time(keeper, 4)
@@ -271,11 +272,11 @@ def test_an_answer_that_came_while_we_were_stopped_is_heard_first() -> None:
 def test_the_loop_forgives_after_a_gap() -> None:
     """Stopped in the middle of its wait, the keeper gives everybody the whole time again."""
     with a_keeper() as keeper:
-        pulse = children.Pulse(keeper.calls)
+        pulse = Pulse(keeper.calls)
         assert pulse.ask(os.getpid(), 100.0) == {"ping": 1}
         pulse.forgive(160.0)
 
-        assert pulse.deadline_s == 160.0 + children.HANG_S
+        assert pulse.deadline_s == 160.0 + HANG_S
 
 
 def test_systemd_hears_of_a_live_loop_only() -> None:
@@ -317,8 +318,7 @@ def test_a_channel_that_ended_is_no_reason_to_spin() -> None:
         channel = keeper.keeper._supervisor.channel
         assert channel is not None
         assert channel.ended
-        ready = {descriptor for descriptor, _ in keeper.keeper._poll.poll(0)}
-        assert channel.fileno() not in ready
+        assert channel.fileno() not in keeper.keeper._poller.wait(0)
 
 
 def test_ten_early_deaths_stop_the_daemon_with_70() -> None:
@@ -356,3 +356,34 @@ def test_a_machine_without_processes_to_spare_is_no_death_of_ours() -> None:
 
         assert keeper.keeper._ending is None
         assert keeper.lines().count("supervisor.not_started") == 12
+
+
+def kill_scribes(keeper: WholeKeeper, count: int, number: int) -> None:
+    """Let *count* scribes in a row die by signal *number* before they answer."""
+    for _ in range(count):
+        keeper.until(lambda: keeper.keeper._scribe.pid, "a scribe lives")
+        os.kill(keeper.keeper._scribe.pid, number)
+        keeper.calls.drop("scribe")
+        keeper.until(lambda: not keeper.keeper._scribe.pid, "it is dead")
+        keeper.late_s += children.LAST_WAIT_S
+    keeper.until(lambda: keeper.keeper._scribe.pid, "a scribe lives")
+
+
+def test_a_scribe_that_others_kill_keeps_its_memory() -> None:
+    """However often: what it had read from the pipes is in there, and nowhere else."""
+    with a_keeper() as keeper:
+        keeper.scribe_answers = False
+
+        kill_scribes(keeper, 2 * children.MOST_EARLY_DEATHS, signal.SIGKILL)
+
+        assert "scribe.memory_discarded" not in keeper.lines()
+
+
+def test_a_scribe_that_dies_of_its_memory_gets_another() -> None:
+    """One chunk may be lost then, but not all logs for ever."""
+    with a_keeper() as keeper:
+        keeper.scribe_answers = False
+
+        kill_scribes(keeper, children.MOST_EARLY_DEATHS, signal.SIGSEGV)
+
+        assert keeper.lines().count("scribe.memory_discarded") == 1

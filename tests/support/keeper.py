@@ -348,6 +348,7 @@ class WholeKeeper:
         self.hurry_s = 0.0
         self.scribe_heard: list[dict[str, Any]] = []
         self.answers = True
+        self.scribe_answers = True
 
     @property
     def now_s(self) -> float:
@@ -364,10 +365,7 @@ class WholeKeeper:
         """
         self.late_s += self.hurry_s
         self.keeper._turn(self.now_s)
-        for descriptor, mask in self.keeper._poll.poll(0):
-            callback = self.keeper._callbacks.get(descriptor)
-            if callback is not None:
-                callback(mask)
+        self.keeper._poller.wait(0)
         self._be_supervisor()
         self._be_scribe()
 
@@ -395,7 +393,7 @@ class WholeKeeper:
                 os.close(descriptor)
             message = channel.decode(data)
             self.scribe_heard.append(message)
-            if message["do"] == "ping":
+            if message["do"] == "ping" and self.scribe_answers:
                 peer.send(channel.encode({"said": "pong", "id": message["id"]}))
             elif message["do"] == "retire":
                 for number in message["streams"]:
@@ -450,7 +448,7 @@ class WholeKeeper:
         runs.kill_all(self.now_s)
         wait_until(self._is_gone, what="the keeper's processes have ended", every_s=0.002)
         close_runs(runs)
-        keeper._poll.close()
+        keeper._poller.close()
         if self.journal.descriptor >= 0:
             self.journal.close()
         if self.notifier._socket is not None:

@@ -6,7 +6,8 @@ import pytest
 
 from supervisord_lite.keeper import children
 from supervisord_lite.keeper.calls import Calls
-from supervisord_lite.keeper.children import HANG_S, Child, Pulse
+from supervisord_lite.keeper.children import Child
+from supervisord_lite.keeper.pulse import HANG_S, Pulse
 from tests.support.keeper import replace_calls
 
 TICKS = os.sysconf("SC_CLK_TCK")

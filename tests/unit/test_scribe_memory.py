@@ -9,12 +9,12 @@ import pytest
 
 from supervisord_lite.scribe.calls import Calls
 from supervisord_lite.scribe.files import LogFile, Stream
+from supervisord_lite.scribe.ledger import Entry
 from supervisord_lite.scribe.memory import (
     _SLOTS,
     IDLE,
     SCRIBE_MEMORY_BYTES,
     WRITE,
-    Entry,
     Memory,
 )
 

@@ -1,0 +1,26 @@
+"""/proc/PID/stat, taken apart: where which field stands after the name, which may hold anything.
+
+Source: proc_pid_stat(5), whose fields count from 1 with the name as the second.
+"""
+
+from __future__ import annotations
+
+import os
+
+STATE = 0
+PARENT = 1
+SESSION = 3
+USER_TICKS = 11
+SYSTEM_TICKS = 12
+THREADS = 17
+STARTED_TICKS = 19
+RSS_PAGES = 21
+#: Where the environment begins in memory; "0" in the middle of exec, or of exit.
+ENVIRONMENT_START = 47
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_s(fields: list[str] | list[bytes]) -> float:
+    """Return the seconds of CPU time that the process has used."""
+    return (int(fields[USER_TICKS]) + int(fields[SYSTEM_TICKS])) / _TICKS_PER_S

@@ -1,0 +1,66 @@
+"""One epoll, and what to call for each descriptor that it watches."""
+
+from __future__ import annotations
+
+import select
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from supervisord_lite.base.packets import PacketSocket
+
+
+class Poller:
+    """What the keeper sleeps in."""
+
+    def __init__(self) -> None:
+        """Watch nothing yet."""
+        self._poll = select.epoll()
+        self._callbacks: dict[int, Callable[[int], None]] = {}
+        self._masks: dict[int, int] = {}
+
+    def watch(self, descriptor: int, mask: int, callback: Callable[[int], None]) -> None:
+        """Call *callback* with the events of *descriptor*; said again, it is changed."""
+        before = self._masks.get(descriptor)
+        if before is None:
+            self._poll.register(descriptor, mask)
+        elif before != mask:
+            self._poll.modify(descriptor, mask)
+        self._masks[descriptor] = mask
+        self._callbacks[descriptor] = callback
+
+    def unwatch(self, descriptor: int) -> None:
+        """Forget *descriptor*, before it is closed."""
+        if self._callbacks.pop(descriptor, None) is not None:
+            del self._masks[descriptor]
+            self._poll.unregister(descriptor)
+
+    def mind(self, own: PacketSocket, readable: Callable[[int], None]) -> None:
+        """Watch a channel for what matters now: the peer's end is told by its reaping."""
+        if own.ended:
+            # Its end would be told again and again, whatever is watched for.
+            self.unwatch(own.fileno())
+            return
+        mask = select.EPOLLIN
+        if own.is_blocked:
+            own.flush()
+            mask |= select.EPOLLOUT if own.is_blocked else 0
+        self.watch(own.fileno(), mask, readable)
+
+    def wait(self, timeout_s: float) -> set[int]:
+        """Sleep until something happens, at most *timeout_s* (-1: for ever); call for each.
+
+        Returns:
+            The descriptors that had something.
+        """
+        happened = self._poll.poll(timeout_s)
+        for descriptor, mask in happened:
+            callback = self._callbacks.get(descriptor)
+            if callback is not None:
+                callback(mask)
+        return {descriptor for descriptor, _ in happened}
+
+    def close(self) -> None:
+        """Close the epoll; for tests, where the process goes on."""
+        self._poll.close()
