@@ -10,11 +10,20 @@ from typing import Literal
 
 from supervisord_lite.base.record import replace
 from supervisord_lite.core.actions import Action, Announce, SendSignal, Spawn
-from supervisord_lite.core.states import Probing, Stopping, Then, Waiting, Worker
+from supervisord_lite.core.states import (
+    Backoff,
+    Probing,
+    Running,
+    Starting,
+    Stopping,
+    Then,
+    Waiting,
+    Worker,
+)
 
 Ask = Then | Literal["stop"]
-#: Returns why this must wait, for people, or the empty text. A restart after a failure may be let
-#: through where a person's start is not.
+#: Returns why this must wait, for people, or the empty text. What starts by itself again may be let
+#: through where a start that somebody asked for is not.
 Gate = Callable[[Ask], str]
 Moved = tuple[Worker, tuple[Action, ...]]
 
@@ -52,7 +61,17 @@ def through_gate(before: Worker, moved: Worker, actions: tuple[Action, ...], gat
 def _then(before: Worker, moved: Worker) -> Then:
     if isinstance(moved.state, Probing):
         return "probe"
-    return "start" if moved.restarts == before.restarts else "restart"
+    if moved.restarts > before.restarts:
+        return "restart"
+    match before.state:
+        case Backoff() | Starting() | Running() | Probing():
+            return "again"
+        case Stopping(outcome="ended", start_again=False):
+            return "again"
+        case Waiting(then=then) if then != "probe":
+            return then
+        case _:
+            return "start"
 
 
 def _wait(before: Worker, moved: Worker, actions: tuple[Action, ...], waiting: Waiting) -> Moved:

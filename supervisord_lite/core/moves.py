@@ -41,7 +41,7 @@ def probe(worker: Worker, now_s: float) -> Moved:
 def start_as(worker: Worker, then: Then, now_s: float) -> Moved:
     """Ask for the run that had to wait for its turn."""
     match then:
-        case "start":
+        case "start" | "again":
             return start(worker, now_s)
         case "restart":
             return restart(worker, now_s)

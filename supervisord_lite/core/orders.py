@@ -5,7 +5,9 @@ from typing import assert_never
 from supervisord_lite.base.record import replace
 from supervisord_lite.core import events, moves, states
 from supervisord_lite.core.actions import Announce
+from supervisord_lite.core.events import Event
 from supervisord_lite.core.moves import Live, Moved
+from supervisord_lite.core.policy import Policy
 from supervisord_lite.core.states import Worker
 
 
@@ -16,6 +18,23 @@ def adopt_policy(worker: Worker, event: events.PolicyChanged) -> Worker:
         return worker
     # A smaller window applies with the next failure; a smaller count now, to stay bounded.
     return replace(worker, policy=policy, failures=worker.failures[-policy.max_restarts :])
+
+
+def told_of_change(worker: Worker, policy: Policy, *, is_new_run: bool) -> tuple[Event, ...]:
+    """Return what a worker is told, in order, when the configuration changed what it is.
+
+    A changed spec closes the breaker: whatever failed before was another program. What somebody
+    stopped by hand stays stopped; what had finished runs again where it is another program now.
+
+    Args:
+        worker: As it is.
+        policy: The new one.
+        is_new_run: What changed holds only for a process that starts with it.
+    """
+    changed = events.PolicyChanged(policy), events.ResetRequested("changed")
+    if is_new_run and isinstance(worker.state, Live | states.Exited):
+        return (*changed, events.RestartRequested())
+    return changed
 
 
 def stay_down(worker: Worker, *, by_hand: bool) -> Moved:

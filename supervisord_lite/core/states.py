@@ -7,8 +7,8 @@ from supervisord_lite.base.record import record
 from supervisord_lite.core.policy import Policy
 
 #: What follows when a worker's turn comes: the start that somebody asked for, the restart after a
-#: failure, or the start on trial of a tripped one.
-Then = Literal["start", "restart", "probe"]
+#: failure, the next run after an ok exit, or the start on trial of a tripped one.
+Then = Literal["start", "restart", "again", "probe"]
 #: What an end leads to, once nothing of the tree is left.
 #: "stopped": a person's stop. "shutdown": the service ends. "restart": start again at once.
 #: "failed": count a failure and decide. "ended": an ok exit by itself; the restart policy decides.
