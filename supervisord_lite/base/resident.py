@@ -1,8 +1,9 @@
-"""How the always-running processes are started: small, isolated, and from the same code.
+"""How the daemon's own processes are started: small, isolated, and from the same code.
 
 Run as a script, `python -I -S …/resident.py ROLE ARGUMENT…` enters `supervisord_lite.ROLE`. -I
 keeps PYTHON* variables and the current directory out of a process that may run as root; -S saves
-the import of site and of whatever .pth files bring along.
+the import of site and of whatever .pth files bring along; only the short-lived reader of the
+configuration does without it, because it needs a library.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from __future__ import annotations
 import os
 import sys
 
-ROLES = ("keeper", "supervisor", "scribe")
+ROLES = ("keeper", "supervisor", "scribe", "config")
+_WITH_LIBRARIES = ("config",)
 
 
 def arguments_for(role: str, *arguments: str) -> list[str]:
     """Return the command line that starts *role* with the interpreter of this process."""
     assert role in ROLES, role
-    return [sys.executable, "-I", "-S", os.path.abspath(__file__), role, *arguments]  # noqa: PTH100
+    flags = ["-I"] if role in _WITH_LIBRARIES else ["-I", "-S"]
+    return [sys.executable, *flags, os.path.abspath(__file__), role, *arguments]  # noqa: PTH100
 
 
 def _main() -> int:

@@ -21,6 +21,7 @@ from typing import NoReturn
 from supervisord_lite.base import resident
 from supervisord_lite.base.errors import PermissionRefusedError
 from supervisord_lite.config.defaults import default_config_path
+from supervisord_lite.config.effective import FILE_NAME, write_effective
 from supervisord_lite.config.load import load
 from supervisord_lite.config.spec import Configuration, Settings, to_json
 from supervisord_lite.keeper import boot
@@ -50,6 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         _lock(Path(folder)) for folder in dict.fromkeys((settings.state_dir, settings.runtime_dir))
     ]
     listener = _listen(settings.control_path)
+    _note_effective(configuration)
     _become_keeper(configuration, locks, listener)
 
 
@@ -62,6 +64,8 @@ def _become_keeper(
         "settings": to_json(settings),
         "pools": json.dumps([spec.pool for spec in configuration.specs]),
         "log": f"{style} {settings.log_level}",
+        # For reading the file again: the supervisor itself is started with next to nothing.
+        "environment": json.dumps(dict(os.environ)),
     }
     saves.update((f"spec/{spec.pool}", to_json(spec)) for spec in configuration.specs)
     folder = Path(settings.state_dir).resolve()
@@ -84,6 +88,16 @@ def _become_keeper(
         Path(settings.control_path).unlink(missing_ok=True)
         message = f"{command[0]}: {error.strerror}"
         raise PermissionRefusedError(message, hint="its interpreter cannot be run") from None
+
+
+def _note_effective(configuration: Configuration) -> None:
+    """Write down what is in force; a disk that cannot take it stops nothing."""
+    try:
+        write_effective(configuration)
+    except OSError as error:
+        text = f"supervisord-lite: {FILE_NAME} is not written: {error.strerror}"
+        with contextlib.suppress(OSError):
+            print(text, file=sys.stderr)
 
 
 def _open_standard_descriptors() -> None:

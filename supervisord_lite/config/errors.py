@@ -104,7 +104,8 @@ def render(problems: Iterable[Problem], kind: str = "error") -> str:
 
 def _render_one(problem: Problem, kind: str) -> list[str]:
     place = f"{problem.file}:{problem.line}:{problem.column}" if problem.line else problem.file
-    lines = _wrap(f"{place}: {kind}: {problem.message}", "", "  ")
+    # Tools look for the place and the kind in one line, however long the path is.
+    lines = _wrap(problem.message, _plain(f"{place}: {kind}: "), "  ")
     margin = " " * (len(str(problem.line)) + 2)
     if problem.source:
         source, start, length = _window(problem, _WIDTH - len(margin) - 3)

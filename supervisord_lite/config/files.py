@@ -38,11 +38,13 @@ class Files:
 
     Attributes:
         names: Of every file, as typed, also of those that could not be read.
+        documents: Those that could be read, each once.
         tops: Their tables in the order of force, ``${NAME}`` replaced.
         complete: Whether every file could be read: else what several keys mean is not known.
     """
 
     names: tuple[str, ...]
+    documents: tuple[Document, ...]
     tops: tuple[Table, ...]
     complete: bool
 
@@ -73,7 +75,12 @@ def read_files(reader: Reader, path: str, *, environ: Mapping[str, str]) -> File
     main = parse(source)
     files = _Files(reader, _variables(reader, main, environ))
     files.add(main, (os.path.realpath(path),))
-    return Files(tuple(files.names), tuple(files.tops), not files.broken)
+    return Files(
+        names=tuple(files.names),
+        documents=(main, *(found for found in files.documents.values() if found is not None)),
+        tops=tuple(files.tops),
+        complete=not files.broken,
+    )
 
 
 class _Files:
@@ -85,7 +92,7 @@ class _Files:
         self.broken = False
         self._reader = reader
         self._variables = variables
-        self._documents: dict[str, Document | None] = {}
+        self.documents: dict[str, Document | None] = {}
 
     def add(self, document: Document, around: tuple[str, ...]) -> None:
         """Take *document* and what it includes; *around*: itself and who includes it."""
@@ -105,10 +112,10 @@ class _Files:
                     self.add(inner, (*around, real))
 
     def _document(self, file: str, real: str, node: Node) -> Document | None:
-        if real not in self._documents:
+        if real not in self.documents:
             self.names[file] = None
-            self._documents[real] = self._parsed(file, node)
-        return self._documents[real]
+            self.documents[real] = self._parsed(file, node)
+        return self.documents[real]
 
     def _parsed(self, file: str, node: Node) -> Document | None:
         source = read_source(file)

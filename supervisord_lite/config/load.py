@@ -6,6 +6,7 @@ from functools import reduce
 from typing import TYPE_CHECKING
 
 from supervisord_lite.base.record import record
+from supervisord_lite.config.doubts import warn
 from supervisord_lite.config.errors import ConfigurationError, in_order
 from supervisord_lite.config.files import read_files
 from supervisord_lite.config.keys import check_control, check_supervisor, check_top
@@ -77,8 +78,17 @@ def judge(path: str, *, environ: Mapping[str, str], as_root: bool) -> Judged:
         raise ConfigurationError(
             list(reader.problems), warnings=list(reader.warnings), files=files.names
         )
+    configuration = Configuration(settings, tuple(specs))
+    warn(
+        reader,
+        configuration,
+        headers=workers.headers,
+        tables=workers.tables,
+        documents=files.documents,
+        as_root=as_root,
+    )
     return Judged(
-        configuration=Configuration(settings, tuple(specs)),
+        configuration=configuration,
         warnings=in_order(reader.warnings, files.names),
         files=files.names,
         tables=workers.tables,

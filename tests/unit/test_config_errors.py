@@ -366,6 +366,13 @@ def test_a_long_line_is_cut_around_the_place() -> None:
     assert shown[2].endswith("^^^^^")
 
 
+def test_a_long_path_stays_in_one_piece() -> None:
+    """Editors and CI find file, line, column and "error:" in one line."""
+    path = f"/{'folder with spaces/' * 6}x.toml"
+    shown = render([Problem(path, 3, 1, "this is wrong, and that too")]).split("\n")
+    assert shown == [f"{path}:3:1: error: this", "  is wrong, and that too"]
+
+
 def test_nothing_in_a_file_moves_the_cursor(problems: Problems) -> None:
     """Control characters of a file never reach the terminal."""
     found = problems('[worker."a\\u001b[31m\u202e"]\ncommand = "\\u001b[2J | x"\n# \u202e\n')

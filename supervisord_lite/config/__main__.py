@@ -1,0 +1,80 @@
+"""The child that reads the configuration for the daemon: see loading.py."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from supervisord_lite.base import exit_codes
+from supervisord_lite.base.prctl import set_name
+from supervisord_lite.config.spec import Configuration, settings_from_json, to_json
+
+if TYPE_CHECKING:
+    from typing import IO
+
+
+def main(arguments: list[str]) -> int:
+    """Answer on descriptor 1, wait on 0 for what becomes of it, and end.
+
+    Args:
+        arguments: The file, and how many seconds this may take.
+    """
+    path, limit_s = arguments[0], float(arguments[1])
+    # Its default ends the process, wherever it hangs.
+    signal.setitimer(signal.ITIMER_REAL, limit_s)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # nobody wants the answer any more
+    set_name("sdl-config")
+    gc.disable()  # everything that is made here is needed until the end
+    with open(1, "w", encoding="utf-8", newline="\n") as answer:
+        configuration = _judge(path, answer)
+        answer.flush()
+        if configuration is None:
+            return exit_codes.CONFIGURATION
+        signal.setitimer(signal.ITIMER_REAL, limit_s)
+        word, _, settings = sys.stdin.readline().partition(" ")
+        if word == "force":
+            _write(Configuration(settings_from_json(settings), configuration.specs), answer)
+    return exit_codes.OK
+
+
+def _judge(path: str, answer: IO[str]) -> Configuration | None:
+    # Behind the alarm: to import is to read from a disk.
+    from supervisord_lite.config.errors import ConfigurationError, render
+    from supervisord_lite.config.load import judge
+
+    try:
+        judged = judge(path, environ=os.environ, as_root=os.geteuid() == 0)
+    except ConfigurationError as error:
+        problems = [problem._asdict() for problem in error.problems]
+        _say(answer, "bad", {"message": str(error), "problems": problems})
+        return None
+    except Exception as error:
+        # A fault of ours must not be the end of the daemon; the traceback goes to its stderr.
+        message = f"the configuration could not be read: {error!r}"
+        _say(answer, "bad", {"message": message, "problems": []})
+        answer.flush()
+        raise
+    answer.write(f"settings {to_json(judged.configuration.settings)}\n")
+    for spec in judged.configuration.specs:
+        answer.write(f"spec {to_json(spec)}\n")
+    _say(answer, "good", {"files": judged.files, "warnings": render(judged.warnings, "warning")})
+    return judged.configuration
+
+
+def _write(configuration: Configuration, answer: IO[str]) -> None:
+    from supervisord_lite.config.effective import write_effective
+
+    try:
+        write_effective(configuration)
+    except OSError as error:
+        _say(answer, "written", f"{configuration.settings.state_dir}: {error.strerror}")
+    else:
+        _say(answer, "written", None)
+
+
+def _say(answer: IO[str], word: str, value: object) -> None:
+    answer.write(f"{word} {json.dumps(value)}\n")

@@ -1,0 +1,134 @@
+"""Warnings: what is allowed, works, and is probably not what was meant.
+
+Few, because a warning that is usually wrong teaches people not to read them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from typing import TYPE_CHECKING
+
+from supervisord_lite.base.units import format_duration
+from supervisord_lite.config.tree import Node
+from supervisord_lite.core.backoff import backoff_s
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from supervisord_lite.config.spec import Configuration, Spec
+    from supervisord_lite.config.syntax import Document
+    from supervisord_lite.config.tree import Table
+    from supervisord_lite.config.values import Reader
+
+_SHELLS = ("sh", "bash", "dash", "ash", "zsh")
+#: Two programs at once: a pipe, or one in the background.
+_SEVERAL = re.compile(r"[^|&>]\|[^|&]|[^|&>]\|&|[^&>|]&(?![&>0-9])")
+
+
+def warn(
+    reader: Reader,
+    configuration: Configuration,
+    *,
+    headers: Mapping[str, Node],
+    tables: Mapping[str, Table],
+    documents: Iterable[Document],
+    as_root: bool,
+) -> None:
+    """Note what is doubtful in a configuration without errors.
+
+    Args:
+        reader: Takes the warnings.
+        configuration: What is to run.
+        headers: Where each worker stands.
+        tables: The keys of each, with what it inherits.
+        documents: All files.
+        as_root: Whether the daemon will be root.
+    """
+    folders: dict[str, str] = {}
+    for spec in configuration.specs:
+        table, header = tables[spec.pool], headers[spec.pool]
+        _pipeline(reader, spec, table)
+        _one_shot_for_ever(reader, spec, table)
+        _breaker(reader, spec, table)
+        _log_folder(reader, spec, table, header, folders)
+    if as_root:
+        _open_files(reader, documents)
+
+
+def _pipeline(reader: Reader, spec: Spec, table: Table) -> None:
+    argv = spec.launch.argv
+    node = table.get("command")
+    if node is None or spec.policy.stop_scope != "leader" or len(argv) < 3:
+        return
+    if argv[0].rpartition("/")[2] in _SHELLS and argv[1] == "-c" and _SEVERAL.search(argv[2]):
+        message = "only the shell gets the stop signal; what it runs is killed when it is gone"
+        reader.warn(node, message, 'stop_scope = "tree" sends the signal to every process')
+
+
+def _one_shot_for_ever(reader: Reader, spec: Spec, table: Table) -> None:
+    if spec.policy.ready_by == "exit" and spec.policy.restart == "always":
+        message = (
+            'ready = "exit" is a job that ends; with restart = "always" it runs again for ever'
+        )
+        reader.warn(table["ready"], message, 'restart = "on-failure"')
+
+
+def _breaker(reader: Reader, spec: Spec, table: Table) -> None:
+    policy = spec.policy
+    nodes = [table[key] for key in ("max_restarts", "backoff", "circuit_window") if key in table]
+    if policy.restart == "never" or not nodes:
+        return
+    wait_s = 0.0
+    for attempt in range(1, policy.max_restarts):
+        wait_s += backoff_s(attempt, policy.backoff) * (0.5 if policy.backoff.jitter else 1.0)
+        if wait_s >= policy.circuit_window_s:
+            break
+    else:
+        return
+    message = (
+        f"a crash loop never trips the breaker: {policy.max_restarts} failures do not fit into "
+        f"{format_duration(policy.circuit_window_s)}, because of the waits between them"
+    )
+    hint = "raise circuit_window, or lower max_restarts or backoff.max"
+    reader.warn(nodes[0], message, hint)
+
+
+def _log_folder(
+    reader: Reader, spec: Spec, table: Table, header: Node, folders: dict[str, str]
+) -> None:
+    log = table["log"].table() if "log" in table else None
+    for key, target in (("stdout", spec.launch.stdout), ("stderr", spec.launch.stderr)):
+        node = (log or {}).get(key)
+        if target.kind != "file":
+            continue
+        folder = target.path.rpartition("/")[0]
+        if folder not in folders:
+            folders[folder] = _who_may_write(folder or "/")
+            if folders[folder]:
+                message = (
+                    f"{folders[folder]} may write into {folder}, and so redirect or forge logs"
+                )
+                reader.warn(node or header, message, "a folder of its own")
+
+
+def _who_may_write(folder: str) -> str:
+    try:
+        mode = os.stat(folder).st_mode  # noqa: PTH116  # texts, and thousands of them
+    except (OSError, ValueError):
+        return ""  # it will be made by us
+    return "everybody" if mode & stat.S_IWOTH else ""
+
+
+def _open_files(reader: Reader, documents: Iterable[Document]) -> None:
+    """Note files that others than root can change, and with them what root runs."""
+    for document in documents:
+        try:
+            found = os.stat(document.source.file)  # noqa: PTH116
+        except (OSError, ValueError):
+            continue
+        if found.st_mode & stat.S_IWOTH or found.st_uid:
+            who = "everybody" if found.st_mode & stat.S_IWOTH else f"uid {found.st_uid}"
+            message = f"{who} can change this file, and so what root runs"
+            reader.warn(Node("", (), document), message, "chown root, chmod go-w")

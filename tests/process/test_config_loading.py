@@ -1,0 +1,203 @@
+"""The configuration is read by a child: its answer, its end, and what stays untouched."""
+
+import os
+import select
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from supervisord_lite.base.record import replace
+from supervisord_lite.config.load import judge
+from supervisord_lite.config.loading import Loaded, Loading, Refused
+from tests.support.daemon import Daemon, clean_environment
+from tests.support.wait import wait_until
+
+pytestmark = pytest.mark.process
+
+GOOD = '[supervisor]\nstate_dir = "state"\nruntime_dir = "run"\n[worker.a]\ncommand = ["${A}"]\n'
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "x.toml"
+    path.write_text(GOOD)
+    (tmp_path / "state").mkdir()
+    return path
+
+
+@pytest.fixture
+def zombies() -> Iterator[None]:
+    """Fail if a child of ours is left unreaped."""
+    yield
+    with pytest.raises(ChildProcessError):
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG)
+
+
+def start(path: Path, *, limit_s: float = 20.0, **variables: str) -> Loading:
+    environ = {**clean_environment(), "A": "x", **variables}
+    return Loading(str(path), environ=environ, now_s=time.monotonic(), limit_s=limit_s)
+
+
+def receive(loading: Loading) -> None:
+    """Do what a loop does: sleep until there is something, then take it."""
+    wait_s = max(0.0, loading.deadline_s - time.monotonic())
+    select.select([loading], [], [], wait_s)
+    loading.receive(time.monotonic())
+
+
+def answer_of(loading: Loading) -> Loaded | Refused:
+    while loading.answer is None:
+        receive(loading)
+    return loading.answer
+
+
+def finish(loading: Loading) -> None:
+    while not loading.is_over:
+        receive(loading)
+    loading.close()
+
+
+@pytest.mark.usefixtures("zombies")
+def test_a_good_file_is_what_check_says_it_is(config: Path) -> None:
+    """The child answers exactly what the code of `check` finds, and writes nothing by itself."""
+    loading = start(config, A="${B} é")
+    answer = answer_of(loading)
+    environ = {**clean_environment(), "A": "${B} é"}
+    judged = judge(str(config), environ=environ, as_root=os.geteuid() == 0)
+    assert answer == Loaded(judged.configuration, "", (str(config),))
+    loading.dismiss()
+    finish(loading)
+    assert list((config.parent / "state").iterdir()) == []
+
+
+@pytest.mark.usefixtures("zombies")
+def test_what_is_put_in_force_is_written_down(config: Path) -> None:
+    """effective.toml goes into the state folder that is in force, not into that of the file."""
+    elsewhere = config.parent / "elsewhere"
+    elsewhere.mkdir()
+    loading = start(config)
+    answer = answer_of(loading)
+    assert isinstance(answer, Loaded)
+    in_force = replace(answer.configuration.settings, state_dir=str(elsewhere))
+    loading.put_in_force(in_force, now_s=time.monotonic())
+    finish(loading)
+    assert loading.unwritten == ""
+    assert f'state_dir = "{elsewhere}"' in (elsewhere / "effective.toml").read_text()
+
+
+@pytest.mark.usefixtures("zombies")
+def test_what_cannot_be_written_is_told(config: Path) -> None:
+    """A missing folder or a full disk costs the file, and is told."""
+    (config.parent / "state").rmdir()
+    loading = start(config)
+    answer = answer_of(loading)
+    assert isinstance(answer, Loaded)
+    loading.put_in_force(answer.configuration.settings, now_s=time.monotonic())
+    finish(loading)
+    assert "No such file or directory" in loading.unwritten
+
+
+@pytest.mark.usefixtures("zombies")
+def test_a_bad_file_is_refused_with_all_its_errors(config: Path) -> None:
+    """Errors come as people read them and as fields; the child ends by itself."""
+    config.write_text("[worker.a]\nstop_timout = 1\npool_size = 0\n")
+    loading = start(config)
+    answer = answer_of(loading)
+    finish(loading)
+    assert isinstance(answer, Refused)
+    assert f"{config}:2:1: error:" in answer.message
+    assert answer.message.endswith("\n3 errors in 1 file.")
+    assert [problem["line"] for problem in answer.problems] == [1, 2, 3]
+
+
+@pytest.mark.usefixtures("zombies")
+def test_warnings_come_with_a_good_answer(config: Path) -> None:
+    """What is probably not meant is told, and stops nothing."""
+    config.write_text('[worker.a]\ncommand = ["sh", "-c", "a | b"]\n')
+    loading = start(config)
+    answer = answer_of(loading)
+    loading.dismiss()
+    finish(loading)
+    assert isinstance(answer, Loaded)
+    assert f"{config}:2:11: warning:" in answer.warnings
+
+
+@pytest.mark.usefixtures("zombies")
+def test_thousands_of_workers_come_in_parts(config: Path) -> None:
+    """A large answer is taken 64 KiB at a time: the loop goes on in between."""
+    config.write_text("".join(f'[worker.w{i}]\ncommand = ["x"]\n' for i in range(2000)))
+    loading = start(config)
+    turns = 0
+    while loading.answer is None:
+        receive(loading)
+        turns += 1
+    loading.dismiss()
+    finish(loading)
+    assert isinstance(loading.answer, Loaded)
+    assert len(loading.answer.configuration.specs) == 2000
+    assert turns > 10
+
+
+@pytest.mark.usefixtures("zombies")
+def test_a_file_that_does_not_answer_costs_the_child_only(config: Path) -> None:
+    """A pipe in place of the file hangs the child; its own alarm ends it, and that is told."""
+    config.unlink()
+    os.mkfifo(config)
+    loading = start(config, limit_s=1.0)
+    answer = answer_of(loading)
+    finish(loading)
+    assert isinstance(answer, Refused)
+    assert "ended with SIGALRM" in answer.message
+
+
+def test_a_child_that_hangs_for_good_is_given_up(config: Path) -> None:
+    """Past the deadline the answer is no, whatever the child does."""
+    config.unlink()
+    os.mkfifo(config)
+    loading = start(config, limit_s=20.0)
+    loading.receive(time.monotonic() + 30.0)
+    assert loading.is_over
+    assert loading.answer == Refused("the configuration could not be read: no answer within 20 s")
+    loading.close()
+    config.open("wb").close()  # lets the child go on, with an answer that nobody hears
+    assert wait_until(ended_child, what="the child has ended")
+
+
+def ended_child() -> int:
+    return os.waitpid(-1, os.WNOHANG)[0]
+
+
+@pytest.mark.usefixtures("zombies")
+def test_a_child_that_is_killed_is_an_error(config: Path) -> None:
+    """Whatever ends the child, the daemon only has no answer."""
+    config.unlink()
+    os.mkfifo(config)
+    loading = start(config)
+    os.kill(loading._pid, signal.SIGKILL)
+    answer = answer_of(loading)
+    finish(loading)
+    assert isinstance(answer, Refused)
+    assert "ended with SIGKILL" in answer.message
+
+
+def test_the_daemon_writes_down_what_is_in_force() -> None:
+    """`run` leaves effective.toml beside its state, and keeps its environment for a reload."""
+    worker = '[worker.a]\ncommand = ["sleep", "${LONG}"]\n'
+    with Daemon(worker, environment={"LONG": "1000"}) as daemon:
+        daemon.wait_state("a", "running")
+        path = daemon.folder / "state/effective.toml"
+        assert '    "1000",' in path.read_text()
+        assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_full_disk_does_not_keep_the_daemon_from_starting() -> None:
+    """Where effective.toml cannot be written the daemon says so and runs."""
+    daemon = Daemon('[worker.a]\ncommand = ["sleep", "1000"]\n')
+    (daemon.folder / "state").mkdir()
+    (daemon.folder / "state/effective.toml").mkdir()  # no file can take its place
+    with daemon:
+        daemon.wait_state("a", "running")
+        assert "effective.toml is not written" in daemon.output()

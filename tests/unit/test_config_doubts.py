@@ -1,0 +1,105 @@
+"""Warnings: they stop nothing, stand at their place, and are silent about what is fine."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from supervisord_lite.config.errors import Problem
+from supervisord_lite.config.load import judge
+
+Doubts = Callable[..., tuple[Problem, ...]]
+CHECKOUT = Path(__file__).parents[2]
+WORKER = '[worker.a]\ncommand = ["x"]\n'
+
+
+@pytest.fixture
+def doubts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Doubts:
+    """Return a function that gives the warnings of a text, loaded as workers.toml."""
+    monkeypatch.chdir(tmp_path)
+
+    def doubts_of(text: str, *, as_root: bool = False) -> tuple[Problem, ...]:
+        Path("workers.toml").write_text(text)
+        return judge("workers.toml", environ={}, as_root=as_root).warnings
+
+    return doubts_of
+
+
+def shell(script: str, scope: str = "leader") -> str:
+    return f'[worker.a]\ncommand = ["/bin/sh", "-c", \'{script}\']\nstop_scope = "{scope}"\n'
+
+
+@pytest.mark.parametrize("script", ["a | b", "a |& b", "a|b", "a & b", "a & wait", "a&"])
+def test_a_shell_with_several_programs_is_doubtful(doubts: Doubts, script: str) -> None:
+    """The stop signal reaches the shell, and the programs are killed with it."""
+    (doubt,) = doubts(shell(script))
+    assert (doubt.line, doubt.column) == (2, 11)
+    assert 'stop_scope = "tree"' in doubt.hint
+    assert doubts(shell(script, "tree")) == ()
+
+
+@pytest.mark.parametrize("script", ["exec a", "a || b", "a && b", "a 2>&1", "a >| b", "a &> b"])
+def test_a_shell_with_one_program_at_a_time_is_fine(doubts: Doubts, script: str) -> None:
+    """Most uses of a shell are no reason for a warning."""
+    assert doubts(shell(script)) == ()
+
+
+def test_a_job_that_is_always_run_again_is_doubtful(doubts: Doubts) -> None:
+    """`ready = "exit"` is for what ends."""
+    text = f'{WORKER}ready = "exit"\nrestart = '
+    (doubt,) = doubts(f'{text}"always"\n')
+    assert (doubt.line, doubt.column) == (3, 9)
+    assert doubts(f'{text}"on-failure"\n') == ()
+
+
+def test_a_breaker_that_cannot_trip_is_doubtful(doubts: Doubts) -> None:
+    """The waits between the failures may be longer than the window they must fall into."""
+    (doubt,) = doubts(f'{WORKER}backoff.min = "5m"\nbackoff.jitter = false\n')
+    assert doubt.line == 3
+    assert "5 failures do not fit into 10m" in doubt.message
+    (doubt,) = doubts(f'{WORKER}circuit_window = "1s"\n')
+    assert (doubt.line, doubt.column) == (3, 18)
+    # With jitter the waits may be half as long; without restarts there is no loop.
+    assert doubts(f'{WORKER}backoff.min = "4m"\nbackoff.max = "4m"\n') == ()
+    assert doubts(f'{WORKER}circuit_window = "1s"\nrestart = "never"\n') == ()
+    assert doubts(f'{WORKER}circuit_window = "1s"\nmax_restarts = 1\n') == ()
+
+
+def test_logs_where_everybody_may_write_are_doubtful(doubts: Doubts, tmp_path: Path) -> None:
+    """Told once for a folder, however many workers log there."""
+    public = tmp_path / "public"
+    public.mkdir()
+    public.chmod(0o1777)
+    text = '[worker.a]\ncommand = "x"\nlog = "public/a.log"\n[worker.b]\ncommand = "x"\n'
+    (doubt,) = doubts(text + 'log.stderr = "public/b.log"\n')
+    assert (doubt.line, doubt.column) == (3, 7)
+    assert f"everybody may write into {public}" in doubt.message
+    public.chmod(0o755)
+    assert doubts(text) == ()
+
+
+def test_a_file_that_others_may_change_is_doubtful_for_root(doubts: Doubts, tmp_path: Path) -> None:
+    """Who writes the file decides what root runs; a user's own daemon may do as it likes."""
+    text = f'[supervisor]\ninclude = "y.toml"\n{WORKER}'
+    other = tmp_path / "y.toml"
+    other.touch()
+    other.chmod(0o666)
+    found = doubts(text, as_root=True)
+    assert ("y.toml", 1, 1) in [(doubt.file, doubt.line, doubt.column) for doubt in found]
+    assert doubts(text) == ()
+    other.chmod(0o644)
+    if os.geteuid() == 0:
+        assert doubts(text, as_root=True) == ()
+
+
+@pytest.mark.parametrize("text", [WORKER, shell("while :; do echo tick; sleep 1; done")])
+def test_an_ordinary_file_has_no_warnings(doubts: Doubts, text: str) -> None:
+    """Who writes what the documentation shows reads no warnings."""
+    assert doubts(text) == ()
+
+
+def test_the_example_has_no_warnings() -> None:
+    """The file that is shipped is an example of a good one."""
+    path = str(CHECKOUT / "config/demo.toml")
+    assert judge(path, environ={}, as_root=False).warnings == ()
