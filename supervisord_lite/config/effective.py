@@ -12,17 +12,15 @@ from typing import TYPE_CHECKING
 
 import tomli_w
 
-from supervisord_lite.base.signals import name_of
+from supervisord_lite.config import flat
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
-    from supervisord_lite.config.spec import Configuration, Grant, Launch, LogTarget, Settings, Spec
-    from supervisord_lite.core.policy import Policy
+    from supervisord_lite.config.flat import Key
+    from supervisord_lite.config.spec import Configuration
 
 FILE_NAME = "effective.toml"
-#: What `user` sets, in this order: see launch.py.
-_ACCOUNT = ("HOME", "USER", "LOGNAME", "SHELL")
 #: Between the parts of a dotted key; no name of a variable holds it.
 _DOT = "="
 _DOTTED = re.compile(r'^"((?:[^"\\]|\\.)*)"(?= = )', re.MULTILINE)
@@ -33,9 +31,9 @@ def render_effective(configuration: Configuration) -> str:
     """Return the text of the file: dotted keys, one per line, workers in their order."""
     settings = configuration.settings
     tables: dict[str, object] = {
-        "supervisor": _present(_supervisor(settings)),
-        "control": _present(_control(settings)),
-        "worker": {spec.pool: _present(_worker(spec)) for spec in configuration.specs},
+        "supervisor": _joined(flat.supervisor_keys(settings)),
+        "control": _joined(flat.control_keys(settings)),
+        "worker": {spec.pool: _joined(flat.worker_keys(spec)) for spec in configuration.specs},
     }
     if not configuration.specs:
         del tables["worker"]
@@ -62,6 +60,7 @@ def write_effective(configuration: Configuration) -> str:
     try:
         while data:
             data = data[os.write(file, data) :]
+        os.fsync(file)  # or a power cut may leave the new name with nothing in it
         os.rename(temporary, path)  # noqa: PTH104
     except OSError:
         os.unlink(temporary)  # noqa: PTH108
@@ -80,120 +79,15 @@ def _comment(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
-def _present(table: dict[str, object]) -> dict[str, object]:
-    """Return *table* without the keys that say nothing: TOML has no word for none."""
-    return {key: value for key, value in table.items() if value is not None}
+def _joined(table: Mapping[Key, object]) -> dict[str, object]:
+    """Return *table* for the writer, without the keys that say nothing: TOML has no word for none.
+
+    What looks like a variable is written so that it is read as it is.
+    """
+    return {_DOT.join(key): _literal(value) for key, value in table.items() if value is not None}
 
 
-def _supervisor(settings: Settings) -> dict[str, object]:
-    return {
-        "state_dir": _text(settings.state_dir),
-        "runtime_dir": _text(settings.runtime_dir),
-        "log_dir": None if settings.log_dir is None else _text(settings.log_dir),
-        "log_level": settings.log_level,
-        "log_format": settings.log_format,
-    }
-
-
-def _control(settings: Settings) -> dict[str, object]:
-    return {
-        "path": _text(settings.control_path),
-        "admin": _grants(settings.admin),
-        "operate": _grants(settings.operate),
-        "read": _grants(settings.read),
-    }
-
-
-def _worker(spec: Spec) -> dict[str, object]:
-    return {
-        "command": [_text(word) for word in spec.launch.argv],
-        "pool_size": spec.pool_size,
-        "critical": {"no": False, "any": True, "all": "all"}[spec.critical],
-        "singleton": spec.singleton,
-        "requires": list(spec.requires),
-        "after": list(spec.after),
-        "operators": _grants(spec.operators),
-        **_policy(spec.policy),
-        **_launch(spec.launch),
-    }
-
-
-def _policy(policy: Policy) -> dict[str, object]:
-    signals = [name_of(rung.signal) for rung in policy.stop_ladder]
-    waits = [_seconds(rung.timeout_s) for rung in policy.stop_ladder]
-    alive = "spawned" if policy.ready_after_s == 0 else _seconds(policy.ready_after_s)
-    return {
-        "autostart": policy.autostart,
-        "restart": policy.restart,
-        "ok_exit_codes": list(policy.ok_exit_codes),
-        "ready": "exit" if policy.ready_by == "exit" else alive,
-        "start_timeout": _seconds(policy.start_timeout_s),
-        "run_timeout": None if policy.run_timeout_s is None else _seconds(policy.run_timeout_s),
-        "stop_signal": signals if len(signals) > 1 else signals[0],
-        "stop_timeout": waits if len(waits) > 1 else waits[0],
-        "stop_scope": policy.stop_scope,
-        "stable_run_period": _seconds(policy.stable_run_period_s),
-        "max_restarts": policy.max_restarts,
-        "circuit_window": _seconds(policy.circuit_window_s),
-        "circuit_cooldown": (
-            None if policy.circuit_cooldown_s is None else _seconds(policy.circuit_cooldown_s)
-        ),
-        _key("backoff", "min"): _seconds(policy.backoff.min_s),
-        _key("backoff", "max"): _seconds(policy.backoff.max_s),
-        _key("backoff", "factor"): policy.backoff.factor,
-        _key("backoff", "jitter"): policy.backoff.jitter,
-    }
-
-
-def _launch(launch: Launch) -> dict[str, object]:
-    table: dict[str, object] = {"directory": _text(launch.directory)}
-    identity = launch.identity
-    if identity is not None:
-        # Only `user` puts all four there, in front; then it must be said again for a reload.
-        names = tuple(name for name, _ in launch.environment[: len(_ACCOUNT)])
-        table["user"] = identity.user if names == _ACCOUNT else None
-        table["group"] = identity.gid
-    table["umask"] = f"{launch.umask:03o}"
-    table["nice"] = launch.nice
-    for name, value in launch.environment:
-        table[_key("environment", name)] = False if value is None else _text(value)
-    table[_key("limits", "memory")] = launch.memory_bytes
-    table[_key("limits", "cpu")] = launch.cpu_cores
-    table[_key("limits", "pids")] = launch.pids
-    for limit in launch.rlimits:
-        table[_key("limits", limit.name)] = "unlimited" if limit.value is None else limit.value
-    table[_key("log", "stdout")] = _target(launch.stdout)
-    table[_key("log", "stderr")] = _target(launch.stderr)
-    table[_key("log", "max_size")] = launch.log_max_size_bytes
-    table[_key("log", "backups")] = launch.log_backups
-    return table
-
-
-def _key(table: str, name: str) -> str:
-    return f"{table}{_DOT}{name}"
-
-
-def _text(text: str) -> str:
-    """Return *text* so that it is read as it is, with no variable in it."""
-    return text.replace("${", "$${")
-
-
-def _seconds(seconds: float) -> str | float:
-    """Return a duration that is read as exactly this many seconds."""
-    whole = int(seconds)
-    if whole == seconds:
-        for unit, unit_s in (("h", 3600), ("m", 60)):
-            if whole % unit_s == 0:
-                return f"{whole // unit_s}{unit}"
-        return f"{whole}s"
-    return seconds  # a bare number is seconds too
-
-
-def _target(target: LogTarget) -> str | None:
-    if target.kind == "file":
-        return _text(target.path)
-    return None if target.kind == "stdout" else target.kind
-
-
-def _grants(grants: Sequence[Grant]) -> list[str]:
-    return [grant.name for grant in grants]
+def _literal(value: object) -> object:
+    if isinstance(value, str):
+        return value.replace("${", "$${")
+    return [_literal(item) for item in value] if isinstance(value, list) else value
