@@ -1,62 +1,130 @@
-"""`check`: judge a configuration file, offline, with the code that the daemon reads it with."""
+"""`check`: judge a configuration, offline, with the code that the daemon reads it with."""
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import sys
 from typing import TYPE_CHECKING
 
 from supervisord_lite.base import exit_codes
+from supervisord_lite.base.errors import SupervisordLiteError
+from supervisord_lite.base.suggest import nearest
 from supervisord_lite.cli.text import count, printable
 from supervisord_lite.config.defaults import default_config_path
-from supervisord_lite.config.errors import ConfigurationError
-from supervisord_lite.config.load import load
+from supervisord_lite.config.errors import ConfigurationError, render
+from supervisord_lite.config.load import judge
 
 if TYPE_CHECKING:
-    from supervisord_lite.config.spec import Configuration
+    from collections.abc import Iterable
+
+    from supervisord_lite.config.load import Judged
+    from supervisord_lite.config.show import Line
+
+#: Where the origins stand, and what stands behind them.
+_VALUE_COLUMNS = 34
+_ORIGIN_COLUMNS = 23
+
+
+class NoSuchWorkerError(SupervisordLiteError):
+    """The configuration has no worker of that name."""
+
+    exit_code = exit_codes.NO_SUCH_WORKER
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        """Take the *name* that was asked for, and those that there are."""
+        near = nearest(name, known)
+        super().__init__("no such worker" + (f"; did you mean {near}?" if near else ""))
+        self.subject = name
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `check` understands."""
     parser.add_argument("-c", "--config", metavar="FILE", help="the configuration file")
+    parser.add_argument(
+        "--show", metavar="NAME", help="print each key of a worker, and where it comes from"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print whether the file is good, or everything that is wrong with it (exit 78)."""
+    """Print whether the configuration is good, or everything that is wrong with it (exit 78).
+
+    Raises:
+        NoSuchWorkerError: The worker to show is not there.
+    """
+    gc.disable()  # everything that is read is needed until the end
     as_root = os.geteuid() == 0
     path = arguments.config or default_config_path(os.environ, as_root=as_root)
     try:
-        configuration = load(path, environ=os.environ, as_root=as_root)
+        judged = judge(path, environ=os.environ, as_root=as_root)
     except ConfigurationError as error:
         if arguments.json:
             print(_json(path, None, error))
         else:
             print(f"{error} Nothing was changed.", file=sys.stderr)
         return error.exit_code
-    if arguments.json:
-        print(_json(path, configuration, None))
+    if arguments.show is not None:
+        _show(arguments.show, judged, as_json=arguments.json)
+    elif arguments.json:
+        print(_json(path, judged, None))
     else:
-        workers, processes = _counts(configuration)
-        totals = f"{count(workers, 'worker')}, {count(processes, 'process')}"
-        print(f"{printable(path)}: {totals}: ok")
+        _print(path, judged)
     return exit_codes.OK
 
 
-def _counts(configuration: Configuration) -> tuple[int, int]:
-    specs = configuration.specs
+def _print(path: str, judged: Judged) -> None:
+    if judged.warnings:
+        print(render(judged.warnings, "warning"), file=sys.stderr)
+    workers, processes = _counts(judged)
+    parts = [count(workers, "worker"), count(processes, "process")]
+    if len(judged.files) > 1:
+        parts.append(count(len(judged.files), "file"))
+    verdict = "ok" if not judged.warnings else f"ok, {count(len(judged.warnings), 'warning')}"
+    print(f"{printable(path)}: {', '.join(parts)}: {verdict}")
+
+
+def _show(name: str, judged: Judged, *, as_json: bool) -> None:
+    if name not in judged.tables:
+        raise NoSuchWorkerError(name, judged.tables)
+    from supervisord_lite.config.show import show
+
+    lines = show(name, judged)
+    if as_json:
+        keys = [line._asdict() for line in lines]
+        print(json.dumps({"worker": name, "keys": keys}, ensure_ascii=False))
+        return
+    for line in lines:
+        print(_row(line))
+
+
+def _row(line: Line) -> str:
+    notes = [f"via {line.via}" if line.via else "", f"({line.beaten})" if line.beaten else ""]
+    note = "  ".join(filter(None, notes))
+    text, origin = printable(line.text()), printable(line.origin)
+    if len(text) >= _VALUE_COLUMNS:
+        text += "\n"
+        return f"{text}{'':{_VALUE_COLUMNS}}{origin:{_ORIGIN_COLUMNS}} {printable(note)}".rstrip()
+    return f"{text:{_VALUE_COLUMNS}}{origin:{_ORIGIN_COLUMNS}} {printable(note)}".rstrip()
+
+
+def _counts(judged: Judged) -> tuple[int, int]:
+    specs = judged.configuration.specs
     return len(specs), sum(spec.pool_size for spec in specs)
 
 
-def _json(path: str, configuration: Configuration | None, error: ConfigurationError | None) -> str:
-    workers, processes = _counts(configuration) if configuration else (None, None)
+def _json(path: str, judged: Judged | None, error: ConfigurationError | None) -> str:
+    workers, processes = _counts(judged) if judged else (None, None)
+    warnings = error.warnings if error else judged.warnings if judged else ()
     found = {
         "file": path,
+        "files": list(error.files if error else judged.files if judged else ()),
         "ok": error is None,
         "workers": workers,
         "processes": processes,
         "errors": [problem._asdict() for problem in error.problems] if error else [],
+        "warnings": [problem._asdict() for problem in warnings],
     }
     return json.dumps(found, ensure_ascii=False)

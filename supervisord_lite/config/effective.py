@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from supervisord_lite.config.flat import Key
-    from supervisord_lite.config.spec import Configuration
+    from supervisord_lite.config.spec import Configuration, Spec
 
 FILE_NAME = "effective.toml"
+ACCOUNT = flat.ACCOUNT
 #: Between the parts of a dotted key; no name of a variable holds it.
-_DOT = "="
+DOT = "="
 _DOTTED = re.compile(r'^"((?:[^"\\]|\\.)*)"(?= = )', re.MULTILINE)
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -31,9 +32,9 @@ def render_effective(configuration: Configuration) -> str:
     """Return the text of the file: dotted keys, one per line, workers in their order."""
     settings = configuration.settings
     tables: dict[str, object] = {
-        "supervisor": _joined(flat.supervisor_keys(settings)),
-        "control": _joined(flat.control_keys(settings)),
-        "worker": {spec.pool: _joined(flat.worker_keys(spec)) for spec in configuration.specs},
+        "supervisor": _present(_written(flat.supervisor_keys(settings))),
+        "control": _present(_written(flat.control_keys(settings))),
+        "worker": {spec.pool: _present(worker_table(spec)) for spec in configuration.specs},
     }
     if not configuration.specs:
         del tables["worker"]
@@ -71,7 +72,7 @@ def write_effective(configuration: Configuration) -> str:
 
 
 def _dotted(match: re.Match[str]) -> str:
-    parts = match[1].split(_DOT)
+    parts = match[1].split(DOT)
     return ".".join(part if _BARE.fullmatch(part) else f'"{part}"' for part in parts)
 
 
@@ -79,15 +80,26 @@ def _comment(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
-def _joined(table: Mapping[Key, object]) -> dict[str, object]:
-    """Return *table* for the writer, without the keys that say nothing: TOML has no word for none.
+def worker_table(spec: Spec) -> dict[str, object]:
+    """Return the keys of a worker with their values as they are written, None for no value."""
+    return _written(flat.worker_keys(spec))
 
-    What looks like a variable is written so that it is read as it is.
-    """
-    return {_DOT.join(key): _literal(value) for key, value in table.items() if value is not None}
+
+def written_text(text: str) -> str:
+    """Return *text* so that it is read as it is, with no variable in it."""
+    return text.replace("${", "$${")
+
+
+def _present(table: dict[str, object]) -> dict[str, object]:
+    """Return *table* without the keys that say nothing: TOML has no word for none."""
+    return {key: value for key, value in table.items() if value is not None}
+
+
+def _written(table: Mapping[Key, object]) -> dict[str, object]:
+    return {DOT.join(key): _literal(value) for key, value in table.items()}
 
 
 def _literal(value: object) -> object:
     if isinstance(value, str):
-        return value.replace("${", "$${")
+        return written_text(value)
     return [_literal(item) for item in value] if isinstance(value, list) else value

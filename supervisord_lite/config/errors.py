@@ -44,6 +44,7 @@ class ConfigurationError(SupervisordLiteError):
     Attributes:
         problems: All of them, at least one, in the order of files and lines.
         warnings: What is allowed and probably not meant, in the same order.
+        files: Those that were read, as typed.
     """
 
     exit_code = exit_codes.CONFIGURATION
@@ -68,13 +69,13 @@ class ConfigurationError(SupervisordLiteError):
         shown = [render(self.problems)]
         if self.warnings:
             shown.append(render(self.warnings, "warning"))
-        names = {*files} or {problem.file for problem in self.problems}
+        self.files = tuple(files) or tuple({problem.file: 1 for problem in self.problems})
         found = ", ".join(
             f"{len(some)} {kind}{'s' * (len(some) != 1)}"
             for some, kind in ((self.problems, "error"), (self.warnings, "warning"))
             if some
         )
-        where = "1 file" if len(names) == 1 else f"{len(names)} files"
+        where = "1 file" if len(self.files) == 1 else f"{len(self.files)} files"
         super().__init__("\n".join([*shown, f"{found} in {where}."]))
 
 

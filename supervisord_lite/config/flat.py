@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: ("stop_timeout",) or ("environment", "PATH"): the parts of a dotted key.
 Key = tuple[str, ...]
 #: What `user` sets, in this order: see launch.py.
-_ACCOUNT = ("HOME", "USER", "LOGNAME", "SHELL")
+ACCOUNT = ("HOME", "USER", "LOGNAME", "SHELL")
 _BARE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
@@ -98,8 +98,8 @@ def _launch(launch: Launch) -> dict[Key, object]:
     identity = launch.identity
     if identity is not None:
         # Only `user` puts all four there, in front; then it must be said again for a reload.
-        names = tuple(name for name, _ in launch.environment[: len(_ACCOUNT)])
-        table["user",] = identity.user if names == _ACCOUNT else None
+        names = tuple(name for name, _ in launch.environment[: len(ACCOUNT)])
+        table["user",] = identity.user if names == ACCOUNT else None
         table["group",] = identity.gid
     table["umask",] = f"{launch.umask:03o}"
     table["nice",] = launch.nice

@@ -16,8 +16,17 @@ def adopt_policy(worker: Worker, event: events.PolicyChanged) -> Worker:
     policy = event.policy
     if policy == worker.policy:
         return worker
+    state = worker.state
+    if (
+        isinstance(state, states.Stopping)
+        and state.deadline_s is None
+        and state.rung >= len(worker.policy.stop_ladder)
+    ):
+        # Killed already: a longer ladder is not climbed from where the old one ended.
+        state = replace(state, rung=len(policy.stop_ladder))
     # A smaller window applies with the next failure; a smaller count now, to stay bounded.
-    return replace(worker, policy=policy, failures=worker.failures[-policy.max_restarts :])
+    failures = worker.failures[-policy.max_restarts :]
+    return replace(worker, policy=policy, state=state, failures=failures)
 
 
 def told_of_change(worker: Worker, policy: Policy, *, is_new_run: bool) -> tuple[Event, ...]:

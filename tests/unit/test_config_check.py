@@ -61,3 +61,99 @@ def test_json_for_editors(here: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert run("-c", "x.toml", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["ok"], found["workers"], found["processes"], found["errors"]) == (True, 2, 4, [])
+
+
+def test_warnings_stop_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A warning is told on stderr, counted on stdout, and the exit code is 0."""
+    (here / "x.toml").write_text('[worker.a]\ncommand = ["sh", "-c", "a | b"]\n')
+    assert run("-c", "x.toml") == 0
+    out, err = capsys.readouterr()
+    assert out == "x.toml: 1 worker, 1 process: ok, 1 warning\n"
+    assert err.startswith("x.toml:2:11: warning: only the shell")
+    assert run("-c", "x.toml", "--json") == 0
+    (warning,) = json.loads(capsys.readouterr().out)["warnings"]
+    assert (warning["line"], warning["column"]) == (2, 11)
+
+
+def test_every_file_is_counted(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who includes files sees that they were read."""
+    (here / "x.toml").write_text(f'[supervisor]\ninclude = "c/*.toml"\n{GOOD}')
+    (here / "c").mkdir()
+    (here / "c/y.toml").write_text("")
+    assert run("-c", "x.toml") == 0
+    assert capsys.readouterr().out == "x.toml: 2 workers, 4 processes, 2 files: ok\n"
+    (here / "c/z.toml").write_text("[worker.b]\nnise = 1\n")
+    assert run("-c", "x.toml") == 78
+    assert capsys.readouterr().err.endswith("\n1 error in 3 files. Nothing was changed.\n")
+    assert run("-c", "x.toml", "--json") == 78
+    assert json.loads(capsys.readouterr().out)["files"] == ["x.toml", "c/y.toml", "c/z.toml"]
+
+
+SHOWN = """\
+pool_size = 2                     env/s.toml:2            (8 in conf.d/shop.toml)
+extends = "app"                   conf.d/shop.toml:2
+command = ["/srv/venv/bin/celery", "-A", "shop", "$${x}"]
+                                  conf.d/shop.toml:3
+stop_timeout = ["10m", "30s"]     conf.d/shop.toml:5
+stop_signal = ["SIGTERM", "SIGINT"]
+                                  conf.d/shop.toml:6
+environment."a b" = "2"           conf.d/shop.toml:7      ("1" in main.toml)
+user = "root"                     main.toml:8             via extends app
+umask = "077"                     main.toml:4             via [defaults]
+critical = false                  default
+singleton = false                 default
+autostart = true                  default
+restart = "on-failure"            default
+"""
+
+
+def test_each_value_has_its_origin(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--show prints own keys, inherited ones and defaults, and what was replaced."""
+    (here / "conf.d").mkdir()
+    (here / "env").mkdir()
+    (here / "main.toml").write_text(
+        '[supervisor]\ninclude = ["conf.d/shop.toml", "env/s.toml"]\n'
+        '[defaults]\numask = "077"\n[worker.app]\nenabled = false\nenvironment."a b" = "1"\n'
+        'user = "root"\n'
+    )
+    (here / "conf.d/shop.toml").write_text(
+        '[worker.celery]\nextends = "app"\ncommand = ["${V:-/srv/venv}/bin/celery", "-A", "shop", '
+        '"$${x}"]\npool_size = 8\nstop_timeout = ["10m", "30s"]\n'
+        'stop_signal = ["SIGTERM", "SIGINT"]\nenvironment."a b" = "2"\n'
+    )
+    (here / "env/s.toml").write_text("[worker.celery]\npool_size = 2\n")
+    assert run("-c", "main.toml", "--show", "celery") == 0
+    out = capsys.readouterr().out
+    expected = SHOWN.splitlines()
+    assert sorted(out.splitlines()[: len(expected)]) == sorted(expected)
+    assert 'environment.USER = "root"         by user' in out
+    assert 'backoff.min = "1s"                default' in out
+    assert run("-c", "main.toml", "--show", "app") == 0
+    assert (
+        capsys.readouterr().out.splitlines()[0] == "enabled = false                   main.toml:6"
+    )
+    assert run("-c", "main.toml", "--show", "celery", "--json") == 0
+    keys = {key["key"]: key for key in json.loads(capsys.readouterr().out)["keys"]}
+    assert keys["umask"]["via"] == "[defaults]"
+    assert keys["stop_timeout"]["value"] == ["10m", "30s"]
+
+
+def test_values_out_of_files_of_variables_are_not_shown(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Such files hold passwords; that they are read is shown."""
+    (here / "x.toml").write_text('[worker.a]\ncommand = "x"\nenvironment_file = "x.env"\n')
+    (here / "x.env").write_text("PASSWORD=hunter2\n")
+    assert run("-c", "x.toml", "--show", "a") == 0
+    out = capsys.readouterr().out
+    assert 'environment_file = "x.env"        x.toml:3' in out
+    assert "PASSWORD" not in out
+    assert "hunter2" not in out
+
+
+def test_a_worker_that_is_not_there_cannot_be_shown(here: Path) -> None:
+    """A wrong name is exit 4, with the name that was probably meant."""
+    (here / "x.toml").write_text('[worker.celery]\ncommand = "x"\n')
+    with pytest.raises(check.NoSuchWorkerError, match="did you mean celery") as caught:
+        run("-c", "x.toml", "--show", "selery")
+    assert caught.value.exit_code == 4

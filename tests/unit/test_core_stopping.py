@@ -301,3 +301,13 @@ def test_a_shorter_ladder_while_stopping_ends_in_the_kill() -> None:
     slot.tell(events.PolicyChanged(a_policy()))
     assert slot.wake() == (KillTree(1),)
     assert next_deadline_s(slot.worker) is None
+
+
+def test_a_longer_ladder_does_not_take_back_the_kill_of_what_is_spawned_only_afterwards() -> None:
+    """What was to end at once ends at once, also when a reload came before the spawn's answer."""
+    slot = Slot()
+    slot.start()
+    slot.tell(events.ShutdownRequested(at_once=True), 0.1)
+    ladder = (Rung(TERM, 5.0), Rung(TERM, 5.0), Rung(TERM, 5.0))
+    slot.tell(events.PolicyChanged(a_policy(stop_ladder=ladder)), 0.2)
+    assert slot.spawned(0.3) == (KillTree(1),)

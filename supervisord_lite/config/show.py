@@ -1,0 +1,125 @@
+"""One worker as it is in force, each value with the place that decided it."""
+
+from __future__ import annotations
+
+import json
+import os.path
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from supervisord_lite.config.effective import ACCOUNT, worker_table, written_text
+from supervisord_lite.config.effective import DOT as EFFECTIVE_DOT
+from supervisord_lite.config.values import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from supervisord_lite.config.load import Judged
+    from supervisord_lite.config.spec import Spec
+    from supervisord_lite.config.tree import Node, Table
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+_OWN, _EXTENDED, _DEFAULTS, _BUILT_IN = range(4)
+
+
+class Line(NamedTuple):
+    """One key of a worker.
+
+    Attributes:
+        key: Dotted, as people write it.
+        value: As the file means it.
+        origin: "conf.d/shop.toml:54", "default", or the key that brings it along.
+        via: How it came to this worker: "", "extends NAME" or "[defaults]".
+        beaten: What it has replaced: "8 in conf.d/shop.toml"; empty: nothing.
+    """
+
+    key: str
+    value: object
+    origin: str
+    via: str = ""
+    beaten: str = ""
+
+    def text(self) -> str:
+        """Return "key = value" as TOML."""
+        return f"{self.key} = {_toml(self.value)}"
+
+
+def show(name: str, judged: Judged) -> list[Line]:
+    """Return the keys of the worker *name*: its own, the inherited ones, the defaults.
+
+    Variables out of files are left out, for such files hold secrets.
+    """
+    settings = judged.configuration.settings
+    folder = os.path.dirname(settings.config_path)  # noqa: PTH120
+    ranked = sorted(_written(name, judged.tables[name], (), folder), key=lambda pair: pair[0])
+    written = [line for _, line in ranked]
+    spec = next((spec for spec in judged.configuration.specs if spec.pool == name), None)
+    if spec is None:
+        return written
+    known = {line.key for line in written}
+    return written + [line for line in _others(spec, judged.tables[name]) if line.key not in known]
+
+
+def _others(spec: Spec, table: Table) -> Iterator[Line]:
+    for key, value in worker_table(spec).items():
+        parts = key.split(EFFECTIVE_DOT)
+        if value is None or value == [] or (parts[0] == "group" and "user" in table):
+            continue
+        if parts[0] != "environment":
+            yield Line(_dotted(parts), value, "default")
+        elif "user" in table and parts[1] in ACCOUNT:
+            yield Line(_dotted(parts), value, "by user")
+
+
+def _written(
+    name: str, table: Table, prefix: tuple[str, ...], folder: str
+) -> Iterator[tuple[int, Line]]:
+    for key, node in table.items():
+        parts = (*prefix, key)
+        inner = node.table()
+        if inner is not None:
+            yield from _written(name, inner, parts, folder)
+            continue
+        rank, via = _OWN, ""
+        if node.path[0] == "defaults":
+            rank, via = _DEFAULTS, "[defaults]"
+        elif node.path[1] != name:
+            rank, via = _EXTENDED, f"extends {node.path[1]}"
+        beaten = "" if node.under is None else _beaten(node.under, folder)
+        origin = f"{_file(node, folder)}:{_line(node)}"
+        yield rank, Line(_dotted(parts), _as_written(node.value), origin, via, beaten)
+
+
+def _beaten(node: Node, folder: str) -> str:
+    value = "a table" if node.table() is not None else _toml(_as_written(node.value))
+    return f"{value if len(value) <= 30 else '…'} in {_file(node, folder)}"
+
+
+def _file(node: Node, folder: str) -> str:
+    """Return the file, short where it is below *folder*."""
+    typed = node.document.source.file
+    full = os.path.abspath(typed)  # noqa: PTH100  # keeps symlinks
+    inside = full.removeprefix(f"{folder}/")
+    return typed if inside == full else inside
+
+
+def _line(node: Node) -> int:
+    return node.document.source.place(node.places.value(node.path)[0])[0]
+
+
+def _dotted(parts: tuple[str, ...] | list[str]) -> str:
+    return ".".join(part if _BARE.fullmatch(part) else _toml(part) for part in parts)
+
+
+def _as_written(value: object) -> object:
+    if isinstance(value, list):
+        return [_as_written(item) for item in value]
+    return written_text(value) if isinstance(value, str) else value
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_toml, value))}]"
+    return shown(value)
