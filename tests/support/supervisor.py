@@ -3,10 +3,10 @@
 import json
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from supervisord_lite.base.packets import PacketSocket
+from supervisord_lite.base.packets import PacketSocket, memory_content
 from supervisord_lite.config.spec import Launch, Origin, Settings, Spec, to_json
 from supervisord_lite.core.policy import BackoffPolicy, Policy
 from supervisord_lite.core.states import Worker
@@ -15,7 +15,7 @@ from supervisord_lite.keeper.table import Key, Run, Table
 from supervisord_lite.supervisor.adoption import Handover
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.loop import Supervisor
-from supervisord_lite.supervisor.outbox import Outbox, Slot
+from supervisord_lite.supervisor.outbox import Outbox, Send, Slot
 from supervisord_lite.wire import channel
 from tests.support.core import FixedRng
 
@@ -48,10 +48,31 @@ def a_spec(
     )
 
 
+def message_of(data: bytes, descriptors: Sequence[int]) -> dict[str, Any]:
+    """Return the message of one packet, as the keeper takes it; descriptors are closed."""
+    try:
+        if data == channel.IN_MEMORY:
+            return channel.decode_whole(memory_content(descriptors[0]))
+        return channel.decode(data)
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def collecting(sent: list[dict[str, Any]]) -> Send:
+    """Return what sends packets to nobody but *sent*."""
+
+    def send(data: bytes, descriptors: tuple[int, ...] = (), *, owned: bool = False) -> None:
+        assert owned == bool(descriptors)
+        sent.append(message_of(data, descriptors))
+
+    return send
+
+
 def a_fleet(*specs: Spec) -> tuple[Fleet, Outbox, list[dict[str, Any]]]:
     """Return a fleet, its outbox and the messages that it sends."""
     sent: list[dict[str, Any]] = []
-    outbox = Outbox(lambda data: sent.append(channel.decode(data)))
+    outbox = Outbox(collecting(sent))
     return Fleet(SETTINGS, specs, outbox, HandClock(), FixedRng()), outbox, sent
 
 
@@ -90,8 +111,7 @@ class TableKeeper:
         self.failing: list[dict[str, object]] = []
         self._next_pid = 1000
 
-    def obey(self, data: bytes) -> None:
-        message = channel.decode(data)
+    def obey(self, message: dict[str, Any]) -> None:
         if "save" in message or "applied" in message:
             self.table.save(message.get("save", {}), message.get("applied", 0))
         for request in message.get("do", ()):
@@ -194,12 +214,13 @@ class Daemon:
         self.supervisor._settle()
         number = 0
         while packets := self._channel.receive():
-            for data, _ in packets:
+            for data, descriptors in packets:
+                message = message_of(data, descriptors)
                 if dies_after is not None and number >= dies_after:
                     continue
                 number += 1
-                self.notified += channel.decode(data).get("notify", "").split("\n")
-                self.keeper.obey(data)
+                self.notified += message.get("notify", "").split("\n")
+                self.keeper.obey(message)
             self.supervisor._channel.flush()
         if dies_after is not None:
             if meanwhile is not None:
