@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: Where the origins stand, and what stands behind them.
 _VALUE_COLUMNS = 34
-_ORIGIN_COLUMNS = 23
+_ORIGIN_COLUMNS = 21
 
 
 class NoSuchWorkerError(SupervisordLiteError):
@@ -104,10 +104,10 @@ def _row(line: Line) -> str:
     notes = [f"via {line.via}" if line.via else "", f"({line.beaten})" if line.beaten else ""]
     note = "  ".join(filter(None, notes))
     text, origin = printable(line.text()), printable(line.origin)
+    where = f"{origin:{_ORIGIN_COLUMNS}}  {printable(note)}".rstrip()
     if len(text) >= _VALUE_COLUMNS:
-        text += "\n"
-        return f"{text}{'':{_VALUE_COLUMNS}}{origin:{_ORIGIN_COLUMNS}} {printable(note)}".rstrip()
-    return f"{text:{_VALUE_COLUMNS}}{origin:{_ORIGIN_COLUMNS}} {printable(note)}".rstrip()
+        return f"{text}\n{'':{_VALUE_COLUMNS}}{where}"
+    return f"{text:{_VALUE_COLUMNS}}{where}"
 
 
 def _counts(judged: Judged) -> tuple[int, int]:

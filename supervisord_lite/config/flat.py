@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Key = tuple[str, ...]
 #: What `user` sets, in this order: see launch.py.
 ACCOUNT = ("HOME", "USER", "LOGNAME", "SHELL")
+#: The rlimits that count bytes, so that "64M" makes sense.
+RLIMITS_IN_BYTES = frozenset({"as", "core", "data", "fsize", "memlock", "rss", "stack"})
 _BARE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
@@ -105,14 +107,15 @@ def _launch(launch: Launch) -> dict[Key, object]:
     table["nice",] = launch.nice
     for name, value in launch.environment:
         table["environment", name] = False if value is None else value
-    table["limits", "memory"] = launch.memory_bytes
+    table["limits", "memory"] = _size(launch.memory_bytes)
     table["limits", "cpu"] = launch.cpu_cores
     table["limits", "pids"] = launch.pids
     for limit in launch.rlimits:
-        table["limits", limit.name] = "unlimited" if limit.value is None else limit.value
+        most = _size(limit.value) if limit.name in RLIMITS_IN_BYTES else limit.value
+        table["limits", limit.name] = "unlimited" if most is None else most
     table["log", "stdout"] = _target(launch.stdout)
     table["log", "stderr"] = _target(launch.stderr)
-    table["log", "max_size"] = launch.log_max_size_bytes
+    table["log", "max_size"] = _size(launch.log_max_size_bytes)
     table["log", "backups"] = launch.log_backups
     return table
 
@@ -126,6 +129,14 @@ def _seconds(seconds: float) -> str | float:
                 return f"{whole // unit_s}{unit}"
         return f"{whole}s"
     return seconds  # a bare number is seconds too
+
+
+def _size(size_bytes: int | None) -> str | int | None:
+    """Return a size that is read as exactly this many bytes."""
+    for unit, unit_bytes in (("G", 1 << 30), ("M", 1 << 20), ("K", 1 << 10)):
+        if size_bytes and size_bytes % unit_bytes == 0:
+            return f"{size_bytes // unit_bytes}{unit}"
+    return size_bytes
 
 
 def _target(target: LogTarget) -> str | None:

@@ -48,7 +48,7 @@ _CRON = re.compile(r"@(?:yearly|annually|monthly|weekly|daily|midnight|hourly)|\
 _CRON_FIELD = re.compile(r"[0-9A-Za-z*?,/#-]+")
 _TIMEZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*")
 _SECRET = re.compile(r"(?:file:.+|credential:[A-Za-z0-9_.-]+)", re.DOTALL)
-_HTTP = re.compile(r"https?://[^\s/]+\S*|[A-Za-z0-9][A-Za-z0-9_-]*:/\S*")
+_HTTP = re.compile(r"https?://[^\s/]+\S*|[A-Za-z0-9][A-Za-z0-9_-]*:/(?!/)\S*")
 _PORT = r"(?:[0-9]{1,5}|.*%(?:i|\{[0-9]+\.\.\}))"
 _HOST_PORT = re.compile(rf"(?:[^\s:/\[\]]*|\[[0-9A-Fa-f:.]+\]):{_PORT}")
 _SOCKET = re.compile(
@@ -110,8 +110,9 @@ def _event(reader: Reader, node: Node) -> None:
         reader.at_value(node, f"no event is called {shown(name)}", hint)
 
 
-def _stopping(reader: Reader, node: Node) -> None:
-    read_stop_ladder(reader, {str(node.path[-1]): node})
+def _agent(reader: Reader, node: Node) -> None:
+    _AGENT(reader, node)
+    read_stop_ladder(reader, node.table() or {})
 
 
 def _exit_codes(reader: Reader, node: Node) -> None:
@@ -215,8 +216,8 @@ _AGENT = keys(
     start_silence=shapes.duration,
     silence=shapes.duration,
     result_grace=shapes.duration,
-    stop_signal=_stopping,
-    stop_timeout=_stopping,
+    stop_signal=shapes.anything,
+    stop_timeout=shapes.anything,
     ok_exit_codes=_exit_codes,
     require=one_of(("changes", "commit", "none", "verify"), "a proof of success"),
     max_output=shapes.size,
@@ -231,7 +232,7 @@ TOP: Mapping[str, Shape] = {
         secrets=named(_secret),
     ),
     "queue": named(_QUEUE),
-    "agent": named(_AGENT),
+    "agent": named(_agent),
 }
 
 

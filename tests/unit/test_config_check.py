@@ -2,11 +2,17 @@
 
 import argparse
 import json
+import resource
+import subprocess
+import sys
+import time
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from supervisord_lite.cli import check
+from tests.support.daemon import clean_environment
 
 GOOD = '[worker.a]\ncommand = ["x"]\n[worker.b]\ncommand = ["x"]\npool_size = 3\n'
 BAD = '[worker.a]\ncommand = ["x"]\nstop_timout = "1s"\n[worker.b]\ncommand = ["x"]\nrestrt = "x"\n'
@@ -90,16 +96,16 @@ def test_every_file_is_counted(here: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 SHOWN = """\
-pool_size = 2                     env/s.toml:2            (8 in conf.d/shop.toml)
+pool_size = 2                     env/s.toml:2           (8 in conf.d/shop.toml)
 extends = "app"                   conf.d/shop.toml:2
 command = ["/srv/venv/bin/celery", "-A", "shop", "$${x}"]
                                   conf.d/shop.toml:3
 stop_timeout = ["10m", "30s"]     conf.d/shop.toml:5
 stop_signal = ["SIGTERM", "SIGINT"]
                                   conf.d/shop.toml:6
-environment."a b" = "2"           conf.d/shop.toml:7      ("1" in main.toml)
-user = "root"                     main.toml:8             via extends app
-umask = "077"                     main.toml:4             via [defaults]
+environment."a b" = "2"           conf.d/shop.toml:7     ("1" in main.toml)
+user = "root"                     main.toml:8            via extends app
+umask = "077"                     main.toml:4            via [defaults]
 critical = false                  default
 singleton = false                 default
 autostart = true                  default
@@ -157,3 +163,23 @@ def test_a_worker_that_is_not_there_cannot_be_shown(here: Path) -> None:
     with pytest.raises(check.NoSuchWorkerError, match="did you mean celery") as caught:
         run("-c", "x.toml", "--show", "selery")
     assert caught.value.exit_code == 4
+
+
+@pytest.mark.slow
+def test_thousands_of_workers_are_judged_quickly(here: Path) -> None:
+    """The whole command costs a few times what tomllib alone does, on any machine."""
+    text = "".join(
+        f'[worker.w{i}]\ncommand = ["/usr/bin/prog", "--shard", "{i}", "--port", "%{{8000..}}"]\n'
+        f'pool_size = 2\nstop_timeout = "30s"\nenvironment.SHARD = "{i}"\nlimits.nofile = 4096\n'
+        for i in range(2000)
+    )
+    (here / "x.toml").write_text(text)
+    begin_s = time.process_time()
+    tomllib.loads(text)
+    tomllib_s = time.process_time() - begin_s
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "supervisord_lite", "check", "-c", "x.toml"]
+    subprocess.run(command, check=True, capture_output=True, env=clean_environment())
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used_s = after.ru_utime - before.ru_utime
+    assert used_s < 6 * tomllib_s + 0.3, f"{used_s:.2f} s, tomllib {tomllib_s:.2f} s"
