@@ -15,14 +15,17 @@ import socket
 import stat
 import sys
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
 from supervisord_lite.base import resident
+from supervisord_lite.base.clock import SystemClock
 from supervisord_lite.base.errors import PermissionRefusedError
+from supervisord_lite.base.log_line import rfc3339
 from supervisord_lite.config.defaults import default_config_path
 from supervisord_lite.config.effective import FILE_NAME, write_effective
-from supervisord_lite.config.load import load
+from supervisord_lite.config.load import judge
 from supervisord_lite.config.spec import Configuration, Settings, to_json
 from supervisord_lite.keeper import boot
 
@@ -43,7 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
     """
     as_root = os.geteuid() == 0
     path = arguments.config or default_config_path(os.environ, as_root=as_root)
-    configuration = load(path, environ=os.environ, as_root=as_root)
+    judged = judge(path, environ=os.environ, as_root=as_root)
+    configuration = judged.configuration
     settings = configuration.settings
     _open_standard_descriptors()
     _make_folders(settings)
@@ -52,11 +56,14 @@ def run(arguments: argparse.Namespace) -> int:
     ]
     listener = _listen(settings.control_path)
     _note_effective(configuration)
-    _become_keeper(configuration, locks, listener)
+    _become_keeper(configuration, judged.digests, locks, listener)
 
 
 def _become_keeper(
-    configuration: Configuration, locks: list[int], listener: socket.socket
+    configuration: Configuration,
+    digests: Mapping[str, str],
+    locks: list[int],
+    listener: socket.socket,
 ) -> NoReturn:
     settings = configuration.settings
     style = settings.log_format or ("text" if os.isatty(2) else "json")
@@ -64,6 +71,9 @@ def _become_keeper(
         "settings": to_json(settings),
         "pools": json.dumps([spec.pool for spec in configuration.specs]),
         "log": f"{style} {settings.log_level}",
+        "force": json.dumps(
+            {"generation": 1, "files": digests, "since": rfc3339(SystemClock().wall_s())}
+        ),
         # For reading the file again: the supervisor itself is started with next to nothing.
         "environment": json.dumps(dict(os.environ)),
     }

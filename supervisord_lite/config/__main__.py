@@ -61,7 +61,9 @@ def _judge(path: str, answer: IO[str]) -> Configuration | None:
     answer.write(f"settings {to_json(judged.configuration.settings)}\n")
     for spec in judged.configuration.specs:
         answer.write(f"spec {to_json(spec)}\n")
-    _say(answer, "good", {"files": judged.files, "warnings": render(judged.warnings, "warning")})
+    warnings = render(judged.warnings, "warning")
+    said = {"files": judged.files, "digests": judged.digests, "warnings": warnings}
+    _say(answer, "good", said)
     return judged.configuration
 
 

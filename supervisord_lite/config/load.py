@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from functools import reduce
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ class Judged:
         configuration: What is to run.
         warnings: What is allowed and probably not meant, in the order of files and lines.
         files: Every file that was read, as typed, in the order of force.
+        digests: Of each of them: absolute path -> `Source.digest`.
         tables: Of each worker, the disabled ones too, its keys with their places; what it extends
             and [defaults] merged in.
     """
@@ -39,6 +41,7 @@ class Judged:
     configuration: Configuration
     warnings: tuple[Problem, ...]
     files: tuple[str, ...]
+    digests: Mapping[str, str]
     tables: Mapping[str, Table]
 
 
@@ -91,5 +94,9 @@ def judge(path: str, *, environ: Mapping[str, str], as_root: bool) -> Judged:
         configuration=configuration,
         warnings=in_order(reader.warnings, files.names),
         files=files.names,
+        digests={
+            os.path.abspath(document.source.file): document.source.digest()  # noqa: PTH100
+            for document in files.documents
+        },
         tables=workers.tables,
     )

@@ -50,11 +50,13 @@ class Loaded:
     Attributes:
         warnings: As people read them; empty when there are none.
         files: Every file that was read, as typed, in the order of force.
+        digests: Absolute path -> what tells this text of it from another.
     """
 
     configuration: Configuration
     warnings: str = ""
     files: tuple[str, ...] = ()
+    digests: Mapping[str, str] = {}
 
 
 @record
@@ -180,7 +182,9 @@ class Loading:
             assert self._settings is not None
             said = json.loads(rest)
             configuration = Configuration(self._settings, tuple(self._specs))
-            self.answer = Loaded(configuration, said["warnings"], tuple(said["files"]))
+            self.answer = Loaded(
+                configuration, said["warnings"], tuple(said["files"]), said["digests"]
+            )
             self._specs = []
         elif word == "bad":
             said = json.loads(rest)

@@ -79,9 +79,9 @@ class Changed:
         return max((key.effect or "live" for key in self.keys), key=_EFFECTS.index)
 
     @property
-    def is_about_processes(self) -> bool:
-        """Return whether more than the number of its instances changes."""
-        return any(key.key != "pool_size" for key in self.keys)
+    def is_other_program(self) -> bool:
+        """Return whether more changes than how many there are and where their output goes."""
+        return any(key.key != "pool_size" and key.effect != "reopen" for key in self.keys)
 
 
 @record

@@ -6,6 +6,7 @@ import errno
 import os
 from bisect import bisect_right
 from pathlib import Path
+from zlib import crc32
 
 from supervisord_lite.config.errors import Problem
 
@@ -31,6 +32,11 @@ class Source:
         self.folder = str(Path(os.path.abspath(file)).parent)  # noqa: PTH100  # keeps symlinks
         self.text = text.replace("\r\n", "\n")
         self._starts: list[int] | None = None
+
+    def digest(self) -> str:
+        """Return what tells this text from another one: its length and a checksum."""
+        data = self.text.encode()
+        return f"{len(data):x}-{crc32(data):08x}"
 
     def place(self, offset: int) -> tuple[int, int]:
         """Return line and column, both from 1, of a character's offset."""

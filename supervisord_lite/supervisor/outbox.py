@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from supervisord_lite.base.packets import memory_file
+from supervisord_lite.base.record import fields_of
 from supervisord_lite.wire import channel
 from supervisord_lite.wire.errors import WireError
 
@@ -174,6 +175,15 @@ class Outbox:
             yield request, cost
 
 
-def record_text(seen: int, worker: dict[str, object]) -> str:
-    """Return the text of one worker's record; *seen*: number of the last fact in it."""
-    return json.dumps({"seen": seen, "worker": worker}, separators=(",", ":"))
+def record_text(seen: int, worker: dict[str, object], policy: object | None = None) -> str:
+    """Return the text of one worker's record.
+
+    Args:
+        seen: Number of the last fact in it.
+        worker: Without its policy.
+        policy: What it lives by, where that is not its spec's any more.
+    """
+    record = {"seen": seen, "worker": worker}
+    if policy is not None:
+        record["policy"] = policy
+    return json.dumps(record, separators=(",", ":"), default=fields_of)

@@ -67,7 +67,7 @@ def test_a_good_file_is_what_check_says_it_is(config: Path) -> None:
     answer = answer_of(loading)
     environ = {**clean_environment(), "A": "${B} é"}
     judged = judge(str(config), environ=environ, as_root=os.geteuid() == 0)
-    assert answer == Loaded(judged.configuration, "", (str(config),))
+    assert answer == Loaded(judged.configuration, "", (str(config),), judged.digests)
     loading.dismiss()
     finish(loading)
     assert list((config.parent / "state").iterdir()) == []
