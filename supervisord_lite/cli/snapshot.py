@@ -12,6 +12,8 @@ _SUPERVISOR_KEYS = (
     "started_at",
     "generation",
     "config",
+    "config_files",
+    "config_errors",
     "warnings",
 )
 _WORKER_KEYS = (
