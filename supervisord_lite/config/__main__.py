@@ -43,6 +43,8 @@ def main(arguments: list[str]) -> int:
 
 def _judge(path: str, answer: IO[str]) -> Configuration | None:
     # Behind the alarm: to import is to read from a disk.
+
+    from supervisord_lite.config.digests import digests_of
     from supervisord_lite.config.errors import ConfigurationError, render
     from supervisord_lite.config.load import judge
 
@@ -61,8 +63,11 @@ def _judge(path: str, answer: IO[str]) -> Configuration | None:
     answer.write(f"settings {to_json(judged.configuration.settings)}\n")
     for spec in judged.configuration.specs:
         answer.write(f"spec {to_json(spec)}\n")
-    warnings = render(judged.warnings, "warning")
-    said = {"files": judged.files, "digests": judged.digests, "warnings": warnings}
+    said = {
+        "files": judged.files,
+        "warnings": render(judged.warnings, "warning"),
+        "digests": digests_of(judged.documents),
+    }
     _say(answer, "good", said)
     return judged.configuration
 

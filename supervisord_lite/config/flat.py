@@ -22,7 +22,7 @@ Key = tuple[str, ...]
 #: What `user` sets, in this order: see launch.py.
 ACCOUNT = ("HOME", "USER", "LOGNAME", "SHELL")
 #: The rlimits that count bytes, so that "64M" makes sense.
-RLIMITS_IN_BYTES = frozenset({"as", "core", "data", "fsize", "memlock", "rss", "stack"})
+RLIMITS_IN_BYTES = frozenset({"as", "core", "data", "fsize", "memlock", "msgqueue", "rss", "stack"})
 _BARE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
@@ -59,6 +59,7 @@ def worker_keys(spec: Spec) -> Mapping[Key, object]:
         ("pool_size",): spec.pool_size,
         ("critical",): {"no": False, "any": True, "all": "all"}[spec.critical],
         ("singleton",): spec.singleton,
+        ("max_unavailable",): spec.max_unavailable,
         ("requires",): list(spec.requires),
         ("after",): list(spec.after),
         ("operators",): _grants(spec.operators),

@@ -6,6 +6,7 @@ Whoever builds a feature takes its key out of here and reads it where its value 
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from supervisord_lite.config import shapes
@@ -42,23 +43,24 @@ _CAPABILITIES = (
     "SYS_PACCT", "SYS_PTRACE", "SYS_RAWIO", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG",
     "WAKE_ALARM",
 )  # fmt: skip
-_TARGET = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
-_MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
-_CRON = re.compile(r"@(?:yearly|annually|monthly|weekly|daily|midnight|hourly)|\S+(?:\s+\S+){4}")
-_CRON_FIELD = re.compile(r"[0-9A-Za-z*?,/#-]+")
-_TIMEZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*")
-_SECRET = re.compile(r"(?:file:.+|credential:[A-Za-z0-9_.-]+)", re.DOTALL)
-_HTTP = re.compile(r"https?://[^\s/]+\S*|[A-Za-z0-9][A-Za-z0-9_-]*:/(?!/)\S*")
+# Patterns are compiled where they are used: most files have none of these keys.
+_TARGET = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*"
+_MODULE = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
+_CRON = r"@(?:yearly|annually|monthly|weekly|daily|midnight|hourly)|\S+(?:\s+\S+){4}"
+_CRON_FIELD = r"[0-9A-Za-z*?,/#-]+"
+_TIMEZONE = r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*"
+_KEPT_ELSEWHERE = r"(?s:file:.+|credential:[A-Za-z0-9_.-]+)"
+_HTTP = r"https?://[^\s/]+\S*|[A-Za-z0-9][A-Za-z0-9_-]*:/(?!/)\S*"
 _PORT = r"(?:[0-9]{1,5}|.*%(?:i|\{[0-9]+\.\.\}))"
-_HOST_PORT = re.compile(rf"(?:[^\s:/\[\]]*|\[[0-9A-Fa-f:.]+\]):{_PORT}")
-_SOCKET = re.compile(
-    rf"unix:.+|systemd:[A-Za-z0-9_.-]+|private|(?:[^\s:/\[\]]*|\[[0-9A-Fa-f:.]+\]):{_PORT}"
-)
-_MODE = re.compile(r"(?:0o)?[0-7]{3,4}")
-_STORE = re.compile(r"sqlite|rediss?://\S+|unix://\S+")
+_HOST_PORT = rf"(?:[^\s:/\[\]]*|\[[0-9A-Fa-f:.]+\]):{_PORT}"
+_SOCKET = rf"unix:.+|systemd:[A-Za-z0-9_.-]+|private|(?:[^\s:/\[\]]*|\[[0-9A-Fa-f:.]+\]):{_PORT}"
+_MODE = r"(?:0o)?[0-7]{3,4}"
+_STORE = r"sqlite|rediss?://\S+|unix://\S+"
 
 _address = like(_HOST_PORT, 'an address such as "127.0.0.1:8000" or "[::]:8000"')
-_secret = like(_SECRET, '"file:PATH" or "credential:NAME"', "a secret does not stand in the file")
+_secret = like(
+    _KEPT_ELSEWHERE, '"file:PATH" or "credential:NAME"', "a secret does not stand in the file"
+)
 
 
 def _cron(reader: Reader, node: Node) -> None:
@@ -66,11 +68,11 @@ def _cron(reader: Reader, node: Node) -> None:
     if line is None:
         return
     fields = line.split()
-    if not _CRON.fullmatch(line.strip()):
+    if not re.fullmatch(_CRON, line.strip()):
         message = f"{name_of(node.path)}: expected five fields, got {len(fields)} in {shown(line)}"
         hint = 'minute hour day month weekday: "7 * * * *" is seven past every hour; or "@daily"'
         reader.at_value(node, message, hint)
-    elif len(fields) > 1 and (bad := [f for f in fields if not _CRON_FIELD.fullmatch(f)]):
+    elif len(fields) > 1 and (bad := [f for f in fields if not re.fullmatch(_CRON_FIELD, f)]):
         reader.at_value(node, f"{name_of(node.path)}: {shown(bad[0])} is not a field of cron")
 
 
@@ -103,15 +105,14 @@ def _event(reader: Reader, node: Node) -> None:
     name = reader.checked_text(node)
     if name is None:
         return
-    pattern = ".*".join(map(re.escape, name.split("*")))
-    if not any(re.fullmatch(pattern, event) for event in EVENTS):
+    if not any(fnmatchcase(event, name) for event in EVENTS):
         near = did_you_mean(name, EVENTS)
         hint = f'did you mean "{near}"?' if near else 'such as "worker.tripped" or "worker.*"'
         reader.at_value(node, f"no event is called {shown(name)}", hint)
 
 
 def _agent(reader: Reader, node: Node) -> None:
-    _AGENT(reader, node)
+    keys(_AGENT)(reader, node)
     read_stop_ladder(reader, node.table() or {})
 
 
@@ -156,7 +157,6 @@ WORKER: Mapping[str, Shape] = {
         runs=whole(1, 10**9),
         jitter=either((bool,), shapes.flag, shapes.duration),
     ),
-    "max_unavailable": whole(0, 1024),
     "max_surge": whole(0, 1024),
     "secrets": named(_secret),
     "capabilities": each(_capability),
@@ -184,46 +184,46 @@ LOG: Mapping[str, Shape] = {
     "format": one_of(("raw", "stamped", "json"), "a format of log lines"),
 }
 SUPERVISOR: Mapping[str, Shape] = {"http": _address, "drain": shapes.duration}
-_QUEUE = keys(
-    repo=shapes.text,
-    base=shapes.text,
-    remote=shapes.text,
-    push=shapes.flag,
-    branch=shapes.text,
-    isolation=one_of(("worktree", "clone", "container", "inplace"), "a kind of isolation"),
-    setup=shapes.command,
-    verify=shapes.command,
-    publish=shapes.command,
-    no_changes=one_of(("fail", "accept"), "an answer to a task that changed nothing"),
-    max_attempts=whole(1, 100),
-    retry_delays=shapes.durations,
-    budget=keys(
+_QUEUE: Mapping[str, Shape] = {
+    "repo": shapes.text,
+    "base": shapes.text,
+    "remote": shapes.text,
+    "push": shapes.flag,
+    "branch": shapes.text,
+    "isolation": one_of(("worktree", "clone", "container", "inplace"), "a kind of isolation"),
+    "setup": shapes.command,
+    "verify": shapes.command,
+    "publish": shapes.command,
+    "no_changes": one_of(("fail", "accept"), "an answer to a task that changed nothing"),
+    "max_attempts": whole(1, 100),
+    "retry_delays": shapes.durations,
+    "budget": keys(
         usd=shapes.number(0, 1e9),
         usd_per_task=shapes.number(0, 1e9),
         tokens=whole(0, 10**15),
         per=shapes.duration,
     ),
-    stall_after=shapes.duration,
-)
-_AGENT = keys(
-    command=shapes.command,
-    input=one_of(("file", "stdin", "argument"), "a way to hand over a task"),
-    parser=one_of(_PARSERS, "a parser of an agent's output"),
-    environment=_VARIABLES,
-    environment_pass=shapes.texts,
-    secrets=named(_secret),
-    run_timeout=shapes.duration,
-    start_silence=shapes.duration,
-    silence=shapes.duration,
-    result_grace=shapes.duration,
-    stop_signal=shapes.anything,
-    stop_timeout=shapes.anything,
-    ok_exit_codes=_exit_codes,
-    require=one_of(("changes", "commit", "none", "verify"), "a proof of success"),
-    max_output=shapes.size,
-    limits=_LIMITS,
-    price=_PRICE,
-)
+    "stall_after": shapes.duration,
+}
+_AGENT: Mapping[str, Shape] = {
+    "command": shapes.command,
+    "input": one_of(("file", "stdin", "argument"), "a way to hand over a task"),
+    "parser": one_of(_PARSERS, "a parser of an agent's output"),
+    "environment": _VARIABLES,
+    "environment_pass": shapes.texts,
+    "secrets": named(_secret),
+    "run_timeout": shapes.duration,
+    "start_silence": shapes.duration,
+    "silence": shapes.duration,
+    "result_grace": shapes.duration,
+    "stop_signal": shapes.anything,
+    "stop_timeout": shapes.anything,
+    "ok_exit_codes": _exit_codes,
+    "require": one_of(("changes", "commit", "none", "verify"), "a proof of success"),
+    "max_output": shapes.size,
+    "limits": _LIMITS,
+    "price": _PRICE,
+}
 #: Tables at the top.
 TOP: Mapping[str, Shape] = {
     "work": keys(
@@ -231,9 +231,14 @@ TOP: Mapping[str, Shape] = {
         machine=shapes.text,
         secrets=named(_secret),
     ),
-    "queue": named(_QUEUE),
+    "queue": named(keys(_QUEUE)),
     "agent": named(_agent),
 }
+
+
+def other_table(key: str) -> str:
+    """Return the kind of table that has *key*, for a key that no worker has; empty: none."""
+    return "queue" if key in _QUEUE else "agent" if key in _AGENT else ""
 
 
 def check_names(reader: Reader, top: Table, tables: Mapping[str, Table]) -> None:

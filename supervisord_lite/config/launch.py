@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from supervisord_lite.config.tree import Node, Table
     from supervisord_lite.config.values import Reader
 
-RLIMITS = ("as", "core", "data", "fsize", "memlock", "nofile", "nproc", "rss", "stack")
+RLIMITS = (
+    "as", "core", "data", "fsize", "memlock", "msgqueue", "nofile", "nproc", "rss", "rtprio",
+    "rttime", "sigpending", "stack",
+)  # fmt: skip
 #: Below PATH_MAX (4096), with room for the folder and the number of a rotated file.
 _MAX_LOG_PATH_BYTES = 3000
 #: Words that only a shell understands. ";" is not one of them: `find -exec … \;` needs it.

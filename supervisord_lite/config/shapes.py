@@ -6,6 +6,7 @@ tables out of the shapes of what is in them.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from supervisord_lite.config.launch import read_command
@@ -13,8 +14,7 @@ from supervisord_lite.config.values import name_of, plain, shown
 from supervisord_lite.config.words import did_you_mean
 
 if TYPE_CHECKING:
-    import re
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from supervisord_lite.config.locate import Path
     from supervisord_lite.config.tree import Node
@@ -95,12 +95,12 @@ def one_of(choices: Sequence[str], what: str) -> Shape:
     return check
 
 
-def like(pattern: re.Pattern[str], what: str, hint: str = "") -> Shape:
+def like(pattern: str, what: str, hint: str = "") -> Shape:
     """Take a text that *pattern* matches; *what* is what it is called."""
 
     def check(reader: Reader, node: Node) -> None:
         found = reader.checked_text(node)
-        if found is not None and not pattern.fullmatch(found):
+        if found is not None and not re.fullmatch(pattern, found):
             message = f"{name_of(node.path)}: expected {what}, got {shown(found)}"
             reader.at_value(node, message, hint)
 
@@ -138,8 +138,11 @@ def named(shape: Shape, *, name: Shape | None = None) -> Shape:
     return check
 
 
-def keys(*, needs: Collection[str] = (), **known: Shape) -> Shape:
-    """Take a table with these keys; all of *needs* must be there."""
+def keys(
+    shapes: Mapping[str, Shape] | None = None, /, *, needs: Collection[str] = (), **more: Shape
+) -> Shape:
+    """Take a table with the keys of *shapes* and *more*; all of *needs* must be there."""
+    known = {**(shapes or {}), **more}
 
     def check(reader: Reader, node: Node) -> None:
         table = reader.table({_KEY: node}, _KEY)
@@ -150,6 +153,9 @@ def keys(*, needs: Collection[str] = (), **known: Shape) -> Shape:
                 near = did_you_mean(key, known)
                 name = name_of(item.path)
                 hint = f'did you mean "{name.removesuffix(key)}{near}"?' if near else ""
+                if not near and node.path in node.places.headers:
+                    header = ".".join(map(str, node.path))
+                    hint = f"[{header}] takes every key below it: move this above that header"
                 where = header_of(item.path)
                 reader.at_key(item, f'unknown key "{name}" in {where}', hint)
         for key in needs:

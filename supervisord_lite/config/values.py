@@ -95,6 +95,9 @@ class Reader:
         elif "\0" in value:
             message = f"{name_of(node.path)}: no NUL character can be passed to a program"
             self.at_value(node, message)
+        elif not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
+            # Only a variable can hold it: a file is UTF-8, and so is what is written back.
+            self.at_value(node, f"{name_of(node.path)}: a variable in it is not UTF-8 text")
         else:
             return value
         return None

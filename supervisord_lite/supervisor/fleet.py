@@ -2,7 +2,6 @@
 
 import heapq
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from supervisord_lite.base.clock import Clock, Rng
@@ -33,6 +32,7 @@ class Fleet:
         leaving: Slots that the configuration has no place for any more: they are on the way down
             and then forgotten.
         core: The workers and what they are to each other; what to decide about them all.
+        restored: Number of the latest run that an earlier supervisor had asked for, by slot.
         unusable: Slots whose saved record could not be read, and why: they stay stopped.
         on_fault: Told of a slot and of what went wrong in our own code for it. One worker's fault
             must not end the others, and would come again with each adoption.
@@ -58,6 +58,7 @@ class Fleet:
         self._deadlines: list[tuple[float, Slot]] = []
         self._deadline: dict[Slot, float | None] = {}
         self._listeners: list[Listener] = []
+        self.restored: dict[Slot, int] = {}
         self.unusable: dict[Slot, str] = {}
         self.on_fault: Callable[[Slot, Exception], None] = _raise
 
@@ -81,12 +82,22 @@ class Fleet:
 
     # -- events in ---------------------------------------------------------------------------------
 
-    def feed(self, slot: Slot, event: Event, at_s: float | None = None) -> None:
-        """Let one event happen to one worker, and let others go on whose turn comes with it."""
+    def feed(
+        self, slot: Slot, event: Event, at_s: float | None = None, *, is_alone: bool = False
+    ) -> None:
+        """Let one event happen to one worker, and let others go on whose turn comes with it.
+
+        Args:
+            slot: Whose event it is.
+            event: What happened.
+            at_s: When; None: now.
+            is_alone: What it would have to wait for is not asked.
+        """
         if slot in self.leaving and isinstance(event, _STARTS):
             return  # it has no place any more
         now_s = self._clock.now_s() if at_s is None else at_s
-        self._perform(self.core.step(slot, event, now_s=now_s, rng=self._rng))
+        change = self.core.step(slot, event, now_s=now_s, rng=self._rng, is_alone=is_alone)
+        self._perform(change)
         self._let_others_go_on()
 
     def _let_others_go_on(self) -> None:
@@ -218,10 +229,9 @@ class Fleet:
             return ""
         chain = self.core.standing.chain(slot[0])
         name = chain[-1]
-        words = Counter(self.word(each) for each in self.slots(name))
-        root = ", ".join(words) if len(words) > 1 else next(iter(words))
+        root = " and ".join(dict.fromkeys(self.word(each) for each in self.slots(name)))
         through = "".join(f", which requires {each}" for each in chain[2:])
-        return f"waiting: it requires {chain[1]}{through}, which is {root}"
+        return f"requires {chain[1]}{through}, which is {root}"
 
     def word(self, slot: Slot) -> str:
         """Return the state of a worker as people read it."""
@@ -356,6 +366,7 @@ class Fleet:
             self.unusable[slot] = repr(error)
             self.outbox.touch(slot)
             return
+        self.restored[slot] = worker.run
         self.core.put(slot, worker)
         self._arm(slot, worker)
 

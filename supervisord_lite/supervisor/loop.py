@@ -17,6 +17,7 @@ from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.outbox import Outbox, Slot
 from supervisord_lite.supervisor.poller import Poller
 from supervisord_lite.supervisor.reload import Reloads, StartLoading
+from supervisord_lite.supervisor.rolls import Rolls
 from supervisord_lite.supervisor.verbs import Verbs
 from supervisord_lite.wire import channel
 
@@ -77,8 +78,9 @@ class Supervisor:
             start_loading=start_loading,
         )  # fmt: skip
         self._daemon.on_reload = self._reloads.signalled
+        self._rolls = Rolls(self._fleet, self._outbox, handover.saves)
         self._verbs = Verbs(
-            self._fleet, self._daemon, self._reloads, handover, clock, self._dropped
+            self._fleet, self._daemon, self._reloads, handover, clock, self._dropped, self._rolls
         )
         self._server = Server(
             listener,
@@ -114,6 +116,10 @@ class Supervisor:
         return self._daemon.verdict
 
     def _adopt(self) -> None:
+        was_stopping = self._daemon.is_stopping
+        if was_stopping:
+            # Before anything else: what happened since must not start anybody.
+            self._daemon.begin()
         for fact in self._handover.facts:
             self._take_fact(fact)
         self._outbox.applied(self._handover.applied)
@@ -121,7 +127,8 @@ class Supervisor:
         for slot, reason in self._fleet.unusable.items():
             name = self._fleet.name(slot)
             self._journal.write("error", "worker.unusable", name=name, reason=reason)
-        self._daemon.begin()
+        if not was_stopping:
+            self._daemon.begin()
         self._reloads.begin()
         self._daemon.tell(anew=True)
         if not self._handover.adoption:
@@ -139,6 +146,7 @@ class Supervisor:
 
     def _settle(self) -> None:
         """Decide about the whole, and tell the keeper and systemd what this turn came to."""
+        self._rolls.go_on()
         self._daemon.decide()
         self._daemon.tell()
         wake_s = self._fleet.next_deadline_s()

@@ -1,5 +1,6 @@
 """The configuration is read by a child: its answer, its end, and what stays untouched."""
 
+import hashlib
 import os
 import select
 import signal
@@ -67,7 +68,9 @@ def test_a_good_file_is_what_check_says_it_is(config: Path) -> None:
     answer = answer_of(loading)
     environ = {**clean_environment(), "A": "${B} é"}
     judged = judge(str(config), environ=environ, as_root=os.geteuid() == 0)
-    assert answer == Loaded(judged.configuration, "", (str(config),), judged.digests)
+    digest = hashlib.sha256(config.read_bytes()).hexdigest()
+    files = (str(config),)
+    assert answer == Loaded(judged.configuration, "", files, {str(config): digest})
     loading.dismiss()
     finish(loading)
     assert list((config.parent / "state").iterdir()) == []
@@ -201,3 +204,11 @@ def test_a_full_disk_does_not_keep_the_daemon_from_starting() -> None:
     with daemon:
         daemon.wait_state("a", "running")
         assert "effective.toml is not written" in daemon.output()
+
+
+def test_warnings_are_told_at_the_start() -> None:
+    """Who never runs `check` reads them once, where the daemon prints."""
+    with Daemon('[worker.a]\ncommand = ["sh", "-c", "sleep 1000 | cat"]\n') as daemon:
+        daemon.wait_state("a", "running")
+        said = " ".join(daemon.output().split())
+        assert ": warning: only the shell gets the stop signal" in said

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from supervisord_lite.cli import check
+from supervisord_lite.cli.errors import UsageError
 from tests.support.daemon import clean_environment
 
 GOOD = '[worker.a]\ncommand = ["x"]\n[worker.b]\ncommand = ["x"]\npool_size = 3\n'
@@ -108,6 +109,7 @@ user = "root"                     main.toml:8            via extends app
 umask = "077"                     main.toml:4            via [defaults]
 critical = false                  default
 singleton = false                 default
+max_unavailable = 1               default
 autostart = true                  default
 restart = "on-failure"            default
 """
@@ -183,3 +185,41 @@ def test_thousands_of_workers_are_judged_quickly(here: Path) -> None:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     used_s = after.ru_utime - before.ru_utime
     assert used_s < 6 * tomllib_s + 0.3, f"{used_s:.2f} s, tomllib {tomllib_s:.2f} s"
+
+
+def test_a_candidate_is_judged_in_its_place(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--with takes the content of another file, with the name, folder and force of the real one."""
+    (here / "conf.d").mkdir()
+    (here / "x.toml").write_text(
+        '[supervisor]\ninclude = "conf.d/*.toml"\n[worker.app]\nenabled = false\nnice = 1\n'
+    )
+    (here / "conf.d/shop.toml").write_text("[worker.old]\n")
+    candidate = here / "tmp123"
+    candidate.write_text('[worker.web]\nextends = "app"\ncommand = "w"\nlog = "./w.log"\n')
+    assert run("-c", "x.toml") == 78
+    capsys.readouterr()
+    words = ("-c", "x.toml", "--with", f"conf.d/shop.toml={candidate}")
+    assert run(*words) == 0
+    assert capsys.readouterr().out == "x.toml: 1 worker, 1 process, 2 files: ok\n"
+    assert run(*words, "--show", "web") == 0
+    assert 'log.stdout = "./w.log"            conf.d/shop.toml:4' in capsys.readouterr().out
+    candidate.write_text("[worker.web]\nnise = 1\n")
+    assert run(*words) == 78
+    assert "conf.d/shop.toml:2:1: error" in capsys.readouterr().err
+
+
+def test_a_candidate_for_a_new_file_is_judged(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file counts that a pattern would find once it is there; one that nobody names does not."""
+    (here / "x.toml").write_text('[supervisor]\ninclude = "conf.d/*.toml"\n')
+    candidate = here / "tmp123"
+    candidate.write_text(GOOD)
+    assert run("-c", "x.toml", "--with", f"conf.d/new.toml={candidate}") == 0
+    assert capsys.readouterr().out == "x.toml: 2 workers, 4 processes, 2 files: ok\n"
+    assert run("-c", str(here / "x.toml"), "--with", f"{here}/conf.d/new.toml={candidate}") == 0
+    assert run("-c", "x.toml", "--with", f"x.toml={candidate}") == 0
+    assert run("-c", "x.toml", "--with", f"other/new.toml={candidate}") == 78
+    assert "no include names it" in capsys.readouterr().err
+    with pytest.raises(UsageError):
+        run("-c", "x.toml", "--with", "new.toml")

@@ -51,7 +51,6 @@ GOOD = {
     "recycle": [
         'recycle.memory = "900M"\nrecycle.age = "1d"\nrecycle.runs = 9\nrecycle.jitter = true',
     ],
-    "max_unavailable": ["max_unavailable = 4"],
     "max_surge": ["max_surge = 0"],
     "secrets": ['secrets.A = "file:/x y"\nsecrets.B = "credential:db_url"'],
     "capabilities": ['capabilities = ["CAP_NET_BIND_SERVICE", "KILL"]'],
@@ -96,6 +95,9 @@ BAD = {
     "overlap": ('schedule.every = "1h"\nschedule.overlap = "queue"', 20, "overlapping", '"wait"'),
     "heartbeat": ('heartbeat_timeout = "0s"', 21, "longer than 0", ""),
     "health's typo": ('health.htp = "http://x"', 8, 'unknown key "health.htp"', '"health.http"?'),
+    "health's header": (
+        '[worker.a.health]\nhttp = "http://x"\ndirectory = "/"', 1,
+        'unknown key "health.directory"', "[worker.a.health] takes every key below it"),
     "health by no URL": ('health.http = "htp://x"', 15, "health.http: expected", ""),
     "health by no port": ('health.tcp = "localhost"', 14, "an address", ""),
     "health of nobody": ("health.exec = []", 15, "the program has no name", ""),
@@ -196,3 +198,29 @@ def test_mistakes_in_the_work_layer_are_told(problems: Problems) -> None:
         '"ignore" is not an answer to a task that changed nothing',
         'run_timeout: expected a duration such as "10s" or "5m", got "45"',
     ]
+
+
+SUPERVISOR = """\
+[supervisor]
+http = "10.0.3.13:9178"
+drain = "15s"
+[worker.a]
+command = "x"
+log.max_age = "1d"
+log.compress = true
+log.format = "stamped"
+"""
+
+
+def test_later_keys_of_tables_that_are_known(problems: Problems) -> None:
+    """Single keys of [supervisor] and of log are refused one by one."""
+    assert [(problem.line, problem.message) for problem in problems(SUPERVISOR)] == [
+        (2, '"http" is not in this version'),
+        (3, '"drain" is not in this version'),
+        (6, '"log.max_age" is not in this version'),
+        (7, '"log.compress" is not in this version'),
+        (8, '"log.format" is not in this version'),
+    ]
+    text = SUPERVISOR.replace("10.0.3.13:9178", "9178").replace('"15s"', '"15"')
+    places = [(p.line, p.column) for p in problems(text) if p.column > 1]
+    assert places == [(2, 8), (3, 9), (6, 5), (7, 5), (8, 5)]
