@@ -72,6 +72,10 @@ def effective(daemon: Daemon) -> dict[str, Any]:
     return tomllib.loads((daemon.folder / "state/effective.toml").read_text())
 
 
+def is_used(log: Path) -> bool:
+    return log.exists() and log.stat().st_size > 5000
+
+
 def is_written(daemon: Daemon, key: str, value: object) -> Callable[[], bool]:
     return lambda: effective(daemon)["worker"]["web"].get(key) == value
 
@@ -211,9 +215,8 @@ def test_storms_of_reloads_and_kills_end_in_the_last_file() -> None:
         assert {name: pids(daemon)[name] for name in before} == before
 
 
-def test_a_pool_is_scaled_by_hand_and_in_its_file(tmp_path: Path) -> None:
+def test_a_pool_is_scaled_by_hand_and_in_its_file() -> None:
     """It grows around who is there, survives reload and crash, and comments stay as they are."""
-    del tmp_path
     text = (
         f"# shop\n[worker.web]   # two are too few\n{SLEEP}pool_size   =   1 # one\n"
         f"[worker.db]\n{SLEEP}"
@@ -245,3 +248,30 @@ def test_a_pool_is_scaled_by_hand_and_in_its_file(tmp_path: Path) -> None:
         assert pids(daemon)["web-1"] == first
         assert daemon.ctl("scale", "wbe=2").returncode == 4
         assert daemon.ctl("scale", "web=0").returncode == 1
+
+
+def test_output_goes_to_another_file_while_the_worker_runs() -> None:
+    """Every line is in one of the two files, once and in order; the process is the same."""
+    script = "i=0; while :; do i=$((i+1)); echo line $i; "
+    script += "[ -e @DIR@/stop ] && { echo $i > @DIR@/total; exec sleep 1000; }; done"
+    worker = f"[worker.web]\nready = 'spawned'\ncommand = {json.dumps(['/bin/sh', '-c', script])}\n"
+    with Daemon(worker) as daemon:
+        before = up(daemon)
+        for name in ("a", "b", "c"):
+            daemon.write(f"{worker}log.stdout = '@DIR@/log/{name}.log'\nlog.max_size = 0\n")
+            out = daemon.ctl("reload", check=True).stdout
+            assert "~ web reopen: log.stdout" in out
+            wait_until(partial(is_used, daemon.folder / f"log/{name}.log"), what="it is used")
+            if name == "b":
+                daemon.kill_scribe()
+        (daemon.folder / "stop").touch()
+        assert pids(daemon) == before
+        wait_until(lambda: psutil.Process(before["web"]).name() == "sleep", what="it has said all")
+        total = int((daemon.folder / "total").read_text())
+        logs = [daemon.folder / f"log/{name}.log" for name in ("web", "a", "b", "c")]
+
+        def lines() -> list[bytes]:
+            return b"".join(log.read_bytes() for log in logs).splitlines(keepends=True)
+
+        wait_until(lambda: len(lines()) >= total, what="all of it is written")
+        assert lines() == [b"line %d\n" % n for n in range(1, total + 1)]
