@@ -75,7 +75,7 @@ class Edit:
         except OSError as error:
             raise _not_saved(path, error.strerror or str(error)) from None
         except ConfigurationError as error:
-            raise _not_saved(path, str(error).partition("\n")[0]) from None
+            raise _not_saved(path, _first(error)) from None
         spans = [_change(judged, path, pool, size) for pool, size in sizes.items()]
         text = before.decode().replace("\r\n", "\n")
         for (start, end), new in sorted(spans, reverse=True):
@@ -97,7 +97,7 @@ class Edit:
         try:
             specs = judge(self._temporary, environ=environ, as_root=as_root).configuration.specs
         except ConfigurationError as error:
-            why = str(error).partition("\n")[0].replace(self._temporary, self.path)
+            why = _first(error).replace(self._temporary, self.path)
             raise _not_saved(self.path, why) from None
         found = {spec.pool: spec.pool_size for spec in specs}
         for pool, size in sizes.items():
@@ -137,6 +137,11 @@ class Edit:
 
 def _not_saved(path: str, why: str) -> NotSavedError:
     return NotSavedError(f"{path} is not changed: {why}", hint=f"without --save, or edit {path}")
+
+
+def _first(error: ConfigurationError) -> str:
+    problem = error.problems[0]
+    return f"{problem.file}:{problem.line}: {problem.message}"
 
 
 def _change(judged: Judged, path: str, pool: str, size: int) -> tuple[tuple[int, int], str]:

@@ -52,6 +52,14 @@ class Refusal:
     at: str
 
     @property
+    def first(self) -> str:
+        """Return the first error in one line."""
+        for problem in self.problems:
+            if "message" in problem:
+                return f"{problem['file']}:{problem['line']}: {problem['message']}"
+        return self.message.partition("\n")[0]
+
+    @property
     def count(self) -> int:
         """Return how many errors there are; 1 where the file could not be judged."""
         return max(1, len(self.problems))
@@ -286,15 +294,17 @@ class Reloads:
         self.refusal = Refusal(refused.message, refused.problems, at)
         if not all(is_dry for _, is_dry in self._asked):
             self._save_refusal()
-        first = refused.message.partition("\n")[0]
-        self._log("error", "config.refused", errors=self.refusal.count, reason=first)
+        self._log("error", "config.refused", errors=self.refusal.count, reason=self.refusal.first)
         self._end(self.refusal)
 
     def _save_refusal(self) -> None:
         assert self.refusal is not None
         # Only what `status` shows: the whole may be larger than a message.
-        first = self.refusal.message.partition("\n")[0][:2000]
-        shown = {"message": first, "problems": [{}] * self.refusal.count, "at": self.refusal.at}
+        shown = {
+            "message": self.refusal.first[:2000],
+            "problems": [{}] * self.refusal.count,
+            "at": self.refusal.at,
+        }
         self._fleet.outbox.save("refused", json.dumps(shown))
 
     def _end(self, came: Done | Refusal) -> None:

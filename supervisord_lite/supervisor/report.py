@@ -37,8 +37,7 @@ def refusal_status(refusal: Refusal | None) -> dict[str, object] | None:
     """Return what a status says of it."""
     if refusal is None:
         return None
-    first = refusal.message.partition("\n")[0]
-    return {"count": refusal.count, "first": first, "at": refusal.at}
+    return {"count": refusal.count, "first": refusal.first, "at": refusal.at}
 
 
 def _worker(spec: Spec) -> dict[str, object]:
