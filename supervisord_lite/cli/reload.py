@@ -117,7 +117,10 @@ def _changes(entry: dict[str, Any]) -> list[str]:
     is_mixed = len(effects) > 1
     if is_mixed:
         first, *rest = (f"{_key(key)} ({key.get('effect')})" for key in keys)
-    return [f"{entry.get('effect')}: {first}", *rest, str(entry.get("origin"))]
+    what = str(entry.get("effect"))
+    if entry.get("at_once"):
+        what += f", {entry['at_once']} at a time"
+    return [f"{what}: {first}", *rest, str(entry.get("origin"))]
 
 
 def _key(key: dict[str, Any]) -> str:

@@ -16,10 +16,11 @@ from supervisord_lite.core import events
 from supervisord_lite.core.moves import Live
 from supervisord_lite.core.orders import told_of_change
 from supervisord_lite.core.scale import ScaledByHand, size_in_force, why_not
-from supervisord_lite.core.states import Stopped
+from supervisord_lite.core.states import Stopped, Stopping
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.launch import printed_name
 from supervisord_lite.supervisor.outbox import Slot
+from supervisord_lite.supervisor.rolls import Rolls
 
 
 @record
@@ -37,13 +38,14 @@ class Touched:
     left_alone: int
 
 
-def change_over(fleet: Fleet, plan: Plan, specs: Iterable[Spec]) -> None:
+def change_over(fleet: Fleet, rolls: Rolls, plan: Plan, specs: Iterable[Spec]) -> None:
     """Put *specs* in force and let everything happen that *plan* says.
 
     Nothing is sent before the next flush, which sends all of it.
 
     Args:
         fleet: Changed.
+        rolls: Replaces the instances of a pool a few at a time.
         plan: From the specs in force to *specs*.
         specs: With their sizes in force, in file order.
     """
@@ -60,10 +62,17 @@ def change_over(fleet: Fleet, plan: Plan, specs: Iterable[Spec]) -> None:
     for slot in in_stop_order(fleet.leaving):
         fleet.dismiss(slot)
     changes = {change.new.pool: change for change in plan.changed}
+    replaced = [
+        [slot for slot in _live(fleet, pool) if slot not in new]
+        for pool, change in changes.items()
+        if change.effect == "restart"
+    ]
     for slot in in_stop_order(fleet.workers):
         change = changes.get(slot[0])
         if change is not None and slot not in fleet.leaving and slot not in new:
             _tell(fleet, slot, change)
+    for slots in replaced:
+        _replace(fleet, rolls, slots)
     wanted = [slot for slot in (*new, *back) if slot not in fleet.leaving]
     stopped = {pool for pool in before if _is_stopped_by_hand(fleet, pool, new)}
     starting = [
@@ -87,14 +96,22 @@ def _tell(fleet: Fleet, slot: Slot, change: Changed) -> None:
         return
     worker, policy = fleet.workers[slot], fleet.specs[slot[0]].policy
     is_new_run = change.effect == "restart"
-    if is_new_run and isinstance(worker.state, Live):
-        # The ladder of the old spec: the new policy is taken over when nothing of it is left.
-        fleet.feed(slot, events.RestartRequested())
+    if isinstance(worker.state, Stopping) or (is_new_run and isinstance(worker.state, Live)):
+        # It ends by the ladder of the old spec: the new policy comes with the next run.
         fleet.feed(slot, events.ResetRequested("changed"))
         return
     for event in told_of_change(worker, policy, is_new_run=is_new_run):
         if slot in fleet.workers:
             fleet.feed(slot, event)
+
+
+def _replace(fleet: Fleet, rolls: Rolls, slots: list[Slot]) -> None:
+    """Start what lives of one pool anew: at once, or in a roll where not all may be away."""
+    if slots and len(slots) > fleet.specs[slots[0][0]].max_unavailable:
+        rolls.begin(slots[0][0], [index for _, index in slots])
+        return
+    for slot in slots:
+        fleet.feed(slot, events.RestartRequested())
 
 
 def _is_stopped_by_hand(fleet: Fleet, pool: str, new: Set[Slot]) -> bool:

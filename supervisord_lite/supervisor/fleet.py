@@ -9,6 +9,7 @@ from supervisord_lite.base.record import replace
 from supervisord_lite.config.spec import Settings, Spec, policy_from_data
 from supervisord_lite.core import actions, events, fleet, records
 from supervisord_lite.core.events import Event
+from supervisord_lite.core.moves import Live
 from supervisord_lite.core.pools import Pool
 from supervisord_lite.core.states import Stopped, Stopping, Worker
 from supervisord_lite.core.step import next_deadline_s
@@ -136,14 +137,16 @@ class Fleet:
             for listener in self._listeners:
                 listener(slot, change.before, after, tuple(announcements))
         if not isinstance(after.state, Stopping):
-            self._catch_up(slot, after)
+            self._catch_up(slot, after, is_new_run=after.run > change.before.run)
 
-    def _catch_up(self, slot: Slot, worker: Worker) -> None:
-        """Go on by the policy in force; whoever was on the way down went by the one of before."""
+    def _catch_up(self, slot: Slot, worker: Worker, *, is_new_run: bool) -> None:
+        """Let a new run go by the policy in force; a run of before ends by that of before."""
         if slot in self.leaving:
             if isinstance(worker.state, Stopped):
                 self._forget(slot)
-        elif worker.policy is not (policy := self.specs[slot[0]].policy):
+            return
+        policy = self.specs[slot[0]].policy
+        if worker.policy is not policy and (is_new_run or not isinstance(worker.state, Live)):
             changed = events.PolicyChanged(policy)
             now_s = self._clock.now_s()
             self._perform(self.core.step(slot, changed, now_s=now_s, rng=self._rng))
@@ -184,8 +187,10 @@ class Fleet:
             if pool in former and pool not in self.specs
         }
         new = [slot for slot in self.workers if slot not in known]
-        for slot in new:
-            self.outbox.touch(slot)
+        for slot, worker in self.workers.items():
+            # Also of those who live by a policy that is not their spec's any more.
+            if slot not in known or worker.policy is not self.spec(slot[0]).policy:
+                self.outbox.touch(slot)
         return new
 
     def _arrange(self, known: Mapping[Slot, Worker]) -> None:

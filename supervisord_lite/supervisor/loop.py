@@ -73,12 +73,12 @@ class Supervisor:
         )
         self._fleet.listen(self._announce)
         self._fleet.on_fault = self._worker_fault
+        self._rolls = Rolls(self._fleet, self._outbox, handover.saves)
         self._reloads = Reloads(
-            self._fleet, self._daemon, self._poller, handover.saves, clock, journal.write,
-            start_loading=start_loading,
+            self._fleet, self._rolls, self._daemon, self._poller, handover.saves, clock,
+            journal.write, start_loading=start_loading,
         )  # fmt: skip
         self._daemon.on_reload = self._reloads.signalled
-        self._rolls = Rolls(self._fleet, self._outbox, handover.saves)
         self._verbs = Verbs(
             self._fleet, self._daemon, self._reloads, handover, clock, self._dropped, self._rolls
         )

@@ -35,6 +35,7 @@ from supervisord_lite.supervisor.changeover import (
 from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.poller import Poller
+from supervisord_lite.supervisor.rolls import Rolls
 
 
 @record
@@ -137,6 +138,7 @@ class Reloads:
     def __init__(
         self,
         fleet: Fleet,
+        rolls: Rolls,
         daemon: DaemonState,
         poller: Poller,
         saves: dict[str, str],
@@ -149,6 +151,7 @@ class Reloads:
 
         Args:
             fleet: To be changed.
+            rolls: Replace the instances of a pool.
             daemon: Tells systemd.
             poller: Waits for the child.
             saves: What the keeper kept.
@@ -157,6 +160,7 @@ class Reloads:
             start_loading: Starts the child.
         """
         self._fleet = fleet
+        self._rolls = rolls
         self._daemon = daemon
         self._poller = poller
         self._clock = clock
@@ -273,7 +277,7 @@ class Reloads:
             self.since = rfc3339(self._clock.wall_s())
             self.refusal = None
             fleet.settings = settings_in_force(fleet.settings, settings)
-            change_over(fleet, plan, specs)
+            change_over(fleet, self._rolls, plan, specs)
             fleet.outbox.save("settings", to_json(fleet.settings))
             self._save_force(by_hand)
             fleet.outbox.save("refused", None)
@@ -341,7 +345,7 @@ class Reloads:
             specs.append(spec)
         plan = make_plan(fleet.specs.values(), specs)
         how_many = touched(fleet, plan)
-        change_over(fleet, plan, specs)
+        change_over(fleet, self._rolls, plan, specs)
         self._save_force(by_hand)
         return how_many
 

@@ -45,7 +45,10 @@ def _worker(spec: Spec) -> dict[str, object]:
 
 
 def _changed(change: Changed) -> dict[str, object]:
-    return _entry(change.new, change.effect, change.keys)
+    new = change.new
+    is_roll = change.effect == "restart" and new.pool_size > new.max_unavailable
+    at_once = new.max_unavailable if is_roll else None
+    return {**_entry(new, change.effect, change.keys), "at_once": at_once}
 
 
 def _entry(spec: Spec, effect: str | None, keys: Iterable[KeyChange]) -> dict[str, object]:
@@ -53,6 +56,7 @@ def _entry(spec: Spec, effect: str | None, keys: Iterable[KeyChange]) -> dict[st
         "pool": spec.pool,
         "processes": spec.pool_size,
         "effect": effect,
+        "at_once": None,
         "keys": _keys(keys),
         "origin": f"{spec.origin.file}:{spec.origin.line}",
     }

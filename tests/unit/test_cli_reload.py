@@ -20,7 +20,7 @@ PLAN: dict[str, Any] = {
     "added": [a_change("media-crop")],
     "modified": [
         a_change("celery", a_key("environment.LEVEL", '"INFO"', '"DEBUG"', "restart"),
-                 effect="restart"),
+                 effect="restart") | {"at_once": 4},
         a_change("web", a_key("stop_timeout", "30s", "45s"), a_key("run_timeout", None, "5m")),
         a_change("beat", a_key("nice", "0", "1", "restart"), a_key("pool_size", "1", "2"),
                  a_key("environment.TOKEN", "***", "***", "restart"), effect="restart"),
@@ -36,7 +36,7 @@ def test_a_plan_has_a_line_for_each_worker_and_the_totals() -> None:
     """What comes, what changes and how, what goes, what stays; names in one column."""
     assert lines_of(PLAN, is_dry=True) == [
         "+ media-crop 2 new processes   x.toml:3",
-        '~ celery     restart: environment.LEVEL "INFO" -> "DEBUG"',
+        '~ celery     restart, 4 at a time: environment.LEVEL "INFO" -> "DEBUG"',
         "             x.toml:3",
         "~ web        live: stop_timeout 30s -> 45s",
         "             run_timeout unset -> 5m",

@@ -384,3 +384,51 @@ def test_who_waits_in_backoff_for_a_better_file_starts_with_it(made: list[Daemon
     daemon.reload(a_spec("web", launch=OTHER))
     daemon.settle()
     assert isinstance(daemon.workers[WEB].state, Starting)
+
+
+def test_a_pool_is_replaced_a_few_at_a_time(made: list[Daemon]) -> None:
+    """The next one when the one before is ready; each ends by the ladder that it started with."""
+    ladder = (Rung(2, 60.0),)
+    daemon = running(made, a_spec("web", 3, stop_ladder=ladder))
+    daemon.reload(a_spec("web", 3, launch=OTHER))
+    daemon.settle()
+    for index in (1, 2, 3):
+        told = [(ask["index"], ask["signal"]) for ask in daemon.keeper.signalled]
+        assert told == [(n, 2) for n in range(1, index + 1)]
+        daemon.replace()
+        end(daemon, ("web", index))
+        assert len(daemon.keeper.signalled) == index, "not before the new one is ready"
+        daemon.pass_s(1.0)
+        daemon.settle()
+    assert [daemon.keeper.spawned["web", n, 2]["argv"] for n in (1, 2, 3)] == [["other"]] * 3
+    assert all(worker.policy.stop_ladder != ladder for worker in daemon.workers.values())
+
+
+def test_a_pool_whose_first_new_instance_fails_is_left_alone(made: list[Daemon]) -> None:
+    """A broken release costs one process, and the others go on by what they were started with."""
+    daemon = running(made, a_spec("web", 3))
+    before = [pid(daemon, ("web", n)) for n in (2, 3)]
+    daemon.reload(a_spec("web", 3, launch=OTHER))
+    daemon.settle()
+    end(daemon, WEB)
+    end(daemon, WEB, 1)
+    for _ in range(5):
+        daemon.pass_s(1.0)
+        daemon.settle()
+    assert [pid(daemon, ("web", n)) for n in (2, 3)] == before
+    assert {ask["index"] for ask in daemon.keeper.signalled} == {1}
+
+
+def test_who_is_on_the_way_down_keeps_his_ladder(made: list[Daemon]) -> None:
+    """A reload in the middle of a stop by hand shortens nobody's time."""
+    daemon = running(made, a_spec("web", stop_ladder=(Rung(2, 60.0),)))
+    daemon.supervisor._fleet.feed(WEB, events.StopRequested())
+    daemon.settle()
+    daemon.reload(a_spec("web", stop_ladder=(Rung(2, 1.0),)))
+    daemon.settle()
+    daemon.pass_s(30.0)
+    daemon.settle()
+    assert [ask["do"] for ask in daemon.keeper.signalled] == ["signal"]
+    end(daemon, WEB)
+    assert daemon.workers[WEB].state == Stopped(by_hand=True)
+    assert daemon.workers[WEB].policy.stop_ladder == (Rung(2, 1.0),)
