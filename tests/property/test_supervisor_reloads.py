@@ -65,7 +65,7 @@ def wanted(specs: list[Spec]) -> dict[tuple[str, int], Any]:
     }
 
 
-@settings(deadline=None, max_examples=60, print_blob=True)
+@settings(deadline=None, max_examples=100, print_blob=True)
 @given(fleets(), fleets(), st.integers(0, 3), st.lists(st.integers(0, 3), max_size=4))
 def test_a_reload_is_whole_or_nothing(
     old: list[Spec], new: list[Spec], dies_after: int, more_deaths: list[int]

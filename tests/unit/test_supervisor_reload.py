@@ -432,3 +432,15 @@ def test_who_is_on_the_way_down_keeps_his_ladder(made: list[Daemon]) -> None:
     end(daemon, WEB)
     assert daemon.workers[WEB].state == Stopped(by_hand=True)
     assert daemon.workers[WEB].policy.stop_ladder == (Rung(2, 1.0),)
+
+
+def test_a_roll_that_has_to_wait_is_not_lost_with_the_supervisor(made: list[Daemon]) -> None:
+    """Who leaves the pool is away: the first of the others waits for that, also after a crash."""
+    daemon = running(made, a_spec("web", 3))
+    daemon.reload(a_spec("web", 2, launch=OTHER))
+    daemon.settle()
+    assert [ask["index"] for ask in daemon.keeper.signalled] == [3]
+    daemon.replace()
+    daemon.settle()
+    end(daemon, ("web", 3))
+    assert [ask["index"] for ask in daemon.keeper.signalled] == [3, 1]
