@@ -118,7 +118,7 @@ def _is_stopped_by_hand(fleet: Fleet, pool: str, new: Set[Slot]) -> bool:
     """Return whether somebody has stopped all of a pool: then its new instances stay down too."""
     if pool not in fleet.specs:
         return False
-    slots = [each for each in fleet.slots(pool) if each not in new and each not in fleet.leaving]
+    slots = [slot for slot in fleet.places(pool) if slot not in new]
     down = Stopped(by_hand=True)
     return bool(slots) and all(fleet.workers[slot].state == down for slot in slots)
 
@@ -142,11 +142,7 @@ def touched(fleet: Fleet, plan: Plan) -> Touched:
 
 
 def _live(fleet: Fleet, pool: str) -> list[Slot]:
-    return [
-        slot
-        for slot in fleet.slots(pool)
-        if slot not in fleet.leaving and isinstance(fleet.workers[slot].state, Live)
-    ]
+    return [slot for slot in fleet.places(pool) if isinstance(fleet.workers[slot].state, Live)]
 
 
 # -- sizes that people have set --------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import heapq
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from supervisord_lite.base.clock import Clock, Rng
@@ -46,6 +47,8 @@ class Fleet:
         self.settings = settings
         self.specs = {spec.pool: spec for spec in specs}
         self.leaving: set[Slot] = set()
+        # How many of each pool those are.
+        self._left: Counter[str] = Counter()
         # Of pools that are in no file any more, while something of them is leaving.
         self._former: dict[str, Spec] = {}
         # The latest run of those that were forgotten: no run's number is ever used again.
@@ -159,7 +162,8 @@ class Fleet:
             about.pop(slot, None)
         self.outbox.touch(slot)
         pool = slot[0]
-        if pool in self._former and not any(each[0] == pool for each in self.leaving):
+        self._left[pool] -= 1
+        if pool in self._former and not self._left[pool]:
             del self._former[pool]
             self.outbox.save(f"spec/{pool}", None)
 
@@ -203,6 +207,7 @@ class Fleet:
             if (slot := (spec.pool, index))
         }
         self.leaving = {slot for slot in known if slot not in workers}
+        self._left = Counter(pool for pool, _ in self.leaving)
         for slot in workers:
             self._gone.pop(slot, None)
         specs = {**self._former, **self.specs}
@@ -381,10 +386,14 @@ class Fleet:
         self.core.put(slot, replace(worker, run=max(run, worker.run)))
         self.outbox.request(slot, {"do": "kill", "pool": slot[0], "index": slot[1], "run": run})
 
+    def places(self, pool: str) -> Iterator[Slot]:
+        """Return the slots of one pool that its spec has a place for, in order."""
+        size = self.specs[pool].pool_size if pool in self.specs else 0
+        return ((pool, index) for index in range(1, size + 1))
+
     def slots(self, pool: str) -> Iterator[Slot]:
         """Return the slots of one pool, in order; those that are leaving too."""
-        size = self.specs[pool].pool_size if pool in self.specs else 0
-        yield from ((pool, index) for index in range(1, size + 1))
+        yield from self.places(pool)
         yield from sorted(slot for slot in self.leaving if slot[0] == pool)
 
     def pools(self) -> Iterable[str]:
