@@ -39,6 +39,7 @@ _WORKER_KEYS = (
     "max_restarts",
     "output",
     "limits",
+    "file_pool_size",
 )
 _EXIT_KEYS = ("code", "signal", "reason", "at", "ok")
 

@@ -124,6 +124,7 @@ class Verbs:
                     wall_s=wall_s,
                     controllers=self._handover.controllers,
                     dropped=self._dropped,
+                    by_hand=self._reloads.by_hand.get(slot[0]),
                     stuck=self._fleet.why_stuck(slot),
                 )
             )

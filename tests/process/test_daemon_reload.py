@@ -228,6 +228,10 @@ def test_a_pool_is_scaled_by_hand_and_in_its_file() -> None:
         assert out.startswith("web   1 -> 3   (file: 1;")
         daemon.wait_state("web-3", "running")
         assert pids(daemon)["web-1"] == first
+        (line,) = (
+            line for line in daemon.ctl("status").stdout.splitlines() if line.startswith("web ")
+        )
+        assert line.endswith("file: 1")
         daemon.kill_supervisor()
         daemon.ctl("reload", check=True)
         assert {"web-1", "web-2", "web-3"} < set(daemon.workers())
