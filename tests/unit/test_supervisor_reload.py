@@ -354,9 +354,24 @@ def test_a_size_given_by_hand_holds_until_the_file_gives_another(made: list[Daem
     paths = [daemon.keeper.spawned["web", n, 1]["stdout"]["stream"]["path"] for n in (1, 2, 3)]
     assert paths == ["/log/web.log", "/log/web-2.log", "/log/web-3.log"]
     assert [ask["index"] for ask in daemon.keeper.relogged] == [1]
-    done = good(daemon.reload(a_spec("web", 2, launch=log), a_spec("db", max_restarts=2)))
+    file = [a_spec("web", 2, launch=log), a_spec("db", max_restarts=2)]
+    done = good(daemon.reload(*file))
     assert done.touched.stopped == 1
     assert daemon.supervisor._reloads.by_hand == {}
+
+
+def test_a_size_given_back_leaves_no_trace(made: list[Daemon]) -> None:
+    """Also after a crash: the pool is what the file says, down to the names of its logs."""
+    file = [a_spec("web", launch={"stdout": LogTarget("file", "/log/web.log")})]
+    daemon = running(made, *file)
+    daemon.supervisor._reloads.scale({"web": 3})
+    daemon.settle()
+    daemon.replace()
+    assert daemon.supervisor._reloads.scale({"web": 1}).stopped == 2
+    daemon.settle()
+    assert daemon.supervisor._reloads.by_hand == {}
+    assert list(daemon.supervisor._fleet.specs.values()) == file
+    assert good(daemon.reload(*file)).plan.is_empty
 
 
 @pytest.mark.parametrize(
