@@ -37,6 +37,9 @@ from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.poller import Poller
 from supervisord_lite.supervisor.rolls import Rolls
 
+#: Supervisors that may die while a file is read before it is left alone.
+_MOST_TRIES = 3
+
 
 @record
 class Refusal:
@@ -180,23 +183,34 @@ class Reloads:
         self._loading: Reading | None = None
         self._asked: list[tuple[Answer, bool]] = []
         self._next: list[tuple[Answer, bool]] = []
-        self._was_signalled = "reload_wanted" in saves
+        self._tries = int(saves.get("reload_wanted", "0"))
+        self._was_signalled = self._tries > 0
 
     # -- asking ------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """After an adoption: go on with what a signal had asked for."""
-        if self._was_signalled:
-            self._ask(_nobody, is_dry=False)
+        """After an adoption: go on with what a signal had asked for, unless that is what kills."""
+        if self._tries >= _MOST_TRIES:
+            reason = f"{self._tries} supervisors died at it"
+            self._log("error", "config.not_reloaded", reason=reason)
+            self._fleet.outbox.save("reload_wanted", None)
+            self._was_signalled = False
+        elif self._was_signalled:
+            self._want()
+
+    def _want(self) -> None:
+        self._tries += 1
+        self._fleet.outbox.save("reload_wanted", str(self._tries), first=True)
+        self._was_signalled = True
+        self._ask(_nobody, is_dry=False)
 
     def signalled(self) -> None:
         """SIGHUP."""
         if self._daemon.is_stopping:
             self._log("warning", "config.not_reloaded", reason="the daemon is stopping")
             return
-        self._fleet.outbox.save("reload_wanted", "1", first=True)
-        self._was_signalled = True
-        self._ask(_nobody, is_dry=False)
+        self._tries = 0
+        self._want()
 
     def ask(self, answer: Answer, *, is_dry: bool) -> None:
         """Read the file again, and answer when it is in force or refused.

@@ -329,6 +329,21 @@ def test_a_signal_is_not_lost_with_the_supervisor(made: list[Daemon]) -> None:
     assert daemon.readings == 2
 
 
+def test_a_file_that_kills_supervisors_is_left_alone(made: list[Daemon]) -> None:
+    """Whatever the fault is: it does not end the daemon."""
+    daemon = running(made, a_spec("web"))
+    daemon.write(a_spec("web"))
+    daemon.hang_up()
+    daemon.turn()
+    for _ in range(5):
+        daemon.turn()
+        daemon.replace()
+    assert daemon.readings == 3
+    assert daemon.supervisor._reloads._loading is None
+    daemon.settle()
+    assert "reload_wanted" not in daemon.keeper.table.saves
+
+
 def test_keys_of_the_daemon_stay_as_they_are(made: list[Daemon]) -> None:
     """They are named; what the file says of them holds after a restart of the daemon."""
     daemon = running(made, a_spec("web"))
