@@ -14,6 +14,8 @@ from supervisord_lite.core.moves import Live
 from supervisord_lite.core.pools import Pool
 from supervisord_lite.core.states import Stopped, Stopping, Worker
 from supervisord_lite.core.step import next_deadline_s
+from supervisord_lite.supervisor.facts import event_of
+from supervisord_lite.supervisor.facts import number as number_of
 from supervisord_lite.supervisor.launch import printed_name, relog_request, spawn_request
 from supervisord_lite.supervisor.outbox import Outbox, Request, Slot, record_text
 from supervisord_lite.wire import channel
@@ -254,8 +256,8 @@ class Fleet:
 
     def take_fact(self, fact: dict[str, object]) -> None:
         """Apply one fact of the keeper; one that a record contains already is skipped."""
-        slot = (str(fact["pool"]), _number(fact["index"]))
-        number = _number(fact["n"])
+        slot = (str(fact["pool"]), number_of(fact["index"]))
+        number = number_of(fact["n"])
         if slot in self.workers and number > self._seen.get(slot, 0):
             self._seen[slot] = number
             self.outbox.touch(slot)
@@ -342,7 +344,7 @@ class Fleet:
             return  # a person's signal, behind hundreds of others
         most_kib = channel.MAX_MESSAGE_BYTES // 1024
         reason = f"command line and environment are too large ({most_kib} KiB in all is the most)"
-        run = _number(request["run"])
+        run = number_of(request["run"])
         self.feed(slot, events.SpawnFailed(run, "exec", reason, hopeless=True))
 
     # -- adoption ----------------------------------------------------------------------------------
@@ -407,39 +409,3 @@ def _pool(spec: Spec) -> Pool:
 
 def _raise(_slot: Slot, error: Exception) -> None:
     raise error
-
-
-def event_of(fact: dict[str, object]) -> Event:
-    """Return the event that a fact of the keeper means."""
-    run = _number(fact["run"])
-    match fact["fact"]:
-        case "spawned":
-            return events.Spawned(run, _number(fact["pid"]))
-        case "spawn_failed":
-            return events.SpawnFailed(
-                run,
-                str(fact["stage"]),
-                str(fact["reason"]),
-                missing=bool(fact["missing"]),
-                hopeless=bool(fact["hopeless"]),
-            )
-        case "exited":
-            code, signal = fact["code"], fact["signal"]
-            return events.Exited(
-                run,
-                None if code is None else _number(code),
-                None if signal is None else _number(signal),
-                emptied=bool(fact["emptied"]),
-            )
-        case "emptied":
-            killed = fact["killed"]
-            assert isinstance(killed, list)
-            return events.Emptied(run, tuple(map(str, killed)))
-        case other:
-            message = f"unknown fact {other!r}"
-            raise ValueError(message)
-
-
-def _number(value: object) -> int:
-    assert isinstance(value, int), value
-    return value

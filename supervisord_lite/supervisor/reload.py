@@ -195,7 +195,7 @@ class Reloads:
             self._log("error", "config.not_reloaded", reason=reason)
             self._fleet.outbox.save("reload_wanted", None)
             self._was_signalled = False
-        elif self._was_signalled:
+        elif self._was_signalled and self._loading is None:
             self._want()
 
     def _want(self) -> None:
