@@ -15,12 +15,16 @@ import socket
 import stat
 import sys
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
 from supervisord_lite.base import resident
+from supervisord_lite.base.clock import SystemClock
 from supervisord_lite.base.errors import PermissionRefusedError
+from supervisord_lite.base.log_line import rfc3339
 from supervisord_lite.config.defaults import default_config_path
+from supervisord_lite.config.digests import digests_of
 from supervisord_lite.config.effective import FILE_NAME, write_effective
 from supervisord_lite.config.errors import render
 from supervisord_lite.config.load import judge
@@ -55,11 +59,14 @@ def run(arguments: argparse.Namespace) -> int:
     ]
     listener = _listen(settings.control_path)
     _note_effective(configuration)
-    _become_keeper(configuration, locks, listener)
+    _become_keeper(configuration, digests_of(judged.documents), locks, listener)
 
 
 def _become_keeper(
-    configuration: Configuration, locks: list[int], listener: socket.socket
+    configuration: Configuration,
+    digests: Mapping[str, str],
+    locks: list[int],
+    listener: socket.socket,
 ) -> NoReturn:
     settings = configuration.settings
     style = settings.log_format or ("text" if os.isatty(2) else "json")
@@ -67,6 +74,9 @@ def _become_keeper(
         "settings": to_json(settings),
         "pools": json.dumps([spec.pool for spec in configuration.specs]),
         "log": f"{style} {settings.log_level}",
+        "force": json.dumps(
+            {"generation": 1, "files": digests, "since": rfc3339(SystemClock().wall_s())}
+        ),
         # For reading the file again: the supervisor itself is started with next to nothing.
         "environment": json.dumps(dict(os.environ)),
     }
