@@ -32,7 +32,8 @@ _BACKLOG = 512
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `run` understands."""
-    parser.add_argument("-c", "--config", metavar="FILE", help="the configuration file")
+    what = "the configuration file; no pipe and not -, for it is read again at each reload"
+    parser.add_argument("-c", "--config", metavar="FILE", help=what)
 
 
 def run(arguments: argparse.Namespace) -> int:

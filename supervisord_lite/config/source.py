@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from bisect import bisect_right
 from pathlib import Path
 
@@ -12,6 +13,21 @@ from supervisord_lite.config.errors import Problem
 #: A configuration is written by people; more than this is some other file.
 MAX_FILE_BYTES = 16 * 1024 * 1024
 NO_SUCH_FILE = "no such file"
+_KINDS = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFDIR: "a directory",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+class _IrregularError(Exception):
+    """There is something, and it is no regular file."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
 
 
 class Source:
@@ -68,15 +84,17 @@ class Source:
 
 
 def read_source(file: str, content: str | None = None) -> Source | Problem:
-    """Return the content of *file*, or why it cannot be had (missing, too large, not UTF-8).
+    """Return the content of *file*, or why it cannot be had (missing, a FIFO, not UTF-8 …).
 
     Args:
         file: As typed.
         content: Another file, whose content is taken as if it stood in *file*.
     """
     try:
-        with Path(content or file).open("rb") as stream:
-            data = stream.read(MAX_FILE_BYTES + 1)
+        data = _content(content or file)
+    except _IrregularError as error:
+        hint = "" if error.kind == "a directory" else "it is read again at each reload"
+        return Problem(file, 0, 0, f"is {error.kind}, not a file", hint)
     except (OSError, ValueError) as error:
         why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
         missing = isinstance(error, OSError) and error.errno == errno.ENOENT
@@ -95,3 +113,24 @@ def read_source(file: str, content: str | None = None) -> Source | Problem:
             (offset, offset + 1), f"byte 0x{data[error.start]:02x} is not UTF-8 text", hint
         )
     return source
+
+
+def _content(path: str) -> bytes:
+    """Return what is in a regular file, one byte more than the most at most.
+
+    Nothing else is opened: a FIFO would let us wait for ever, and a device may act.
+
+    Raises:
+        _IrregularError: It is something else.
+        OSError, ValueError: It cannot be read.
+    """
+    _refuse_irregular(os.stat(path))  # noqa: PTH116  # as typed
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with os.fdopen(file, "rb") as stream:
+        _refuse_irregular(os.fstat(file))  # somebody may have put another thing there meanwhile
+        return stream.read(MAX_FILE_BYTES + 1)
+
+
+def _refuse_irregular(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise _IrregularError(_KINDS.get(stat.S_IFMT(status.st_mode), "something else"))
