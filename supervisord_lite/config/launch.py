@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from typing import TYPE_CHECKING
 
 from supervisord_lite.config.accounts import MAX_ID, AccountError, grant, identify
@@ -11,6 +10,7 @@ from supervisord_lite.config.expand import instance_text, literal_text
 from supervisord_lite.config.files import note_unreadable
 from supervisord_lite.config.source import Source, read_source
 from supervisord_lite.config.spec import Grant, Identity, Launch, Limit, LogTarget
+from supervisord_lite.config.split import SplitError, split_words
 from supervisord_lite.config.values import absolute, instance_path, name_of, plain, shown
 from supervisord_lite.config.variables import parse_environment
 
@@ -45,9 +45,9 @@ def read_command(reader: Reader, node: Node) -> tuple[str, ...]:
     words: list[str] = []
     if isinstance(value, str):
         try:
-            words = shlex.split(reader.checked_text(node) or "")
-        except ValueError as error:
-            message = f"{name_of(node.path)}: {str(error).lower()}"
+            words = split_words(reader.checked_text(node) or "")
+        except SplitError as error:
+            message = f"{name_of(node.path)}: {error}"
             reader.at_value(node, message, "or write a list of words")
             return ()
         shell = next((word for word in words if word in _SHELL_WORDS), None)
