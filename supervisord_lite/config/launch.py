@@ -13,6 +13,7 @@ from supervisord_lite.config.spec import Grant, Identity, Launch, Limit, LogTarg
 from supervisord_lite.config.split import SplitError, split_words
 from supervisord_lite.config.values import absolute, instance_path, name_of, plain, shown
 from supervisord_lite.config.variables import parse_environment
+from supervisord_lite.config.weigh import note_too_large
 
 if TYPE_CHECKING:
     from supervisord_lite.config.accounts import Name
@@ -121,7 +122,7 @@ class LaunchReader:
         if stderr.kind == "file" and stderr == stdout:
             stderr = LogTarget("stdout")  # one file, in the order written
         directory = reader.text(table, "directory", None)
-        return Launch(
+        launch = Launch(
             argv=self._argv(table, pool, header),
             directory=instance_path(table.get("directory") or header, directory or "."),
             environment=tuple({**account, **self._environment(table, look_up=look_up)}.items()),
@@ -139,6 +140,8 @@ class LaunchReader:
                 log, "backups", _DEFAULT.log_backups, least=0, most=_MAX_BACKUPS
             ),
         )
+        note_too_large(reader, launch, table, header)
+        return launch
 
     def _argv(self, table: Table, pool: str, header: Node) -> tuple[str, ...]:
         reader = self._reader

@@ -82,3 +82,48 @@ def test_standard_input_is_no_configuration() -> None:
     """`-c -` says why: a reload would find nothing there."""
     with pytest.raises(ConfigurationError, match="read again at each reload"):
         load("-", environ={}, as_root=True)
+
+
+LIMIT = 131_071
+TOO_LARGE = {
+    "argument": ("command = ['echo', 'x', '{big}']", LIMIT, (2, 25), "command, item 3: 131,072"),
+    "bytes, not characters": ("command = ['echo', '{big}é']", LIMIT - 2, (2, 20), "131,072 bytes"),
+    "instance": ("command = ['echo', '{big}%i']", LIMIT - 4, (2, 20), "131,072 bytes"),
+    "word": ("command = 'echo {big}'", LIMIT, (2, 11), "command: 131,072 bytes"),
+    "program": ("command = ['{big}']", 4095, (2, 12), "program is longer than 4095 bytes"),
+    "directory": ("command = 'x'\ndirectory = '/{big}'", 4094, (3, 13), "longer than 4095 bytes"),
+    "variable": (
+        "command = 'x'\nenvironment.B = '{big}'", LIMIT - 2, (3, 17), "environment.B: 131,072"),
+    "many": (
+        "command = ['x', '{big}', '{big}']", 81_900, (2, 11), "take 161 KiB"),
+    "as JSON": (f"command = ['x', '{{big}}', '{'é' * 9000}']", 109_800, (2, 11), "160 KiB"),
+    "all together": (
+        "command = ['x', '{big}']\nenvironment.B = '{big}'", 81_900, (2, 11), "take 161 KiB"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "size", "place", "message"), TOO_LARGE.values(), ids=TOO_LARGE)
+def test_what_cannot_be_passed_on_is_refused(
+    problems: Problems, text: str, size: int, place: tuple[int, int], message: str
+) -> None:
+    """A start that no retry could heal is an error of the file; a little less is fine."""
+    whole = "[worker.a]\n" + text
+    (problem,) = problems(whole.replace("{big}", "x" * (size + 1)))
+    assert (problem.line, problem.column) == place
+    assert message in problem.message
+    assert problems(whole.replace("{big}", "x" * (size - 100))) == ()
+
+
+def test_a_variable_out_of_a_file_is_refused_too(problems: Problems, tmp_path: Path) -> None:
+    """The place is where the file is named; what stands in it is not shown."""
+    (tmp_path / "x.env").write_text(f"TOKEN={'s' * 150_000}\n")
+    (problem,) = problems(WORKER + 'environment_file = "x.env"')
+    assert (problem.line, "environment.TOKEN: 150,006" in problem.message) == (3, True)
+    assert "sss" not in str(problem)
+
+
+def test_shared_values_are_refused_once(problems: Problems) -> None:
+    """What [defaults] hands to many workers is one error, at its place."""
+    workers = "".join(f'[worker.w{index}]\ncommand = "x"\n' for index in range(9))
+    (problem,) = problems(f"[defaults]\nenvironment.BIG = '{'x' * 150_000}'\n{workers}")
+    assert problem.line == 2
