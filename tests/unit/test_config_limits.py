@@ -127,3 +127,30 @@ def test_shared_values_are_refused_once(problems: Problems) -> None:
     workers = "".join(f'[worker.w{index}]\ncommand = "x"\n' for index in range(9))
     (problem,) = problems(f"[defaults]\nenvironment.BIG = '{'x' * 150_000}'\n{workers}")
     assert problem.line == 2
+
+
+SOCKETS = {
+    "named": ("[control]\npath = '/{long}'", 106, (2, 8), "/xxx"),
+    "named, bytes": ("[control]\npath = '/{long}é'", 104, (2, 8), "has 108 bytes"),
+    "by runtime_dir": (
+        "[supervisor]\nruntime_dir = '/{long}'", 85, (2, 15), "/control/control.sock, has 108"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "size", "place", "message"), SOCKETS.values(), ids=SOCKETS)
+def test_a_socket_with_too_long_a_path_is_refused(
+    problems: Problems, text: str, size: int, place: tuple[int, int], message: str
+) -> None:
+    """The kernel takes 107 bytes: more is an error where the path comes from."""
+    (problem,) = problems(text.replace("{long}", "x" * (size + 1)))
+    assert (problem.line, problem.column) == place
+    assert message in problem.message
+    assert "may have 107 bytes" in problem.message
+    assert problems(text.replace("{long}", "x" * size)) == ()
+
+
+def test_a_runtime_folder_of_systemd_may_be_too_long_too(problems: Problems) -> None:
+    """Where the file says nothing the error is the file's, with the key that helps."""
+    (problem,) = problems(WORKER, RUNTIME_DIRECTORY="/" + "x" * 100)
+    assert (problem.file, problem.line) == ("workers.toml", 0)
+    assert "path of [control]" in problem.hint
