@@ -97,7 +97,7 @@ class LaunchReader:
         self._reader = reader
         self._log_dir = log_dir
         self._as_root = as_root
-        self._identities: dict[tuple[Name | None, Name | None], Identity | AccountError] = {}
+        self._identities: dict[tuple[Name | None, Name | None], Identity | list[AccountError]] = {}
         self._environments: dict[str, dict[str, str] | Problem] = {}
 
     def read(
@@ -165,13 +165,11 @@ class LaunchReader:
             return None, {}
         known = self._identities.get((user, group))
         if known is None:
-            try:
-                known = identify(user, group, as_root=self._as_root)
-            except AccountError as error:
-                known = error
+            known = identify(user, group, as_root=self._as_root)
             self._identities[user, group] = known
-        if isinstance(known, AccountError):
-            self._reader.at_value(table[known.key], f"{known.key}: {known}", known.hint)
+        if isinstance(known, list):
+            for error in known:
+                self._reader.at_value(table[error.key], f"{error.key}: {error}", error.hint)
             return None, {}
         identity = known if self._as_root else None
         if user is None:

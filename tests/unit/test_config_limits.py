@@ -1,6 +1,8 @@
 """What the system could not take, or what would take too long, is refused when the file is read."""
 
+import grp
 import os
+import pwd
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -154,3 +156,32 @@ def test_a_runtime_folder_of_systemd_may_be_too_long_too(problems: Problems) -> 
     (problem,) = problems(WORKER, RUNTIME_DIRECTORY="/" + "x" * 100)
     assert (problem.file, problem.line) == ("workers.toml", 0)
     assert "path of [control]" in problem.hint
+
+
+def test_the_sum_of_all_pools_has_a_limit(problems: Problems) -> None:
+    """20,000 processes are fine; the pool that brings one more is told, and no other."""
+    pools = "".join(f'[worker.w{i}]\ncommand = "x"\npool_size = 1000\n' for i in range(20))
+    off = '[worker.off]\ncommand = "x"\npool_size = 1000\nenabled = false\n'
+    assert problems(off + pools) == ()
+    (problem,) = problems(off + pools + pools.replace(".w", ".v"))
+    assert (problem.line, problem.column) == (67, 13)
+    assert problem.message == "with v0 there are more than 20,000 processes in all"
+    (problem,) = problems(pools + WORKER)
+    assert (problem.line, problem.column) == (61, 9)
+
+
+def test_user_and_group_are_told_together(problems: Problems) -> None:
+    """All errors at once: who mends the user does not meet the group then."""
+    text = WORKER + 'user = "nosuchuser"\ngroup = "nosuchgroup"\n'
+    first, second = problems(text)
+    assert (first.line, first.message) == (3, "user: there is no user nosuchuser")
+    assert (second.line, second.message) == (4, "group: there is no group nosuchgroup")
+
+
+def test_without_root_user_and_group_are_told_together(problems: Problems) -> None:
+    """Another user's worker in another group takes root twice."""
+    uid = next(entry.pw_uid for entry in pwd.getpwall() if entry.pw_uid != os.geteuid())
+    gid = next(entry.gr_gid for entry in grp.getgrall() if entry.gr_gid != os.getegid())
+    first, second = problems(f"{WORKER}user = {uid}\ngroup = {gid}\n", as_root=False)
+    assert "only root can run a worker as" in first.message
+    assert f"only root can run a worker with group {gid}" in second.message
