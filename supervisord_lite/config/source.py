@@ -41,7 +41,7 @@ class Source:
         data: What was read, byte by byte.
     """
 
-    __slots__ = ("_starts", "data", "file", "folder", "short", "text")
+    __slots__ = ("_last_line", "_starts", "data", "file", "folder", "short", "text")
 
     def __init__(self, file: str, text: str) -> None:
         """Take *text* as the content of *file*."""
@@ -51,6 +51,7 @@ class Source:
         self.folder = str(Path(os.path.abspath(file)).parent)  # noqa: PTH100  # keeps symlinks
         self.text = text.replace("\r\n", "\n")
         self._starts: list[int] | None = None
+        self._last_line = (0, "")
 
     def place(self, offset: int) -> tuple[int, int]:
         """Return line and column, both from 1, of a character's offset."""
@@ -75,12 +76,17 @@ class Source:
     def problem(self, span: tuple[int, int], message: str, hint: str = "") -> Problem:
         """Return a problem about the characters from span[0] up to span[1]."""
         line, column = self.place(span[0])
-        start = span[0] - column + 1
-        end = self.text.find("\n", start)
-        source = self.text[start:] if end < 0 else self.text[start:end]
+        source = self._line(line, span[0] - column + 1)
         # A value over several lines is marked on its first one.
         length = max(1, min(span[1] - span[0], len(source) - column + 1))
         return Problem(self.file, line, column, message, hint, source, length)
+
+    def _line(self, number: int, start: int) -> str:
+        """Return the line; one that is long and has thousands of problems is kept once."""
+        if self._last_line[0] != number:
+            end = self.text.find("\n", start)
+            self._last_line = number, self.text[start:] if end < 0 else self.text[start:end]
+        return self._last_line[1]
 
 
 def read_source(file: str, content: str | None = None) -> Source | Problem:
