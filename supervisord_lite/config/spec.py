@@ -11,6 +11,10 @@ from typing import Any, Literal
 from supervisord_lite.base.record import fields_of, record
 from supervisord_lite.core.policy import BackoffPolicy, Critical, Policy, Rung
 
+#: What the command line, the environment and the paths of one start may take, as the JSON of the
+#: message in which the daemon passes them on; the rest of that message is for what it adds.
+MAX_START_BYTES = 160 * 1024
+
 
 @record
 class Origin:

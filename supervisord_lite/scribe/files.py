@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 _OPEN_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _FILE_MODE = 0o640
-_FOLDER_MODE = 0o755
+#: As `run` makes log_dir, which may be what has to be made again.
+_FOLDER_MODE = 0o750
 #: Longer numbers are somebody else's: a date, as logrotate makes them.
 _NUMBER_DIGITS = 7
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from supervisord_lite.base.clock import Clock, Rng
 from supervisord_lite.base.record import replace
-from supervisord_lite.config.spec import Settings, Spec, policy_from_data
+from supervisord_lite.config.spec import MAX_START_BYTES, Settings, Spec, policy_from_data
 from supervisord_lite.core import actions, events, fleet, records
 from supervisord_lite.core.events import Event
 from supervisord_lite.core.moves import Live
@@ -18,7 +18,6 @@ from supervisord_lite.supervisor.facts import event_of
 from supervisord_lite.supervisor.facts import number as number_of
 from supervisord_lite.supervisor.launch import printed_name, relog_request, spawn_request
 from supervisord_lite.supervisor.outbox import Outbox, Request, Slot, record_text
-from supervisord_lite.wire import channel
 
 #: Failures kept in a record: a message has an end. Only after a crash of ours, and only where
 #: `max_restarts` is larger, fewer are known than there were.
@@ -342,7 +341,7 @@ class Fleet:
     def _too_large(self, slot: Slot, request: Request) -> None:
         if request["do"] != "spawn":
             return  # a person's signal, behind hundreds of others
-        most_kib = channel.MAX_MESSAGE_BYTES // 1024
+        most_kib = MAX_START_BYTES // 1024
         reason = f"command line and environment are too large ({most_kib} KiB in all is the most)"
         run = number_of(request["run"])
         self.feed(slot, events.SpawnFailed(run, "exec", reason, hopeless=True))
