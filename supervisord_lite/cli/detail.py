@@ -79,6 +79,8 @@ def _next(worker: dict[str, Any], command: str) -> str:
         text = snapshot.problem(worker)
         if worker["state"] == "tripped":
             text += f"; it stays down until: {command} reset {worker['name']}"
+        elif worker["state"] == "backoff" and snapshot.could_not_start(worker):
+            text += f"; at once: {command} start {worker['name']}"
         return text
     return snapshot.note(worker) or "nothing pending"
 

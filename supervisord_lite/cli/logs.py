@@ -1,6 +1,7 @@
 """`logs [NAME...]`: the last lines of output, and with -f what comes next.
 
-The daemon only says where the files are; they are read here, with the rights of whoever asks.
+The daemon only says where the files are; they are read here, with the rights of whoever asks. With
+-f a connection is held, for its end may be the daemon's; a replaced supervisor is none.
 """
 
 import argparse
@@ -15,9 +16,13 @@ from supervisord_lite.cli import place
 from supervisord_lite.cli.logfiles import LogFile
 from supervisord_lite.cli.printers import JsonLines, Lines, Printer, Raw, Terminal
 from supervisord_lite.cli.text import printable
+from supervisord_lite.control.client import Client
 
 #: Between two looks while nothing new comes.
 _POLL_S = 0.1
+#: Between two looks whether the daemon still lives. Each may take a connection from somebody who
+#: is silent, so it is not much more often.
+_LOOK_S = 1.0
 
 _NO_FILE = {
     "inherit": "goes where the daemon's own output goes: journalctl -u supervisord-lite",
@@ -53,13 +58,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the logs."""
     with place.connect(arguments) as client:
         targets = client.call("LogFiles", {"names": arguments.names}).get("files") or []
-    stream = "stderr" if arguments.stderr else "stdout"
-    files = [target for target in targets if target.get(stream) not in _NO_FILE]
-    for target in targets:
-        if target.get(stream) in _NO_FILE:
-            _tell_no_file(target, stream)
-    if files:
-        _show(files, stream, arguments)
+        client.close()
+        stream = "stderr" if arguments.stderr else "stdout"
+        files = [target for target in targets if target.get(stream) not in _NO_FILE]
+        for target in targets:
+            if target.get(stream) in _NO_FILE:
+                _tell_no_file(target, stream)
+        if files:
+            _show(files, stream, arguments, client)
     return exit_codes.OK if len(files) == len(targets) else exit_codes.FAILED
 
 
@@ -73,8 +79,10 @@ def _tell_no_file(target: dict[str, Any], stream: str) -> None:
     )
 
 
-def _show(files: list[dict[str, Any]], stream: str, arguments: argparse.Namespace) -> None:
-    """Print the last lines of each file, then follow them all."""
+def _show(
+    files: list[dict[str, Any]], stream: str, arguments: argparse.Namespace, client: Client
+) -> None:
+    """Print the last lines of each file, then follow them all while the daemon lives."""
     columns = max(len(str(target.get("name"))) for target in files)
     with ExitStack() as stack:
         logs: list[tuple[LogFile, Printer]] = []
@@ -94,7 +102,7 @@ def _show(files: list[dict[str, Any]], stream: str, arguments: argparse.Namespac
                     _tell_empty(target, stream)
         sys.stdout.buffer.flush()
         if arguments.follow:
-            _follow(logs)
+            _follow(logs, client)
 
 
 def _printer(target: dict[str, Any], stream: str, as_json: bool, columns: int) -> Printer:
@@ -115,25 +123,42 @@ def _tell_empty(target: dict[str, Any], stream: str) -> None:
     print(f"{name} has written nothing to {path} yet", file=sys.stderr)
 
 
-def _follow(logs: list[tuple[LogFile, Printer]]) -> None:
-    """Print what comes, until somebody interrupts."""
+def _follow(logs: list[tuple[LogFile, Printer]], client: Client) -> None:
+    """Print what comes, until somebody interrupts or the daemon has ended."""
     told: set[str] = set()
+    look_at_s = 0.0
+    gone = anything = False
     try:
-        while True:
-            anything = False
-            for log, printer in logs:
-                try:
-                    for piece in log.poll():
-                        printer.write(piece)
-                        anything = True
-                except SupervisordLiteError as error:
-                    # One unreadable file must not end the others; it is looked at again.
-                    if str(error) not in told:
-                        told.add(str(error))
-                        print(f"supervisord-lite: logs: {printable(str(error))}", file=sys.stderr)
+        while anything or not gone:
+            now_s = time.monotonic()
+            if not gone and now_s >= look_at_s:
+                look_at_s = now_s + _LOOK_S
+                # Before the files are read: what is written at the daemon's end is there by then.
+                gone = client.is_gone()
+            anything = _print_new(logs, told)
             if anything:
                 sys.stdout.buffer.flush()
-            else:
+            elif not gone:
                 time.sleep(_POLL_S)
     except KeyboardInterrupt:
         return
+    for _, printer in logs:
+        printer.end()
+    sys.stdout.buffer.flush()
+    print("supervisord-lite: logs: the daemon has ended", file=sys.stderr)
+
+
+def _print_new(logs: list[tuple[LogFile, Printer]], told: set[str]) -> bool:
+    """Print what is new in each file; return whether there was anything."""
+    anything = False
+    for log, printer in logs:
+        try:
+            for piece in log.poll():
+                printer.write(piece)
+                anything = True
+        except SupervisordLiteError as error:
+            # One unreadable file must not end the others; it is looked at again.
+            if str(error) not in told:
+                told.add(str(error))
+                print(f"supervisord-lite: logs: {printable(str(error))}", file=sys.stderr)
+    return anything

@@ -12,8 +12,8 @@ from supervisord_lite.base import exit_codes
 from supervisord_lite.base.units import format_duration
 from supervisord_lite.cli import place
 from supervisord_lite.cli.errors import UsageError
+from supervisord_lite.cli.snapshot import AGAIN, SPAWN_FAILED
 from supervisord_lite.cli.text import clip, fold, printable
-from supervisord_lite.control.client import Client
 from supervisord_lite.control.errors import GaveUpError, NoAnswerError
 
 #: Most names in a hint.
@@ -55,13 +55,24 @@ def run(arguments: argparse.Namespace, order: Order, **more: object) -> int:
     if not arguments.names:
         text = "which workers?"
         raise UsageError(text, hint=f"supervisord-lite {order.verb} NAME..., or all for every one")
-    parameters = {"names": arguments.names, "wait": not arguments.no_wait, **more}
+    parameters: dict[str, object] = {
+        "names": arguments.names,
+        "wait": not arguments.no_wait,
+        **more,
+    }
     with place.connect(arguments) as client:
+        is_restart = order.method == "Restart"
+        look = is_restart or not arguments.no_wait
+        seen = client.call("Status", {"names": arguments.names}) if look else {}
+        if is_restart:
+            # With the time of this look it may be asked again when the supervisor is replaced.
+            parameters["begun_by_s"] = seen.get("now_s")
         if arguments.no_wait:
             client.call(order.method, parameters)
             _say_ordered(arguments, order)
             return exit_codes.OK
-        report = Report(order, _expected(client, arguments.names), quiet=arguments.json)
+        command = place.command(arguments)
+        report = Report(order, _expected(seen), command, quiet=arguments.json)
         try:
             for answer in client.stream(order.method, parameters, timeout_s=arguments.timeout):
                 report.take(answer.get("outcome"))
@@ -79,10 +90,10 @@ def run(arguments: argparse.Namespace, order: Order, **more: object) -> int:
     return exit_codes.FAILED if report.failed else exit_codes.OK
 
 
-def _expected(client: Client, names: list[str]) -> dict[str, set[str]]:
-    """Return which workers each pool's line has to wait for."""
+def _expected(seen: dict[str, Any]) -> dict[str, set[str]]:
+    """Return which workers of a status each pool's line has to wait for."""
     pools: dict[str, set[str]] = {}
-    for worker in client.call("Status", {"names": names}).get("workers") or []:
+    for worker in seen.get("workers") or []:
         pools.setdefault(str(worker.get("pool")), set()).add(str(worker.get("name")))
     return pools
 
@@ -112,12 +123,15 @@ class Report:
         failed: Whether one of them is not ok.
     """
 
-    def __init__(self, order: Order, expected: dict[str, set[str]], *, quiet: bool) -> None:
-        """Take the order, the workers of each pool, and whether to keep silent."""
+    def __init__(
+        self, order: Order, expected: dict[str, set[str]], command: str, *, quiet: bool
+    ) -> None:
+        """Take the order, the workers of each pool, how to call, and whether to keep silent."""
         self.outcomes: list[dict[str, Any]] = []
         self.failed = False
         self._order = order
         self._left = expected
+        self._command = command
         self._quiet = quiet
         self._seen: set[str] = set()
         self._pools: dict[str, list[dict[str, Any]]] = {}
@@ -134,7 +148,7 @@ class Report:
         self._pools.setdefault(pool, []).append(outcome)
         if not outcome.get("ok"):
             self.failed = True
-            self._say(name, f"failed: {outcome.get('detail') or 'no reason given'}", sys.stderr)
+            self._say(name, f"failed: {self._why(name, outcome.get('detail'))}", sys.stderr)
         left = self._left.get(pool)
         if left is None and outcome.get("required_by") and name == pool:
             self._say_pool(pool)  # all of it, though nobody named it
@@ -142,6 +156,13 @@ class Report:
             left.discard(name)
             if not left:
                 self._say_pool(pool)
+
+    def _why(self, name: str, detail: object) -> str:
+        """Return why a worker failed, with what to type where a restart may be minutes away."""
+        text = str(detail or "no reason given")
+        if text.startswith(SPAWN_FAILED) and AGAIN in text:
+            text += f"; at once: {self._command} start {name}"
+        return text
 
     def finish(self) -> None:
         """Print the pools that have no line yet: nobody named them, but they had to go too."""
@@ -186,10 +207,9 @@ class Report:
         return self._order.already if what == "unchanged" else what
 
     def _tail(self, elapsed: str, *, changed: bool) -> str:
-        """Return how long it took, or what the state is worth."""
-        if self._order.after:
-            return f" ({self._order.after})"
-        return f", {elapsed}" if changed else ""
+        """Return how long it took, and what the state is worth."""
+        took = f", {elapsed}" if changed else ""
+        return took + (f" ({self._order.after})" if self._order.after else "")
 
     def _say(self, name: str, text: str, stream: TextIO) -> None:
         if not self._quiet or stream is sys.stderr:

@@ -2,14 +2,17 @@
 
 import argparse
 import os
+import pwd
 import shlex
+import stat
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from supervisord_lite.base.units import UnitError, parse_duration_s
 from supervisord_lite.cli.errors import UsageError
 from supervisord_lite.config.defaults import control_path_in, default_folders
-from supervisord_lite.control.client import Client
+from supervisord_lite.control.client import ANSWER_TIMEOUT_S, Client
 from supervisord_lite.control.errors import NoDaemonError
 
 
@@ -49,10 +52,17 @@ def connect(arguments: argparse.Namespace, *, answer_timeout_s: float | None = N
     """
     environ = os.environ
     path = socket_path(arguments, environ, uid=os.getuid())
+    named = arguments.socket or arguments.instance or environ.get("SUPERVISORD_LITE_SOCKET")
+    timeout_s = ANSWER_TIMEOUT_S if answer_timeout_s is None else answer_timeout_s
     try:
-        if answer_timeout_s is None:
-            return Client(path)
-        return Client(path, answer_timeout_s=answer_timeout_s)
+        if not named:
+            _check_owners(path, uid=os.getuid())
+        with ExitStack() as stack:
+            client = stack.enter_context(Client(path, answer_timeout_s=timeout_s))
+            if not named:
+                _check_owners(path, uid=os.getuid())  # it may have been made in between
+            stack.pop_all()
+            return client
     except NoDaemonError as error:
         error.hint += _other_daemon(path, environ)
         raise
@@ -73,6 +83,41 @@ def socket_path(arguments: argparse.Namespace, environ: Mapping[str, str], *, ui
             raise UsageError(text)
         return control_path_in(f"/run/supervisord-lite/{instance}")
     return environ.get("SUPERVISORD_LITE_SOCKET") or _default_places(environ, uid=uid)[0]
+
+
+def _check_owners(path: str, *, uid: int) -> None:
+    """Refuse a path that nobody named and that somebody else may have made.
+
+    Without XDG_RUNTIME_DIR the default place is below /tmp, where everybody may make a folder of
+    any name first. What belongs to us or to root there cannot be replaced by others (sticky bit).
+
+    Raises:
+        NoDaemonError: A part of *path* stands where everybody may write, and belongs to neither
+            *uid* nor root.
+    """
+    part = Path(path)
+    for folder in part.parents:
+        try:
+            owner_uid, is_open = part.lstat().st_uid, folder.stat().st_mode & stat.S_IWOTH
+        except OSError:
+            pass  # not there, or closed to us: the connect will say so
+        else:
+            if is_open and owner_uid not in {0, uid}:
+                text = f"no daemon of yours answers at {path}"
+                raise NoDaemonError(
+                    text,
+                    hint=f"{part} belongs to {_who(owner_uid)}, and anybody may have made it\n"
+                    f"if that daemon is meant: --socket {shlex.quote(path)}",
+                )
+        part = folder
+
+
+def _who(uid: int) -> str:
+    """Return a user as people know them."""
+    try:
+        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except KeyError:
+        return f"uid {uid}"
 
 
 def command(arguments: argparse.Namespace) -> str:

@@ -43,6 +43,10 @@ _WORKER_KEYS = (
 )
 _EXIT_KEYS = ("code", "signal", "reason", "at", "ok")
 
+#: How the reason of a run begins that failed before the program ran; its stage follows.
+SPAWN_FAILED = "spawn failed ("
+#: What stands before the wait for the next start.
+AGAIN = "again in "
 #: States of a worker that people need not look at, as long as nothing else is wrong.
 _SETTLED = frozenset({"running", "waiting", "stopped", "exited"})
 
@@ -95,8 +99,18 @@ def as_wanted(worker: dict[str, Any]) -> bool:
 
 
 def needs_somebody(worker: dict[str, Any]) -> bool:
-    """Return whether it stays wrong until a person does something."""
+    """Return whether it stays wrong until a person does something.
+
+    A program that is missing is tried again, but nothing of ours will bring it.
+    """
+    if worker["state"] == "backoff":
+        return could_not_start(worker)
     return worker["state"] == "tripped" or (worker["state"] == "exited" and not ended_well(worker))
+
+
+def could_not_start(worker: dict[str, Any]) -> bool:
+    """Return whether the last run failed before the program ran: it has written nothing."""
+    return str((worker["last_exit"] or {}).get("reason") or "").startswith(SPAWN_FAILED)
 
 
 def reason(worker: dict[str, Any]) -> str:
@@ -104,7 +118,7 @@ def reason(worker: dict[str, Any]) -> str:
     last_exit = worker["last_exit"] or {}
     text = str(last_exit.get("reason") or last_exit.get("signal") or "")
     # A column is short: the cause first. The stage that failed stands in `status NAME`.
-    return text.partition("): ")[2] if text.startswith("spawn failed (") else text
+    return text.partition("): ")[2] if text.startswith(SPAWN_FAILED) else text
 
 
 def failures(worker: dict[str, Any]) -> str:
@@ -122,7 +136,7 @@ def note(worker: dict[str, Any]) -> str:
     said = str(worker["note"] or "")
     if state == "backoff":
         left_s = worker["next_start_in_s"]
-        again = f"again in {up(left_s)}" if left_s is not None else "again soon"
+        again = f"{AGAIN}{up(left_s)}" if left_s is not None else "again soon"
         return "; ".join(filter(None, (reason(worker), again)))
     if state == "tripped":
         return said or _tripped(worker)
@@ -140,7 +154,7 @@ def problem(worker: dict[str, Any]) -> str:
     state = worker["state"]
     if state == "backoff":
         left_s = worker["next_start_in_s"]
-        again = f"again in {soon(left_s)}" if left_s is not None else ""
+        again = f"{AGAIN}{soon(left_s)}" if left_s is not None else ""
         return ", ".join(filter(None, (reason(worker), failures(worker), again)))
     words = {
         "starting": "not ready yet",

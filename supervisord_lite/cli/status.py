@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shutil
 import sys
 
 from supervisord_lite.base import exit_codes
@@ -63,7 +64,10 @@ def _text(status: dict[str, object], arguments: argparse.Namespace) -> list[str]
     assert isinstance(workers, list)
     if len(arguments.names) == 1 and len(workers) == 1 and not arguments.all:
         return detail(workers[0], place.command(arguments))
-    lines = table.table(workers, every_instance=arguments.all) if workers else []
+    columns_max = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    lines = []
+    if workers:
+        lines = table.table(workers, every_instance=arguments.all, columns_max=columns_max)
     lines.append(table.totals(status))
     lines.extend(table.problems(status, place.command(arguments)))
     lines.extend(_about_the_file(status["supervisor"], place.command(arguments)))

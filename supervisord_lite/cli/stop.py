@@ -11,7 +11,7 @@ ORDER = orders.Order(
     verb="stop",
     method="Stop",
     already="stopped already",
-    after="until started again, or until the service restarts",
+    after="until started again, or the service restarts",
 )
 
 

@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from supervisord_lite.cli import snapshot
-from supervisord_lite.cli.text import COLUMNS, ago, clip, count, fold, printable, size, up
+from supervisord_lite.cli.text import COLUMNS, ago, clip, count, fold, printable, size, up, width
 
 #: A name that is longer gets a line of its own.
 _MAX_NAME_COLUMNS = 20
+#: With less than this a cause says nothing.
+_MIN_CAUSE_COLUMNS = 8
 #: Most problems that are named; more are counted.
 _MAX_PROBLEMS = 10
 
@@ -38,8 +40,16 @@ def pools_of(workers: Iterable[Worker]) -> list[list[Worker]]:
     return list(pools.values())
 
 
-def table(workers: list[Worker], *, every_instance: bool) -> list[str]:
-    """Return the header and the lines: one per pool, or one per instance."""
+def table(
+    workers: list[Worker], *, every_instance: bool, columns_max: int | None = COLUMNS
+) -> list[str]:
+    """Return the header and the lines: one per pool, or one per instance.
+
+    Args:
+        workers: As `snapshot` tells them.
+        every_instance: One line each, not one per pool.
+        columns_max: Of the terminal; None: notes are not cut.
+    """
     groups = [[worker] for worker in workers] if every_instance else pools_of(workers)
     named = [(_name(group), group) for group in groups]
     columns = max([4, *(len(name) for name, _ in named if len(name) <= _MAX_NAME_COLUMNS)])
@@ -47,9 +57,9 @@ def table(workers: list[Worker], *, every_instance: bool) -> list[str]:
     lines = [header]
     for name, group in named:
         if len(name) > columns:
-            lines += [name, _line("", group, columns)]
+            lines += [name, _line("", group, columns, columns_max)]
         else:
-            lines.append(_line(name, group, columns))
+            lines.append(_line(name, group, columns, columns_max))
     return lines
 
 
@@ -58,7 +68,7 @@ def _name(group: list[Worker]) -> str:
     return clip(str(group[0]["name"] if len(group) == 1 else group[0]["pool"]), COLUMNS)
 
 
-def _line(name: str, group: list[Worker], columns: int) -> str:
+def _line(name: str, group: list[Worker], columns: int, columns_max: int | None) -> str:
     """Return one line for the instances of a pool."""
     state = _state(group)
     pids = [worker["pid"] for worker in group]
@@ -73,14 +83,24 @@ def _line(name: str, group: list[Worker], columns: int) -> str:
         f"{up(max(ups, default=None)):>4} {restarts:>3} {cpu:>5} "
         f"{size(sum(memory) if memory else None):>5}  "
     )
-    notes = (_by_hand(group), _note(group, state))
-    return (start + clip("; ".join(filter(None, notes)), COLUMNS - len(start))).rstrip()
+    note = "; ".join(filter(None, (_by_hand(group), _note(group, state))))
+    if columns_max is None:
+        return (start + printable(note)).rstrip()
+    return (start + _clip_note(note, columns_max - len(start))).rstrip()
 
 
 def _by_hand(group: list[Worker]) -> str:
     """Return "file: 8" for a pool that has another size than its file says."""
     size = group[0].get("file_pool_size")
     return "" if size is None else f"file: {size}"
+
+
+def _clip_note(note: str, columns: int) -> str:
+    """Return a note cut to *columns*; of one that says when it goes on, the cause is cut."""
+    cause, again, when = note.rpartition("; again ")
+    if again and columns - width(again + when) >= _MIN_CAUSE_COLUMNS:
+        return clip(cause, columns - width(again + when)) + again + when
+    return clip(note, columns)
 
 
 def _state(group: list[Worker]) -> str:
@@ -170,9 +190,13 @@ def problems(status: dict[str, Any], command: str) -> list[str]:
     for worker in wrong[:_MAX_PROBLEMS]:
         name = printable(str(worker["name"]))
         again = "reset" if worker["state"] == "tripped" else "start"
-        text = f"! {name}: {command} logs {name} -n 20, then {command} {again} {name}"
+        # What never ran has written nothing; why stands in its status.
+        look, then = f"logs {name} -n 20", "then"
+        if snapshot.could_not_start(worker):
+            look, then = f"status {name}", "mend it, then"
+        text = f"! {name}: {command} {look}, {then} {command} {again} {name}"
         if len(text) > COLUMNS:
-            text = f"! {name}: {command} logs {name} -n 20"
+            text = f"! {name}: {command} {look}"
         lines.append(fold(text, indent=2))
     if len(wrong) > _MAX_PROBLEMS:
         lines.append(f"! and {len(wrong) - _MAX_PROBLEMS} more: {command} status --check")

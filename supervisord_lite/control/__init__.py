@@ -29,8 +29,8 @@ Bounds, so that no client can stop supervision::
 
     one request               64 KiB, complete within 5 s of its first byte
     answers not yet taken     8 MiB a connection, some of it taken every 5 s
-    connections               256; then the one that has been idle longest, for 5 s at least, gives
-                              way, and while there is none nobody is accepted
+    connections               256; then the one without a call that has been silent longest gives
+                              way to who comes, and while there is none nobody is accepted
     accepts, calls            64 and 16 in one turn of the loop
     no descriptors left       nobody is accepted for 1 s
 
@@ -42,5 +42,7 @@ Client
 
 The listening socket belongs to the keeper and outlives a supervisor. A connection that drops
 without an answer means that the supervisor was replaced: methods that may be said twice are said
-again for up to 5 s, the others end with a message that says so.
+again for up to 5 s, the others end with a message that says so. A restart may be said twice when
+it carries the time of a look before it: what was ordered is saved in the same step as it is done,
+so a run that began after that time is the one that was ordered, and is only waited for.
 """

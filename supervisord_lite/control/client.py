@@ -35,6 +35,8 @@ PAUSE_S = 0.02
 IDEMPOTENT = frozenset(
     {"Status", "Start", "Stop", "Reset", "LogFiles", "Version", "Shutdown", "Scale"},
 )
+#: This one does with this parameter, which says what the client saw before.
+_IDEMPOTENT_WITH = {"Restart": "begun_by_s"}
 #: A status of the largest fleet fits many times.
 MAX_REPLY_BYTES = 64 * 1024 * 1024
 #: The longest path that an address takes; longer ones go through an open folder.
@@ -131,6 +133,28 @@ class Client:
                 self.close()
                 time.sleep(PAUSE_S)
 
+    def is_gone(self) -> bool:
+        """Return whether nobody listens at the path any more; never waits.
+
+        Holds a connection in between: one that a dying daemon does not accept ends with its socket.
+        """
+        for _ in range(2):
+            try:
+                if self._socket is None:
+                    self._connect(time.monotonic())
+                assert self._socket is not None
+                self._socket.settimeout(0.0)
+                if self._socket.recv(4096):
+                    return False
+            except (BlockingIOError, NoAnswerError):
+                return False
+            except (NoDaemonError, NotPermittedError):
+                return True
+            except OSError:
+                pass  # as an end: the supervisor was replaced, or others needed the place
+            self.close()
+        return False
+
     def _talk(
         self,
         method: str,
@@ -158,7 +182,7 @@ class Client:
                 drops += 1
             self.close()
             self._check_refusal(drops, method)
-            if method not in IDEMPOTENT:
+            if method not in IDEMPOTENT and _IDEMPOTENT_WITH.get(method) not in parameters:
                 text = "the daemon's supervisor was replaced before it answered"
                 raise ReplacedError(text, hint="what was ordered may have been done: look first")
             now_s = time.monotonic()

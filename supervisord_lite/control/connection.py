@@ -62,13 +62,13 @@ class Connection:
 
     Attributes:
         peer: Whom the kernel says it is.
-        idle_since_s: When it last had nothing to do; meaningful while `idle`.
+        silent_since_s: When it last said something, or was answered.
     """
 
     def __init__(self, owner: Owner, connected: socket.socket, peer: Peer) -> None:
         """Take a connected, non-blocking socket and begin to listen to it."""
         self.peer = peer
-        self.idle_since_s = owner.now_s()
+        self.silent_since_s = owner.now_s()
         self._owner = owner
         self._socket = connected
         self._reader = varlink.Reader()
@@ -93,8 +93,8 @@ class Connection:
 
     @property
     def idle(self) -> bool:
-        """Return whether the client neither waits for us nor we for it."""
-        return not (self._call or self._requests or self._output or self._reader.pending)
+        """Return whether no call is under way; part of a request is not one yet."""
+        return not (self._call or self._requests or self._output)
 
     def deadline_s(self) -> float | None:
         """Return when `expire` has something to do, on the owner's clock; None: never."""
@@ -220,7 +220,7 @@ class Connection:
         finally:
             self._pumping = False
         if self.idle:
-            self.idle_since_s = self._owner.now_s()
+            self.silent_since_s = self._owner.now_s()
         if self._no_more_input and not (self._call or self._requests or self._output):
             self._broken = True
         self._rearm()

@@ -85,3 +85,17 @@ def text(call: Call, parameter: str) -> str:
     if not isinstance(value, str) or not value:
         raise InvalidParameterError(parameter)
     return value
+
+
+def number(call: Call, parameter: str) -> float | None:
+    """Return a number; None when left out.
+
+    Raises:
+        InvalidParameterError: Not a number.
+    """
+    value = call.parameters.get(parameter)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidParameterError(parameter)
+    return float(value)

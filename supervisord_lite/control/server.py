@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from supervisord_lite.control.connection import Watcher
 
 MAX_CONNECTIONS = 256
-#: Somebody who is idle for less than this never has to give way.
-IDLE_GRACE_S = 5.0
 #: Nobody is accepted for this long when there is no descriptor left.
 ACCEPT_PAUSE_S = 1.0
 #: Most connections accepted in one turn of the loop.
@@ -75,7 +73,8 @@ class Server:
         self._now_s = clock_now_s
         self._version = version
         self._on_fault = on_fault
-        self._connections: set[Connection] = set()
+        # In order of arrival: at the same moment the first one gives way first.
+        self._connections: dict[Connection, None] = {}
         self._paused_until_s: float | None = None
         self._closed = False
         self._accepting = False
@@ -103,8 +102,10 @@ class Server:
         deadlines = [d for c in self._connections if (d := c.deadline_s()) is not None]
         if self._paused_until_s is not None:
             deadlines.append(self._paused_until_s)
-        elif self._full:
-            deadlines.extend(c.idle_since_s + IDLE_GRACE_S for c in self._connections if c.idle)
+        elif not self._accepting and self._has_room:
+            deadlines.append(
+                self._now_s()
+            )  # a call was answered meanwhile: its client may give way
         return min(deadlines, default=None)
 
     def expire(self, now_s: float) -> None:
@@ -113,12 +114,6 @@ class Server:
         for connection in late:
             self.expired += not connection.closed
             self._drop(connection)
-        if self._full:
-            idle = [c for c in self._connections if c.idle]
-            oldest = min(idle, key=lambda c: c.idle_since_s, default=None)
-            if oldest is not None and oldest.idle_since_s + IDLE_GRACE_S <= now_s:
-                self.expired += 1
-                self._drop(oldest)
         if self._paused_until_s is not None and self._paused_until_s <= now_s:
             self._paused_until_s = None
         self._rearm()
@@ -134,9 +129,21 @@ class Server:
     def _full(self) -> bool:
         return len(self._connections) >= MAX_CONNECTIONS
 
+    @property
+    def _has_room(self) -> bool:
+        """Return whether somebody may be accepted, if need be in the place of a silent one."""
+        return not self._closed and (not self._full or any(c.idle for c in self._connections))
+
+    def _make_room(self) -> None:
+        """Let the one that has been silent longest give way, where there is no other room."""
+        if self._full:
+            idle = (c for c in self._connections if c.idle)
+            self.expired += 1
+            self._drop(min(idle, key=lambda c: c.silent_since_s))
+
     def _drop(self, connection: Connection) -> None:
         """Close one connection."""
-        self._connections.discard(connection)
+        self._connections.pop(connection, None)
         try:
             connection.close()
         except Exception as error:  # noqa: BLE001  # a handler's fault must not stop supervision
@@ -144,7 +151,7 @@ class Server:
 
     def _rearm(self) -> None:
         """Watch the listening socket exactly while somebody may be accepted."""
-        accepting = not self._closed and self._paused_until_s is None and not self._full
+        accepting = self._paused_until_s is None and self._has_room
         if accepting == self._accepting:
             return
         self._accepting = accepting
@@ -156,7 +163,7 @@ class Server:
     def _on_connect(self) -> None:
         """Accept who is waiting."""
         for _ in range(ACCEPTS_PER_TURN):
-            if self._full:
+            if not self._has_room:
                 break
             try:
                 connected, _address = self._listener.accept()
@@ -185,7 +192,8 @@ class Server:
             self.refused += 1
             connected.close()
             return
-        self._connections.add(Connection(self, connected, peer))
+        self._make_room()
+        self._connections[Connection(self, connected, peer)] = None
 
     def dispatch(self, call: Call) -> None:
         """Answer one call: ours, the handler's, or nobody's."""

@@ -4,11 +4,15 @@ from collections.abc import Callable
 from typing import Literal
 
 from supervisord_lite.base.record import record
+from supervisord_lite.base.units import format_duration
 from supervisord_lite.core import actions
 from supervisord_lite.core.standing import is_ready
 from supervisord_lite.core.states import (
     Backoff,
     Exited,
+    Probing,
+    Running,
+    Starting,
     Stopped,
     Stopping,
     Tripped,
@@ -82,6 +86,7 @@ class Orders:
         if outcome is not None:
             self._decided.append((order, outcome))
         else:
+            order.is_news = True  # not there yet, whoever had ordered it before
             self._waiting.setdefault(order.slot, []).append(order)
 
     def deliver(self) -> bool:
@@ -169,8 +174,25 @@ def _not_started(worker: Worker) -> Outcome | None:
             return None
 
 
+def began_after(worker: Worker, at_s: float) -> bool:
+    """Return whether the latest run began after *at_s*, on the daemon's clock.
+
+    False where nobody knows: a spawn that has not been answered while it is being stopped.
+    """
+    state, last = worker.state, worker.last_exit
+    match state:
+        case Starting(asked_at_s=began_at_s) | Probing(asked_at_s=began_at_s):
+            return began_at_s > at_s
+        case Running(spawned_at_s=began_at_s):
+            return began_at_s > at_s
+        case Stopping(spawned_at_s=spawned_at_s):
+            return spawned_at_s is not None and spawned_at_s > at_s
+        case _:
+            return last is not None and last.at_s - last.ran_s > at_s
+
+
 def describe_end(worker: Worker) -> str:
-    """Return how the latest run ended: "exit 1 after 0.3s, failure 1 of 5"."""
+    """Return how the latest run ended: "exit 1 after 0.3s, failure 1 of 5, again in 2s"."""
     last = worker.last_exit
     if last is None:
         return "did not start"
@@ -179,4 +201,6 @@ def describe_end(worker: Worker) -> str:
         text += f" after {last.ran_s:.1f}s"
     if isinstance(worker.state, Backoff | Tripped):
         text += f", failure {len(worker.failures)} of {worker.policy.max_restarts}"
+    if isinstance(worker.state, Backoff):
+        text += f", again in {format_duration(worker.state.delay_s)}"
     return text

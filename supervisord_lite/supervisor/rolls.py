@@ -36,6 +36,16 @@ class Rolls:
         """Return whether a roll of this pool is under way."""
         return pool in self._rolls
 
+    def will_replace(self, slot: Slot) -> bool:
+        """Return whether a new run of *slot* is still to come from a roll that is under way."""
+        under_way = self._rolls.get(slot[0])
+        if under_way is None:
+            return False
+        run = self._fleet.workers[slot].run
+        return slot[1] in under_way.left or any(
+            index == slot[1] and run <= replaced for index, replaced in under_way.going
+        )
+
     def begin(self, pool: str, indexes: Iterable[int]) -> None:
         """Replace these instances, behind those of a roll that is under way."""
         most = self._fleet.specs[pool].max_unavailable

@@ -22,7 +22,7 @@ from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.launch import outputs
 from supervisord_lite.supervisor.logs import Logs
 from supervisord_lite.supervisor.names import NoSuchWorkerError, resolve
-from supervisord_lite.supervisor.orders import Goal, Order, Orders, Outcome
+from supervisord_lite.supervisor.orders import Goal, Order, Orders, Outcome, began_after
 from supervisord_lite.supervisor.outbox import Slot
 from supervisord_lite.supervisor.reload import Done, Refusal, Reloads
 from supervisord_lite.supervisor.report import refusal_report, refusal_status, reload_report
@@ -173,7 +173,11 @@ class Verbs:
             return
         is_alone = parameters.flag(call, "no_deps")
         needed = self._needed(slots) if goal == "ready" and not is_alone else []
-        waiting = _Waiting(call, len(slots) + len(needed), self._clock.now_s())
+        by_s = parameters.number(call, "begun_by_s")
+        now_s = self._clock.now_s()
+        # Asked again after a crash of ours, it has been waited for since the first time.
+        begun_s = now_s if by_s is None else min(by_s, now_s)
+        waiting = _Waiting(call, len(slots) + len(needed), begun_s)
         done = partial(self._done, waiting)
         orders = [self._give(slot, goal, events.StartRequested(), done) for slot, _ in needed]
         for order, (_, pool) in zip(orders, needed, strict=True):
@@ -181,8 +185,11 @@ class Verbs:
         in_order = self._fleet.core.graph.in_start_order(slots)
         if not isinstance(event, events.StartRequested):
             in_order.reverse()  # whoever comes after the others is stopped before them
-        rolled = self._rolled(slots) if isinstance(event, events.RestartRequested) else {}
-        later = [
+        follow = self._followed(slots, by_s)
+        asked = [slot for slot in in_order if slot not in follow]
+        rolled = self._rolled(asked) if isinstance(event, events.RestartRequested) else {}
+        later = [Order(slot, goal, run, done) for slot, run in follow.items()]
+        later += [
             Order(slot, goal, self._fleet.workers[slot].run, done)
             for each in rolled.values()
             for slot in each
@@ -190,7 +197,7 @@ class Verbs:
         if wait:  # before anything happens: a roll may fail at once
             for order in later:
                 self._orders.add(order, self._fleet.workers[order.slot])
-        for slot in in_order:
+        for slot in asked:
             if slot not in rolled.get(slot[0], ()):
                 orders.append(self._give(slot, goal, event, done, is_alone=is_alone))
             elif slot == rolled[slot[0]][-1]:
@@ -212,6 +219,26 @@ class Verbs:
         pools = dict.fromkeys(pool for pool, _ in slots)
         requires = {pool: core.graph.required_by([pool]) for pool in pools}
         return [(s, next(pool for pool in requires if s[0] in requires[pool])) for s in needed]
+
+    def _followed(self, slots: list[Slot], by_s: float | None) -> dict[Slot, int]:
+        """Return whom a restart that may have been ordered before need not be told again.
+
+        Args:
+            slots: Whom it is about.
+            by_s: The order's time, on our clock; None: it is new.
+
+        Returns:
+            Slot -> the run after which the ordered one comes.
+        """
+        followed: dict[Slot, int] = {}
+        if by_s is not None:
+            for slot in slots:
+                worker = self._fleet.workers[slot]
+                if began_after(worker, by_s):
+                    followed[slot] = worker.run - 1  # this run is what was ordered
+                elif self._rolls.will_replace(slot):
+                    followed[slot] = worker.run
+        return followed
 
     def _rolled(self, slots: list[Slot]) -> dict[str, list[Slot]]:
         """Return which of *slots* are replaced a few at a time, by pool, the first one first."""

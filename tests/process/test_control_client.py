@@ -100,6 +100,20 @@ def test_what_must_not_be_said_twice_ends_with_a_clear_word() -> None:
         assert [method for method, _ in daemon.asked] == ["Restart"]
 
 
+def test_a_restart_that_says_what_was_seen_before_may_be_said_twice() -> None:
+    """The daemon restarts nobody again that began after the client's look."""
+    with FakeDaemon() as daemon, Client(daemon.path) as client:
+
+        def first(_call: Call) -> None:
+            daemon.answers["Restart"] = lambda call: call.reply({"done": True})
+            daemon.replace_supervisor()
+
+        daemon.answers["Restart"] = first
+        asked = {"names": ["web"], "wait": False, "begun_by_s": 12.5}
+        assert client.call("Restart", asked) == {"done": True}
+        assert daemon.asked == [("Restart", asked)] * 2
+
+
 def test_a_daemon_that_ends_in_the_middle_is_no_daemon() -> None:
     """Waiting for an answer ends when there is nobody left to give it."""
     daemon = FakeDaemon()
@@ -219,11 +233,15 @@ def test_the_end_of_a_daemon_is_noticed_without_asking_again_and_again() -> None
     daemon = FakeDaemon()
     with daemon, Client(daemon.path) as client:
         assert not client.wait_until_gone(timeout_s=0.05)
+        assert not client.is_gone()
         daemon.replace_supervisor()
+        wait_until(lambda: daemon.replaced == 1, what="it is replaced")
+        assert not client.is_gone(), "an end of the connection is none of the daemon"
         thread = threading.Thread(target=daemon.end)
         thread.start()
         assert client.wait_until_gone(timeout_s=30)
         thread.join()
+        assert client.is_gone()
 
 
 @pytest.mark.root

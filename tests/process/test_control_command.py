@@ -182,6 +182,15 @@ def test_a_failure_is_told_on_stderr_and_is_exit_1() -> None:
         assert [o["outcome"] for o in told["workers"]] == ["failed", "ready"]
 
 
+def test_a_missing_program_is_told_with_the_way_to_try_at_once() -> None:
+    """The next attempt may be minutes away: whoever has mended it need not wait."""
+    detail = "spawn failed (exec): no such file: /x/web, failure 1 of 5, again in 5m"
+    with FakeDaemon([a_worker("web")]) as daemon:
+        daemon.answers["Start"] = with_outcomes(an_outcome("web", "failed", detail=detail))
+        told = " ".join(sdl(daemon, "start", "web").stderr.split())
+        assert told == f"web failed: {detail}; at once: supervisord-lite start web"
+
+
 def test_stop_says_how_long_stopped_lasts() -> None:
     """A stop by hand survives reload and crash, and ends with the service."""
     with FakeDaemon([a_worker("web"), *a_pool("celery", 8)]) as daemon:
@@ -190,8 +199,8 @@ def test_stop_says_how_long_stopped_lasts() -> None:
             *(an_outcome(f"celery-{i}", "stopped") for i in range(1, 9)),
         )
         assert sdl(daemon, "stop", "web", "celery").stdout.splitlines() == [
-            "web       stopped (until started again, or until the service restarts)",
-            "celery    8 of 8 stopped (until started again, or until the service restarts)",
+            "web       stopped, 0.2s (until started again, or the service restarts)",
+            "celery    8 of 8 stopped, 0.2s (until started again, or the service restarts)",
         ]
         daemon.answers["Stop"] = with_outcomes(an_outcome("web", "unchanged"))
         assert sdl(daemon, "stop", "web").stdout.startswith("web       stopped already (until")
@@ -382,6 +391,28 @@ def test_following_a_log_ends_quietly_with_ctrl_c(tmp_path: Path) -> None:
         assert (process.returncode, out, err) == (0, "", "")
 
 
+def test_following_a_log_ends_with_the_daemon(tmp_path: Path) -> None:
+    """Not with a replaced supervisor; what is written last is printed, half a line too."""
+    path = log_file(tmp_path, "web.log", ["a"])
+    other = log_file(tmp_path, "db.log", [])
+    daemon = FakeDaemon()
+    with daemon:
+        daemon.answers["LogFiles"] = files_of(("web", str(path), ""), ("db", str(other), ""))
+        process = start(daemon, "logs", "-f")
+        assert process.stdout is not None
+        assert process.stdout.readline() == "web | a\n"
+        wait_until(lambda: daemon.connection_count, what="it listens for the end")
+        daemon.replace_supervisor()
+        wait_until(lambda: daemon.replaced and daemon.connection_count, what="it does so again")
+        with path.open("a") as file:
+            file.write("b\nlast words")
+        assert process.stdout.readline() == "web | b\n"
+        daemon.end()
+        out, err = process.communicate(timeout=30)
+        assert (process.returncode, out) == (0, "web | last words\n")
+        assert err == "supervisord-lite: logs: the daemon has ended\n"
+
+
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     """`logs | head -1` prints one line and nothing on stderr."""
     path = log_file(tmp_path, "web.log", ["x" * 100] * 20000)
@@ -447,6 +478,16 @@ def test_a_terminal_obeys_no_log(tmp_path: Path) -> None:
     with FakeDaemon() as daemon:
         daemon.answers["LogFiles"] = files_of(("web", str(path), ""))
         assert on_a_terminal(daemon, ["logs", "web"]) == (b"\\x1b]0;owned\\x07\ttab\r\n\\xff\r\n")
+
+
+def test_only_a_terminal_cuts_notes() -> None:
+    """A line fits into 80 columns of a terminal; grep, mail and a file get all of it."""
+    note = "requires db, which requires disk, which is stopped: " + "x" * 100
+    with FakeDaemon([a_worker("web", note=note)]) as daemon:
+        assert f"  {note}\n" in sdl(daemon, "status", "-a").stdout
+        shown = on_a_terminal(daemon, ["status", "-a"]).decode().splitlines()
+        assert max(map(len, shown)) == 80
+        assert shown[1].endswith("requires db, which require...")
 
 
 def test_a_terminal_without_unicode_gets_codes(tmp_path: Path) -> None:

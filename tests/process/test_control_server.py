@@ -85,6 +85,8 @@ def test_the_definition_names_every_method_and_its_parameters() -> None:
         (ask("Status", names=[""]), "InvalidParameter", {"parameter": "names"}),
         (ask("Start", names=["web"], wait=1), "InvalidParameter", {"parameter": "wait"}),
         (ask("Start", wait=True), "InvalidParameter", {"parameter": "names"}),
+        (ask("Restart", begun_by_s=True), "InvalidParameter", {"parameter": "begun_by_s"}),
+        (ask("Restart", begun_by_s="1"), "InvalidParameter", {"parameter": "begun_by_s"}),
         (ask("Signal", names=["web"]), "InvalidParameter", {"parameter": "signal"}),
         (
             {"method": f"{MANAGER}.Status", "parameters": []},
@@ -110,6 +112,8 @@ def test_a_wrong_request_gets_varlinks_own_error(
         elif call.method == "Start":
             parameters.names(call, needed=True)
             parameters.flag(call, "wait")
+        elif call.method == "Restart":
+            parameters.number(call, "begun_by_s")
         elif call.method == "Signal":
             parameters.text(call, "signal")
         call.reply({})
@@ -430,24 +434,49 @@ def test_two_hundred_clients_at_once_are_all_served() -> None:
         assert all(len(bench.hear(client)) == 1 for client in clients)
 
 
-def test_a_full_house_waits_without_spinning_and_lets_the_longest_idle_go() -> None:
-    """256 idle connections cannot lock the operator out for more than five seconds."""
+def test_in_a_full_house_the_longest_silent_gives_way_at_once() -> None:
+    """Hundreds of idle connections keep nobody waiting, and who talks is not hung up on."""
     with Bench(echo) as bench:
         crowd = [bench.connect() for _ in range(server.MAX_CONNECTIONS)]
         bench.settle()
+        bench.clock.s += 0.001
+        bench.say(crowd[0], ask("Version"))
+        crowd[1].send(b"{")  # part of a request is no call
+        operator = bench.connect()
+        bench.say(operator, ask("Version"))
+
+        assert len(bench.hear(operator)) == 1
+        assert len(bench.hear(crowd[0])) == 1
+        assert [i for i, client in enumerate(crowd) if bench.is_closed(client)] == [2]
+        assert bench.server.connection_count == server.MAX_CONNECTIONS
+        assert bench.server.expired == 1
+
+
+def test_whoever_came_before_a_flood_of_silent_ones_is_heard() -> None:
+    """Those who never speak push out each other first."""
+    with Bench(echo) as bench:
+        for _ in range(200):
+            bench.connect()
         operator = bench.connect()
         operator.send(b'{"method":"io.supervisordlite.Manager.Version"}\0')
+        for _ in range(200):
+            bench.connect()
         bench.settle()
-        assert bench.server.connection_count == server.MAX_CONNECTIONS
-        assert bench.hear(operator) == []
-        assert bench.server.next_deadline_s() == bench.clock.s + server.IDLE_GRACE_S
-        bench.clock.s += server.IDLE_GRACE_S - 1.0
-        bench.say(crowd[0], ask("Version"))
-        bench.clock.s += 1.0
-        bench.settle()
+
         assert len(bench.hear(operator)) == 1
-        assert not bench.is_closed(crowd[0]), "it was not the one that had been idle longest"
-        assert sum(bench.is_closed(client) for client in crowd) == 2  # the last one made room again
+        assert bench.server.connection_count == server.MAX_CONNECTIONS
+
+
+def test_strangers_push_nobody_out() -> None:
+    """Only who may ask is given another's place."""
+    invited = server.MAX_CONNECTIONS
+    with Bench(echo, allowed=lambda _peer: bench.server.connection_count < invited) as bench:
+        crowd = [bench.connect() for _ in range(invited)]
+        stranger = bench.connect()
+        bench.settle()
+
+        assert bench.is_closed(stranger)
+        assert not any(bench.is_closed(client) for client in crowd)
 
 
 def test_a_place_that_becomes_free_is_given_away_at_once() -> None:
@@ -460,9 +489,26 @@ def test_a_place_that_becomes_free_is_given_away_at_once() -> None:
         late = bench.connect()
         bench.say(late, ask("Stop"))
         assert bench.calls[-1].method == "Start"
+        assert bench.server.next_deadline_s() is None, "it rests"
         crowd[7].close()
         bench.settle()
         assert bench.calls[-1].method == "Stop"
+
+
+def test_an_answered_client_gives_its_place_to_one_who_waits() -> None:
+    """Also when the answer is given outside of the loop's callbacks, and nothing else happens."""
+    with Bench() as bench:
+        crowd = [bench.connect() for _ in range(server.MAX_CONNECTIONS)]
+        for client in crowd:
+            client.send(b'{"method":"io.supervisordlite.Manager.Start"}\0')
+        bench.settle()
+        late = bench.connect()
+        bench.say(late, ask("Stop"))
+        bench.calls[7].reply({})
+        assert bench.server.next_deadline_s() == bench.clock.s
+        bench.settle()
+        assert bench.calls[-1].method == "Stop"
+        assert sum(bench.is_closed(client) for client in crowd) == 1
 
 
 def test_without_descriptors_the_loop_rests_and_the_client_is_served_later() -> None:

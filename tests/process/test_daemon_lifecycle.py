@@ -76,6 +76,22 @@ def test_a_start_that_fails_says_how() -> None:
         assert "failure 1 of 5" in done.stderr
 
 
+def test_a_start_of_what_is_missing_says_when_it_is_tried_again_and_how_at_once() -> None:
+    """A deploy heals it minutes later; whoever has mended it types the command that is shown."""
+    text = "[worker.a]\ncommand = ['@DIR@/missing']\nautostart = false\n"
+    with Daemon(text) as daemon:
+        done = daemon.ctl("start", "a")
+        told = " ".join(done.stderr.split())
+
+        assert done.returncode == 1
+        assert "failure 1 of 5, again in 5m; at once: supervisord-lite" in told
+        assert told.endswith(" start a")
+        program = daemon.folder / "missing"
+        program.write_text("#!/bin/sh\nexec sleep 1000\n")
+        program.chmod(0o755)
+        daemon.ctl("start", "a", check=True)
+
+
 def test_the_fifth_failure_trips_and_only_reset_closes() -> None:
     """Five starts in all, then down until somebody resets it."""
     with Daemon(f"[worker.a]\n{sh('echo run; exit 1')}{QUICK}") as daemon:

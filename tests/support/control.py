@@ -184,6 +184,7 @@ class FakeDaemon:
         workers: What Status says.
         supervisor: What Status says of the daemon.
         now_s: The daemon's clock in Status.
+        replaced: How often its supervisor has been.
     """
 
     def __init__(self, workers: Sequence[Mapping[str, Any]] = ()) -> None:
@@ -192,6 +193,7 @@ class FakeDaemon:
         self.workers = [dict(worker) for worker in workers]
         self.supervisor: dict[str, Any] = a_supervisor()
         self.now_s = 5000.0
+        self.replaced = 0
         self.asked: list[tuple[str, dict[str, object]]] = []
         self.answers: dict[str, Handler] = {
             "Status": self._on_status,
@@ -229,6 +231,11 @@ class FakeDaemon:
             each.close()
         self._loop.close()
 
+    @property
+    def connection_count(self) -> int:
+        """Return how many clients are connected."""
+        return self._server.connection_count
+
     def replace_supervisor(self) -> None:
         """Hang up on everybody; the listening socket stays, a new server answers."""
         self._order(self._replace)
@@ -247,6 +254,7 @@ class FakeDaemon:
     def _replace(self) -> None:
         self._server.close()
         self._server = self._serve()
+        self.replaced += 1
 
     def _serve(self) -> Server:
         return Server(

@@ -106,6 +106,48 @@ def test_problems_stand_last_with_what_to_type() -> None:
     )
 
 
+MISSING = "no such file or directory: /srv/shop/releases/current/bin/mailer"
+
+
+def test_what_never_ran_is_not_looked_for_in_its_log() -> None:
+    """Why it could not be started stands in its status; the log is empty."""
+    exec_failed = ended(f"spawn failed (exec): {MISSING}")
+    status = seen(
+        a_worker("big", **DOWN, state="tripped", last_exit=exec_failed, note="hopeless"),
+        a_worker(
+            "gone", **DOWN, state="backoff", next_start_at_s=NOW_S + 299, last_exit=exec_failed
+        ),
+        a_worker("once", **DOWN, state="exited", last_exit=exec_failed),
+        a_worker("web", **DOWN, state="backoff", last_exit=ended("exit 1", code=1)),
+    )
+
+    assert table.problems(status, "sdl") == [
+        "! big: sdl status big, mend it, then sdl reset big",
+        "! gone: sdl status gone, mend it, then sdl start gone",
+        "! once: sdl status once, mend it, then sdl start once",
+    ]
+    shown = " ".join(detail.detail(status["workers"][1], "sdl")[-1].split())
+    assert shown == f"next {MISSING}, again in 4m59s; at once: sdl start gone"
+
+
+def test_a_note_is_cut_to_the_terminal_and_whole_without_one() -> None:
+    """On a terminal the line fits and says when it goes on; a pipe has no width."""
+    gone = a_worker(
+        "gone", **DOWN, state="backoff", next_start_at_s=NOW_S + 299,
+        last_exit=ended(f"spawn failed (exec): {MISSING}"),
+    )  # fmt: skip
+    workers = seen(gone)["workers"]
+    start = "gone  backoff    0/1       -    -   0     -     -  "
+
+    def line(columns_max: int | None) -> str:
+        return table.table(workers, every_instance=False, columns_max=columns_max)[1]
+
+    assert line(80) == start + "no such file ...; again in 4m"
+    assert line(100) == start + "no such file or directory: /srv/s...; again in 4m"
+    assert line(60) == start + "no suc..."
+    assert line(None) == start + f"{MISSING}; again in 4m"
+
+
 def test_a_hundred_problems_are_counted_after_ten() -> None:
     """The prompt stays in sight."""
     status = seen(*(a_worker(f"m{i}", **DOWN, state="tripped") for i in range(100)))

@@ -42,7 +42,8 @@ def test_a_start_that_ends_early_has_failed_and_says_how() -> None:
 
     outcome = judge(an_order(), bench.worker)
 
-    assert outcome == Outcome("failed", ok=False, detail="exit 1 after 0.5s, failure 1 of 5")
+    detail = "exit 1 after 0.5s, failure 1 of 5, again in 1s"
+    assert outcome == Outcome("failed", ok=False, detail=detail)
 
 
 @pytest.mark.parametrize(("code", "word", "ok"), [(0, "exited", True), (3, "failed", False)])

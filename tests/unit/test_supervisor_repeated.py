@@ -1,0 +1,126 @@
+"""Orders that are asked again, and orders that find another one on its way."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from supervisord_lite.control.calls import Call, Peer
+from tests.support.supervisor import Daemon, a_spec
+
+WEB = ("web", 1)
+
+
+class Client:
+    """Asks one thing and keeps the answers."""
+
+    def __init__(self) -> None:
+        self.peer = Peer(1, 0, 0)
+        self.closed = False
+        self.heard = b""
+
+    def answer(self, data: bytes, *, final: bool) -> None:
+        self.heard += data
+        self.closed = final
+
+    def outcomes(self) -> list[tuple[str, float]]:
+        """Return what it was told of each worker: the word, and after how many seconds."""
+        replies = [json.loads(each)["parameters"] for each in self.heard.split(b"\0") if each]
+        told = [reply["outcome"] for reply in replies]
+        return [(each["outcome"], each["elapsed_s"]) for each in told]
+
+
+@pytest.fixture
+def daemon() -> Iterator[Daemon]:
+    made = Daemon(a_spec("web", restart="on-failure"))
+    made.settle()
+    made.pass_s(1.0)
+    made.settle()
+    made.clock.s += 10.0
+    yield made
+    made.close()
+
+
+def ask(daemon: Daemon, method: str, **parameters: object) -> Client:
+    client = Client()
+    name = f"io.supervisordlite.Manager.{method}"
+    asked = {"names": ["web"], "wait": True, **parameters}
+    daemon.supervisor._verbs.handle(Call(client, name, asked, more=True))
+    return client
+
+
+def end_run(daemon: Daemon, code: int) -> None:
+    (run,) = daemon.keeper.live()
+    daemon.keeper.end(run, code)
+    daemon.settle()
+
+
+def test_a_restart_that_is_asked_again_meets_its_own_run(daemon: Daemon) -> None:
+    """In whatever state that is: one order, one new process, and its outcome."""
+    seen_s = daemon.clock.s
+    daemon.clock.s += 0.1
+    clients = [ask(daemon, "Restart", begun_by_s=seen_s)]
+    daemon.settle()
+    clients.append(ask(daemon, "Restart", begun_by_s=seen_s))  # it stops
+    end_run(daemon, 0)
+    clients.append(ask(daemon, "Restart", begun_by_s=seen_s))  # it starts
+    daemon.settle()
+    daemon.pass_s(1.0)
+    clients.append(ask(daemon, "Restart", begun_by_s=seen_s))  # it is ready
+    daemon.settle()
+
+    assert daemon.keeper.started == [("web", 1, 1), ("web", 1, 2)]
+    assert [client.outcomes() for client in clients] == [[("ready", 1.1)]] * 4
+
+
+@pytest.mark.parametrize("how", ["crashed", "stopped"])
+def test_a_run_that_was_ordered_and_is_over_is_not_ordered_again(daemon: Daemon, how: str) -> None:
+    """Who asks again hears what became of it."""
+    seen_s = daemon.clock.s
+    daemon.clock.s += 0.1
+    ask(daemon, "Restart", begun_by_s=seen_s)
+    daemon.settle()
+    end_run(daemon, 0)
+    if how == "stopped":
+        ask(daemon, "Stop")
+        daemon.settle()
+    end_run(daemon, 1)
+    again = ask(daemon, "Restart", begun_by_s=seen_s)
+    daemon.settle()
+
+    assert len(daemon.keeper.started) == 2
+    assert [word for word, _ in again.outcomes()] == ["failed"]
+
+
+def test_a_restart_that_never_arrived_is_carried_out(daemon: Daemon) -> None:
+    """What began before the client looked is what it wants to be rid of."""
+    ask(daemon, "Restart", begun_by_s=daemon.clock.s)
+    daemon.settle()
+    end_run(daemon, 1)
+
+    assert len(daemon.keeper.started) == 2
+
+
+def test_an_order_that_found_another_on_its_way_had_to_wait(daemon: Daemon) -> None:
+    """Stopped after 2.8 seconds is not "stopped already"; only what stood before is."""
+    ask(daemon, "Stop", wait=False)
+    daemon.settle()
+    second = ask(daemon, "Stop")
+    daemon.clock.s += 2.8
+    end_run(daemon, 0)
+    late = ask(daemon, "Stop")
+    daemon.settle()
+
+    assert second.outcomes() == [("stopped", 2.8)]
+    assert late.outcomes() == [("unchanged", 0.0)]
+
+    ask(daemon, "Start", wait=False)
+    daemon.settle()
+    second = ask(daemon, "Start")
+    daemon.pass_s(1.0)
+    daemon.settle()
+    late = ask(daemon, "Start")
+    daemon.settle()
+
+    assert second.outcomes() == [("ready", 1.0)]
+    assert late.outcomes() == [("unchanged", 0.0)]
