@@ -12,10 +12,17 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     # Names that are too long or short are as far away at least. Left out first, because a distance
     # costs the product of both lengths, and clients of the control socket choose the word.
     near = [name for name in known if abs(len(name) - len(word)) <= most]
+    # Each letter that the other lacks is a wrong one, and to count them costs next to nothing.
+    near = [name for name in near if max(len(word), len(name)) - _common(word, name) <= most]
     best = min(near, key=lambda name: (_distance(word, name), name), default=None)
     if best is None or _distance(word, best) > most:
         return None
     return best
+
+
+def _common(left: str, right: str) -> int:
+    """Return how many letters both have, wherever they stand."""
+    return sum(min(left.count(letter), right.count(letter)) for letter in set(right))
 
 
 def _distance(left: str, right: str) -> int:

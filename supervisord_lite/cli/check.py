@@ -43,7 +43,8 @@ class NoSuchWorkerError(SupervisordLiteError):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `check` understands."""
-    parser.add_argument("-c", "--config", metavar="FILE", help="the configuration file")
+    what = "the configuration file; no pipe and not -, as for run"
+    parser.add_argument("-c", "--config", metavar="FILE", help=what)
     parser.add_argument(
         "--show", metavar="NAME", help="print each key of a worker, and where it comes from"
     )

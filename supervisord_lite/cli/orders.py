@@ -55,8 +55,11 @@ def run(arguments: argparse.Namespace, order: Order, **more: object) -> int:
     if not arguments.names:
         text = "which workers?"
         raise UsageError(text, hint=f"supervisord-lite {order.verb} NAME..., or all for every one")
-    parameters: dict[str, object] = {"names": arguments.names, "wait": not arguments.no_wait}
-    parameters |= more
+    parameters: dict[str, object] = {
+        "names": arguments.names,
+        "wait": not arguments.no_wait,
+        **more,
+    }
     with place.connect(arguments) as client:
         is_restart = order.method == "Restart"
         look = is_restart or not arguments.no_wait

@@ -15,12 +15,16 @@ import socket
 import stat
 import sys
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
 from supervisord_lite.base import resident
+from supervisord_lite.base.clock import SystemClock
 from supervisord_lite.base.errors import PermissionRefusedError
+from supervisord_lite.base.log_line import rfc3339
 from supervisord_lite.config.defaults import default_config_path
+from supervisord_lite.config.digests import digests_of
 from supervisord_lite.config.effective import FILE_NAME, write_effective
 from supervisord_lite.config.errors import render
 from supervisord_lite.config.load import judge
@@ -32,7 +36,8 @@ _BACKLOG = 512
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `run` understands."""
-    parser.add_argument("-c", "--config", metavar="FILE", help="the configuration file")
+    what = "the configuration file; no pipe and not -, for it is read again at each reload"
+    parser.add_argument("-c", "--config", metavar="FILE", help=what)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -55,11 +60,14 @@ def run(arguments: argparse.Namespace) -> int:
     ]
     listener = _listen(settings.control_path)
     _note_effective(configuration)
-    _become_keeper(configuration, locks, listener)
+    _become_keeper(configuration, digests_of(judged.documents), locks, listener)
 
 
 def _become_keeper(
-    configuration: Configuration, locks: list[int], listener: socket.socket
+    configuration: Configuration,
+    digests: Mapping[str, str],
+    locks: list[int],
+    listener: socket.socket,
 ) -> NoReturn:
     settings = configuration.settings
     style = settings.log_format or ("text" if os.isatty(2) else "json")
@@ -67,6 +75,9 @@ def _become_keeper(
         "settings": to_json(settings),
         "pools": json.dumps([spec.pool for spec in configuration.specs]),
         "log": f"{style} {settings.log_level}",
+        "force": json.dumps(
+            {"generation": 1, "files": digests, "since": rfc3339(SystemClock().wall_s())}
+        ),
         # For reading the file again: the supervisor itself is started with next to nothing.
         "environment": json.dumps(dict(os.environ)),
     }
@@ -185,7 +196,7 @@ def _listen(path: str) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     os.fchmod(listener.fileno(), 0o600)
     parent, name = os.path.split(path)
-    temporary = f".{name}.{os.getpid()}"
+    temporary = f".{os.getpid()}.new"
     try:
         if Path(path).exists() and not stat.S_ISSOCK(os.lstat(path).st_mode):
             raise FileExistsError(0, "exists and is not a socket")
@@ -193,14 +204,15 @@ def _listen(path: str) -> socket.socket:
         try:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=folder)
-            # Below /proc/self/fd a path of any length fits into a socket address.
+            # Below /proc/self/fd the temporary name fits, however near the path is to its limit.
             listener.bind(f"/proc/self/fd/{folder}/{temporary}")
             listener.listen(_BACKLOG)
             os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
         finally:
             os.close(folder)
     except OSError as error:
-        message = f"control socket {path}: {error.strerror}"
+        # An address that is refused before the kernel is asked has no strerror.
+        message = f"control socket {path}: {error.strerror or error}"
         raise PermissionRefusedError(message) from None
     return listener
 
@@ -209,16 +221,12 @@ def _answers(path: str) -> bool:
     """Return whether somebody listens there, even if too busy to accept just now."""
     if not Path(path).is_socket():
         return False
-    parent, name = os.path.split(path)
-    folder = os.open(parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.settimeout(1.0)
-            probe.connect(f"/proc/self/fd/{folder}/{name}")  # of any length, as in _listen
+            probe.connect(path)
     except (ConnectionRefusedError, FileNotFoundError):
         return False  # left by a daemon that was killed
     except OSError:
         return True  # its queue is full, or it is not for us: it is not ours to replace
-    finally:
-        os.close(folder)
     return True

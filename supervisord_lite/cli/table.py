@@ -83,10 +83,16 @@ def _line(name: str, group: list[Worker], columns: int, columns_max: int | None)
         f"{up(max(ups, default=None)):>4} {restarts:>3} {cpu:>5} "
         f"{size(sum(memory) if memory else None):>5}  "
     )
-    note = _note(group, state)
+    note = "; ".join(filter(None, (_by_hand(group), _note(group, state))))
     if columns_max is None:
         return (start + printable(note)).rstrip()
     return (start + _clip_note(note, columns_max - len(start))).rstrip()
+
+
+def _by_hand(group: list[Worker]) -> str:
+    """Return "file: 8" for a pool that has another size than its file says."""
+    size = group[0].get("file_pool_size")
+    return "" if size is None else f"file: {size}"
 
 
 def _clip_note(note: str, columns: int) -> str:

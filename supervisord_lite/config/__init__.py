@@ -7,7 +7,8 @@ Theory of operation
 default is filled in, or raises one `errors.ConfigurationError` with everything that is wrong. It
 never changes anything. It runs in `check`, in `run` before that becomes the keeper, and for the
 daemon in a short-lived child (`__main__.py`, of which `loading.py` is the daemon's side), because
-it reads files and looks up users. The daemon itself imports `spec`, `expand` and `loading` only.
+it reads files and looks up users. The daemon itself imports `spec`, `expand`, `loading`, and, to
+compare two configurations key by key, `flat` and `plan` only.
 
 The way of a file::
 
@@ -20,12 +21,16 @@ The way of a file::
     keys        keys.py       unknown keys; those of later versions (later.py, shapes.py)
     specs       worker.py     each worker over what it extends over [defaults], as a `Spec`
                 policy.py, launch.py, supervisor.py     the parts of a spec, and the `Settings`
+                split.py      a command in one text
                 values.py     one value of one kind (duration, size, list of signals ...)
+                weigh.py      what the kernel and the daemon could not pass on
                 order.py      `requires` and `after`: names that exist, and no circles
                 words.py      did you mean; the words of supervisord, systemd and others
     doubts      doubts.py     warnings
 
-and back: `effective.py` writes a configuration as a file, `show.py` one worker with its origins.
+and back: `flat.py` names every key with its value, `effective.py` writes them as a file, `show.py`
+one worker with its origins, `plan.py` what differs between two; `rewrite.py` changes one value in a
+file of people.
 
 Rules where two meet
 --------------------

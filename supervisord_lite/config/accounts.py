@@ -34,25 +34,42 @@ class AccountError(SupervisordLiteError):
         self.key = key
 
 
-def identify(user: Name | None, group: Name | None, *, as_root: bool) -> Identity:
-    """Return the identity that `user` and `group` of a worker mean.
+def identify(
+    user: Name | None, group: Name | None, *, as_root: bool
+) -> Identity | list[AccountError]:
+    """Return the identity that `user` and `group` of a worker mean, or all that is wrong with them.
+
+    Unknown ones are wrong, and without root others than the daemon's own.
 
     Args:
         user: A name or number; None: the daemon's own.
         group: A name or number; None: the primary group of the user.
         as_root: Whether the daemon will be root and can become anybody.
-
-    Raises:
-        AccountError: Unknown, or another one than the daemon's own without root.
     """
-    entry = _own_entry() if user is None else _user_entry(user)
-    gid = entry.pw_gid if group is None else _gid(group)
-    if not as_root and entry.pw_uid != os.geteuid():
-        message = f'only root can run a worker as "{entry.pw_name}"'
-        raise AccountError("user", message, hint="run the daemon as root, or leave user out")
-    if not as_root and gid != os.getegid():
-        message = f"only root can run a worker with group {gid}"
-        raise AccountError("group" if group is not None else "user", message)
+    errors: list[AccountError] = []
+    entry = gid = None
+    try:
+        entry = _own_entry() if user is None else _user_entry(user)
+        gid = entry.pw_gid
+        if not as_root and entry.pw_uid != os.geteuid():
+            message = f'only root can run a worker as "{entry.pw_name}"'
+            hint = "run the daemon as root, or leave user out"
+            errors.append(AccountError("user", message, hint=hint))
+    except AccountError as error:
+        errors.append(error)
+    try:
+        gid = gid if group is None else _gid(group)
+        if not as_root and gid not in (None, os.getegid()) and (group is not None or not errors):
+            message = f"only root can run a worker with group {gid}"
+            errors.append(AccountError("group" if group is not None else "user", message))
+    except AccountError as error:
+        errors.append(error)
+    if errors or entry is None or gid is None:
+        return errors
+    return _identity(entry, gid)
+
+
+def _identity(entry: pwd.struct_passwd, gid: int) -> Identity:
     groups = sorted({*os.getgrouplist(entry.pw_name, gid), gid})
     return Identity(
         uid=entry.pw_uid,

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _WIDTH = 80
+#: Nobody reads more; the first ones are often the cause of the others.
+_MOST_SHOWN = 100
 
 
 class Problem(NamedTuple):
@@ -39,7 +41,7 @@ class Problem(NamedTuple):
 class ConfigurationError(SupervisordLiteError):
     """The configuration is wrong; nothing was changed.
 
-    The message is what a person reads: every problem as `render` shows it, and how many.
+    The message is what a person reads: the problems as `render` shows them, and how many.
 
     Attributes:
         problems: All of them, at least one, in the order of files and lines.
@@ -71,7 +73,7 @@ class ConfigurationError(SupervisordLiteError):
             shown.append(render(self.warnings, "warning"))
         self.files = tuple(files) or tuple({problem.file: 1 for problem in self.problems})
         found = ", ".join(
-            f"{len(some)} {kind}{'s' * (len(some) != 1)}"
+            f"{len(some):,} {kind}{'s' * (len(some) != 1)}"
             for some, kind in ((self.problems, "error"), (self.warnings, "warning"))
             if some
         )
@@ -94,13 +96,19 @@ def render(problems: Iterable[Problem], kind: str = "error") -> str:
     """Return *problems* as people read them, each with its line, a mark under the place, a hint.
 
     Lines are at most 80 columns wide where words allow it; a source line that is longer is cut
-    around the place. Control characters never reach the terminal.
+    around the place. Control characters never reach the terminal. Behind the first hundred it says
+    how many there are more.
 
     Args:
         problems: In the order wanted.
         kind: "error" or "warning".
     """
-    return "\n".join(line for problem in problems for line in _render_one(problem, kind))
+    found = list(problems)
+    lines = [line for problem in found[:_MOST_SHOWN] for line in _render_one(problem, kind)]
+    more = len(found) - _MOST_SHOWN
+    if more > 0:
+        lines.append(f"and {more:,} more {kind}{'s' * (more > 1)}; check --json prints them all")
+    return "\n".join(lines)
 
 
 def _render_one(problem: Problem, kind: str) -> list[str]:

@@ -53,7 +53,7 @@ def note_unreadable(reader: Reader, text: str, node: Node, problem: Problem) -> 
     """Note that the environment file *text* cannot be read, unless "-" allows it to lack."""
     missing = problem.message == NO_SUCH_FILE
     if not (missing and text.startswith("-")):
-        hint = f'environment_file = "-{text}" if it may be missing' if missing else ""
+        hint = f'environment_file = "-{text}" if it may be missing' if missing else problem.hint
         reader.at_value(node, f"{problem.file}: {problem.message}", hint)
 
 
@@ -74,6 +74,7 @@ def read_files(
     source = read_source(path, instead.get(_absolute(path)))
     if not isinstance(source, Source):
         hint = "name one with -c FILE" if source.message == NO_SUCH_FILE else source.hint
+        hint = "a file is wanted: it is read again at each reload" if path == "-" else hint
         raise ConfigurationError([source._replace(hint=hint)])
     main = parse(source)
     variables = _variables(reader, main, environ)
@@ -144,10 +145,10 @@ class _Files:
             if source.line:
                 self._reader.problems[source] = None
             else:
-                hint = "a pattern may match nothing: conf.d/*.toml"
-                missing = source.message == NO_SUCH_FILE
-                message = f"{source.file}: {source.message}"
-                self._reader.at_value(node, message, hint if missing else "")
+                hint = source.hint
+                if source.message == NO_SUCH_FILE:
+                    hint = "a pattern may match nothing: conf.d/*.toml"
+                self._reader.at_value(node, f"{source.file}: {source.message}", hint)
         except ConfigurationError as error:
             self._reader.problems.update(dict.fromkeys(error.problems))
         self.broken = True

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-import shlex
 from typing import TYPE_CHECKING
 
 from supervisord_lite.config.accounts import MAX_ID, AccountError, grant, identify
 from supervisord_lite.config.expand import instance_text, literal_text
 from supervisord_lite.config.files import note_unreadable
+from supervisord_lite.config.flat import RLIMITS_IN_BYTES
 from supervisord_lite.config.source import Source, read_source
 from supervisord_lite.config.spec import Grant, Identity, Launch, Limit, LogTarget
+from supervisord_lite.config.split import SplitError, split_words
 from supervisord_lite.config.values import absolute, instance_path, name_of, plain, shown
 from supervisord_lite.config.variables import parse_environment
+from supervisord_lite.config.weigh import note_too_large
 
 if TYPE_CHECKING:
     from supervisord_lite.config.accounts import Name
@@ -29,8 +31,6 @@ _MAX_LOG_PATH_BYTES = 3000
 #: Words that only a shell understands. ";" is not one of them: `find -exec … \;` needs it.
 _SHELL_WORDS = frozenset({"|", "||", "&", "&&", ">", ">>", "<", "2>", "2>&1", "&>"})
 _KINDS = ("command", "python", "agent", "container")
-#: The rlimits that count bytes, so that "64M" makes sense.
-RLIMITS_IN_BYTES = frozenset({"as", "core", "data", "fsize", "memlock", "msgqueue", "rss", "stack"})
 _OCTAL = re.compile(r"(?:0o)?[0-7]{1,4}")
 _MAX_LIMIT = 2**63 - 1
 _MAX_CORES = 4096
@@ -45,9 +45,9 @@ def read_command(reader: Reader, node: Node) -> tuple[str, ...]:
     words: list[str] = []
     if isinstance(value, str):
         try:
-            words = shlex.split(reader.checked_text(node) or "")
-        except ValueError as error:
-            message = f"{name_of(node.path)}: {str(error).lower()}"
+            words = split_words(reader.checked_text(node) or "")
+        except SplitError as error:
+            message = f"{name_of(node.path)}: {error}"
             reader.at_value(node, message, "or write a list of words")
             return ()
         shell = next((word for word in words if word in _SHELL_WORDS), None)
@@ -96,7 +96,7 @@ class LaunchReader:
         self._reader = reader
         self._log_dir = log_dir
         self._as_root = as_root
-        self._identities: dict[tuple[Name | None, Name | None], Identity | AccountError] = {}
+        self._identities: dict[tuple[Name | None, Name | None], Identity | list[AccountError]] = {}
         self._environments: dict[str, dict[str, str] | Problem] = {}
 
     def read(
@@ -121,7 +121,7 @@ class LaunchReader:
         if stderr.kind == "file" and stderr == stdout:
             stderr = LogTarget("stdout")  # one file, in the order written
         directory = reader.text(table, "directory", None)
-        return Launch(
+        launch = Launch(
             argv=self._argv(table, pool, header),
             directory=instance_path(table.get("directory") or header, directory or "."),
             environment=tuple({**account, **self._environment(table, look_up=look_up)}.items()),
@@ -139,6 +139,8 @@ class LaunchReader:
                 log, "backups", _DEFAULT.log_backups, least=0, most=_MAX_BACKUPS
             ),
         )
+        note_too_large(reader, launch, table, header)
+        return launch
 
     def _argv(self, table: Table, pool: str, header: Node) -> tuple[str, ...]:
         reader = self._reader
@@ -162,13 +164,11 @@ class LaunchReader:
             return None, {}
         known = self._identities.get((user, group))
         if known is None:
-            try:
-                known = identify(user, group, as_root=self._as_root)
-            except AccountError as error:
-                known = error
+            known = identify(user, group, as_root=self._as_root)
             self._identities[user, group] = known
-        if isinstance(known, AccountError):
-            self._reader.at_value(table[known.key], f"{known.key}: {known}", known.hint)
+        if isinstance(known, list):
+            for error in known:
+                self._reader.at_value(table[error.key], f"{error.key}: {error}", error.hint)
             return None, {}
         identity = known if self._as_root else None
         if user is None:

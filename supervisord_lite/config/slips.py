@@ -31,6 +31,13 @@ _LEX = re.compile(
     r"|(?P<quote>[\"'])|\#[^\n]*|(?P<bracket>[\[\]{}])",
     re.DOTALL,
 )
+#: More levels of tables and lists are no configuration, and not every Python can walk them.
+MAX_DEPTH = 64
+# A quote behind a backslash opens nothing; to try there would take the square of the time.
+_ENDLESS_KEY = re.compile(
+    r"(?<![A-Za-z0-9_\\-])"
+    rf"""(?:(?:[A-Za-z0-9_-]++|{STRINGS[2]}|{STRINGS[3]})[ \t]*+\.[ \t]*+){{{MAX_DEPTH}}}"""
+)
 _WORD = re.compile(r"""[^\s,=#"'\[\]{}]+""")
 _NEXT_KEY = re.compile(r"""[ \t]*(?:\[|[A-Za-z0-9_."'-]+[ \t]*=)""")
 _HEADER = re.compile(
@@ -67,6 +74,26 @@ def explain(source: Source, message: str, offset: int) -> Problem:
     return source.problem((offset, offset + 1), message[:1].lower() + message[1:])
 
 
+def endless_key(text: str) -> Span | None:
+    """Return the place of the first key of more than `MAX_DEPTH` parts; None: there is none.
+
+    Asked before tomllib, which needs the square of the parts in time and memory.
+    """
+    if text.count(".") < MAX_DEPTH:
+        return None
+    tokens = _LEX.finditer(text)
+    token = next(tokens, None)
+    found = _ENDLESS_KEY.search(text)
+    while found is not None:
+        while token is not None and token.end() <= found.start():
+            token = next(tokens, None)
+        if token is None or token.start() >= found.start():
+            return found.span()
+        # Inside a text or a comment dots mean nothing.
+        found = _ENDLESS_KEY.search(text, token.end())
+    return None
+
+
 def deepest_bracket(text: str) -> int:
     """Return the offset of the bracket that most others surround."""
     depth = deepest = offset = 0
@@ -97,7 +124,7 @@ def _doubled(source: Source, message: str, offset: int) -> Problem | None:
         return None
     try:
         places = locate(source.text[:offset])
-    except ValueError:  # inside an inline table: the statement has no end yet
+    except (ValueError, RecursionError):  # inside an inline table: the statement has no end yet
         return None
     path, span = places.last
     name = ".".join(part for part in path if isinstance(part, str))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from bisect import bisect_right
 from pathlib import Path
 
@@ -12,6 +13,21 @@ from supervisord_lite.config.errors import Problem
 #: A configuration is written by people; more than this is some other file.
 MAX_FILE_BYTES = 16 * 1024 * 1024
 NO_SUCH_FILE = "no such file"
+_KINDS = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFDIR: "a directory",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+class _IrregularError(Exception):
+    """There is something, and it is no regular file."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
 
 
 class Source:
@@ -25,7 +41,7 @@ class Source:
         data: What was read, byte by byte.
     """
 
-    __slots__ = ("_starts", "data", "file", "folder", "short", "text")
+    __slots__ = ("_last_line", "_starts", "data", "file", "folder", "short", "text")
 
     def __init__(self, file: str, text: str) -> None:
         """Take *text* as the content of *file*."""
@@ -35,6 +51,7 @@ class Source:
         self.folder = str(Path(os.path.abspath(file)).parent)  # noqa: PTH100  # keeps symlinks
         self.text = text.replace("\r\n", "\n")
         self._starts: list[int] | None = None
+        self._last_line = (0, "")
 
     def place(self, offset: int) -> tuple[int, int]:
         """Return line and column, both from 1, of a character's offset."""
@@ -59,24 +76,31 @@ class Source:
     def problem(self, span: tuple[int, int], message: str, hint: str = "") -> Problem:
         """Return a problem about the characters from span[0] up to span[1]."""
         line, column = self.place(span[0])
-        start = span[0] - column + 1
-        end = self.text.find("\n", start)
-        source = self.text[start:] if end < 0 else self.text[start:end]
+        source = self._line(line, span[0] - column + 1)
         # A value over several lines is marked on its first one.
         length = max(1, min(span[1] - span[0], len(source) - column + 1))
         return Problem(self.file, line, column, message, hint, source, length)
 
+    def _line(self, number: int, start: int) -> str:
+        """Return the line; one that is long and has thousands of problems is kept once."""
+        if self._last_line[0] != number:
+            end = self.text.find("\n", start)
+            self._last_line = number, self.text[start:] if end < 0 else self.text[start:end]
+        return self._last_line[1]
+
 
 def read_source(file: str, content: str | None = None) -> Source | Problem:
-    """Return the content of *file*, or why it cannot be had (missing, too large, not UTF-8).
+    """Return the content of *file*, or why it cannot be had (missing, a FIFO, not UTF-8 …).
 
     Args:
         file: As typed.
         content: Another file, whose content is taken as if it stood in *file*.
     """
     try:
-        with Path(content or file).open("rb") as stream:
-            data = stream.read(MAX_FILE_BYTES + 1)
+        data = _content(content or file)
+    except _IrregularError as error:
+        hint = "" if error.kind == "a directory" else "it is read again at each reload"
+        return Problem(file, 0, 0, f"is {error.kind}, not a file", hint)
     except (OSError, ValueError) as error:
         why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
         missing = isinstance(error, OSError) and error.errno == errno.ENOENT
@@ -95,3 +119,24 @@ def read_source(file: str, content: str | None = None) -> Source | Problem:
             (offset, offset + 1), f"byte 0x{data[error.start]:02x} is not UTF-8 text", hint
         )
     return source
+
+
+def _content(path: str) -> bytes:
+    """Return what is in a regular file, one byte more than the most at most.
+
+    Nothing else is opened: a FIFO would let us wait for ever, and a device may act.
+
+    Raises:
+        _IrregularError: It is something else.
+        OSError, ValueError: It cannot be read.
+    """
+    _refuse_irregular(os.stat(path))  # noqa: PTH116  # as typed
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with os.fdopen(file, "rb") as stream:
+        _refuse_irregular(os.fstat(file))  # somebody may have put another thing there meanwhile
+        return stream.read(MAX_FILE_BYTES + 1)
+
+
+def _refuse_irregular(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise _IrregularError(_KINDS.get(stat.S_IFMT(status.st_mode), "something else"))

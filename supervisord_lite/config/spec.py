@@ -11,6 +11,10 @@ from typing import Any, Literal
 from supervisord_lite.base.record import fields_of, record
 from supervisord_lite.core.policy import BackoffPolicy, Critical, Policy, Rung
 
+#: What the command line, the environment and the paths of one start may take, as the JSON of the
+#: message in which the daemon passes them on; the rest of that message is for what it adds.
+MAX_START_BYTES = 160 * 1024
+
 
 @record
 class Origin:
@@ -181,6 +185,11 @@ def settings_from_json(text: str) -> Settings:
 def spec_from_json(text: str) -> Spec:
     """Return the spec that `to_json` wrote. Fields that it lacks get their defaults."""
     return _spec(json.loads(text))
+
+
+def policy_from_data(data: dict[str, Any]) -> Policy:
+    """Return the policy of which `to_json` has written *data*."""
+    return _policy(data)
 
 
 def _spec(data: dict[str, Any]) -> Spec:

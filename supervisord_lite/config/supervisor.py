@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Literal, cast
 
 from supervisord_lite.config.defaults import control_path_in, default_folders
+from supervisord_lite.config.errors import Problem
 from supervisord_lite.config.launch import read_grants
 from supervisord_lite.config.spec import Settings
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 _LOG_FORMATS = ("text", "json")
+
+#: sun_path of unix(7), less the NUL.
+MAX_SOCKET_PATH_BYTES = 107
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["text", "json"]
@@ -39,10 +43,31 @@ def read_settings(
         state_dir=reader.path(table, "state_dir", folders.state_dir),
         runtime_dir=runtime_dir,
         log_dir=reader.path(table, "log_dir", folders.log_dir),
-        control_path=reader.path(control, "path", control_path_in(runtime_dir)),
+        control_path=_control_path(reader, control, table, runtime_dir, file),
         log_level=cast("LogLevel", level),
         log_format=cast("LogFormat | None", log_format),
         admin=read_grants(reader, control, "admin"),
         operate=read_grants(reader, control, "operate"),
         read=read_grants(reader, control, "read"),
     )
+
+
+def _control_path(
+    reader: Reader, control: Table, supervisor: Table, runtime_dir: str, file: str
+) -> str:
+    """Return where the control socket stands; a path that no client can name is noted."""
+    path = reader.path(control, "path", control_path_in(runtime_dir))
+    size = len(os.fsencode(path))
+    if size <= MAX_SOCKET_PATH_BYTES:
+        return path
+    most = f"the path of a socket may have {MAX_SOCKET_PATH_BYTES} bytes"
+    hint = 'set path of [control] to a shorter one, such as "/run/supervisord-lite.sock"'
+    if "path" in control:
+        reader.at_value(control["path"], f"path: {path} has {size} bytes; {most}")
+    elif "runtime_dir" in supervisor:
+        message = f"runtime_dir: the control socket in it, {path}, has {size} bytes; {most}"
+        reader.at_value(supervisor["runtime_dir"], message, hint)
+    else:
+        message = f"the control socket, {path}, has {size} bytes; {most}"
+        reader.problems[Problem(file, 0, 0, message, hint)] = None
+    return path

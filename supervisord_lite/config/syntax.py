@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from supervisord_lite.base.record import record
 from supervisord_lite.config import slips
 from supervisord_lite.config.errors import ConfigurationError
-from supervisord_lite.config.locate import Locations, locate
+from supervisord_lite.config.locate import Locations, Span, locate
 
 if TYPE_CHECKING:
     from supervisord_lite.config.source import Source
@@ -34,6 +34,9 @@ def parse(source: Source) -> Document:
             sure meaning; or every use of what only TOML 1.1 allows.
     """
     text = source.text
+    endless = slips.endless_key(text)
+    if endless is not None:
+        raise _too_deep(source, endless)
     try:
         tree = tomllib.loads(text)
         places = locate(text)
@@ -45,15 +48,22 @@ def parse(source: Source) -> Document:
         raise ConfigurationError([slips.explain(source, message, offset)]) from None
     except RecursionError:
         deepest = slips.deepest_bracket(text)
-        message = "brackets inside brackets, too deep to be read"
-        raise ConfigurationError([source.problem((deepest, deepest + 1), message)]) from None
+        raise _too_deep(source, (deepest, deepest + 1)) from None
     except ValueError:
         # Of int(), which refuses a number of more than 4300 digits.
         digits = re.search(r"[0-9_]{4300,}", text)
         span = digits.span() if digits else (0, 1)
         raise ConfigurationError([source.problem(span, "a number of too many digits")]) from None
+    deep = [span for path, span in places.keys.items() if len(path) > slips.MAX_DEPTH]
+    if deep:
+        raise _too_deep(source, min(deep))
     if places.newer:
         newer = dict.fromkeys(places.newer)
         problems = [source.problem(span, what, slips.cure(what)) for span, what in newer]
         raise ConfigurationError(problems)
     return Document(source, tree, places)
+
+
+def _too_deep(source: Source, span: Span) -> ConfigurationError:
+    message = f"too deep: tables and lists may stand {slips.MAX_DEPTH} levels inside each other"
+    return ConfigurationError([source.problem(span, message)])

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from supervisord_lite.config.source import Source
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\})?")
+#: The same where no brace follows.
+_ENDLESS = re.compile(r"\$\$\{|\$\{")
 _ASSIGNMENT = re.compile(r"[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)=")
 _VALUE = re.compile(
     r"""(?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>[^']*)')[ \t]*|(?P<bare>[^"'\n].*|)"""
@@ -32,7 +34,7 @@ class Failure(NamedTuple):
 
 
 def substitute(text: str, variables: Mapping[str, str]) -> tuple[str, list[Failure]]:
-    """Return *text* with its references replaced, and those that could not be.
+    """Return *text* with its references replaced, and those that could not be, each once.
 
     ``${NAME}`` is the variable; ``${NAME:-default}`` is the default where the variable is unset or
     empty, as in a shell; ``$${`` is a literal ``${``. A value is taken as it is, not read again.
@@ -42,7 +44,7 @@ def substitute(text: str, variables: Mapping[str, str]) -> tuple[str, list[Failu
     def value_of(match: re.Match[str]) -> str:
         if match[0] == "$${":
             return "${"
-        name = match[1]
+        name = match[1] if match.lastindex else None
         if name is None:
             failures.append(Failure(match[0], ""))
             return match[0]
@@ -54,7 +56,11 @@ def substitute(text: str, variables: Mapping[str, str]) -> tuple[str, list[Failu
             return match[0]
         return value
 
-    return Filled(_REFERENCE.sub(value_of, text)), failures
+    # Behind the last brace no reference ends; to look for its end from each beginning would take
+    # the square of the time.
+    end = text.rfind("}") + 1
+    replaced = _REFERENCE.sub(value_of, text[:end]) + _ENDLESS.sub(value_of, text[end:])
+    return Filled(replaced), list(dict.fromkeys(failures))
 
 
 def parse_environment(source: Source) -> tuple[dict[str, str], list[Problem]]:

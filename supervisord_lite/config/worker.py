@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from supervisord_lite.core.policy import Critical
 
 MAX_POOL_SIZE = 1024
+#: Of all pools together: most systems have room for 32,768 pids, and workers have children.
+MAX_PROCESSES = 20_000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _INSTANCE = re.compile(r"(.+)-([0-9]+)")
 _RESERVED = ("all",)
@@ -71,6 +73,7 @@ class Workers:
         order = Order(reader, self.headers, self.disabled)
         edges: dict[str, list[Edge]] = {}
         specs = []
+        processes = 0
         for name, table in self.tables.items():
             if name in self.disabled or name in self._baseless:
                 look_up = name not in self.disabled
@@ -78,11 +81,19 @@ class Workers:
             else:
                 edges[name] = order.edges(name, table)
                 specs.append(self._spec(launches, name, table, edges[name]))
+                processes += specs[-1].pool_size
+                if processes > MAX_PROCESSES >= processes - specs[-1].pool_size:
+                    self._note_crowd(table.get("pool_size") or self.headers[name], name)
         note_circles(reader, edges)
         if not reader.alone:
             _check_instances(reader, self.headers, {spec.pool for spec in specs})
             _check_log_files(reader, specs, self._own, self.headers)
         return specs
+
+    def _note_crowd(self, node: Node, name: str) -> None:
+        """Note the pool with which there are too many processes."""
+        message = f"with {name} there are more than {MAX_PROCESSES:,} processes in all"
+        self._reader.clash(node, message, "one daemon is made for that many at most")
 
     def _add(self, name: str, node: Node) -> None:
         """Take a worker of the next file; where it stands first is where it stands."""

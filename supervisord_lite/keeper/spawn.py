@@ -344,4 +344,5 @@ def _exec_failed(error: OSError | None, command: str, paths: list[str]) -> Stage
     reason = cause(error)
     if error.errno == errno.ENOEXEC:
         reason = "not a program; a script begins with #! and its interpreter"
-    return StageError(stage="exec", reason=f"{reason}: {command}")
+    # The same words and limits meet the kernel again, whenever that is.
+    return StageError("exec", f"{reason}: {command}", hopeless=error.errno == errno.E2BIG)

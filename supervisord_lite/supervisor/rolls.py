@@ -36,10 +36,15 @@ class Rolls:
         """Return whether a roll of this pool is under way."""
         return pool in self._rolls
 
-    def is_on_its_way(self, slot: Slot) -> bool:
-        """Return whether a roll replaces its run now, and the new one has not begun."""
-        found = self._rolls.get(slot[0])
-        return found is not None and (slot[1], self._fleet.workers[slot].run) in found.going
+    def will_replace(self, slot: Slot) -> bool:
+        """Return whether a new run of *slot* is still to come from a roll that is under way."""
+        under_way = self._rolls.get(slot[0])
+        if under_way is None:
+            return False
+        run = self._fleet.workers[slot].run
+        return slot[1] in under_way.left or any(
+            index == slot[1] and run <= replaced for index, replaced in under_way.going
+        )
 
     def begin(
         self, pool: str, indexes: Iterable[int], going: Iterable[tuple[int, int]] = ()
@@ -48,14 +53,13 @@ class Rolls:
 
         Args:
             pool: Whose instances they are.
-            indexes: Which; in order.
-            going: (index, run that was replaced) of those whose new run has begun already, for a
-                request that is said again when its roll is over.
+            indexes: Which, in order.
+            going: (index, run that was replaced) of those that the same order has replaced already.
         """
         most = self._fleet.specs[pool].max_unavailable
         before = self._rolls.get(pool) or Roll(pool, (), tuple(going))
         self._rolls[pool] = roll.joined(before, pool, indexes, most)
-        # Also where nothing moves yet: whoever queued up must not be forgotten by the next of us.
+        # Now, and not with the first who is told: all may have to wait for one who is away.
         self._outbox.save(_KEY + pool, _to_text(self._rolls[pool]), first=True)
         self._moved[pool] = None
         self.go_on()

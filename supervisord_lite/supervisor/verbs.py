@@ -3,17 +3,17 @@
 import os
 import resource
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from supervisord_lite import __version__
 from supervisord_lite.base.clock import Clock
 from supervisord_lite.base.log_line import rfc3339
-from supervisord_lite.base.record import replace
+from supervisord_lite.base.record import fields_of, replace
+from supervisord_lite.base.suggest import nearest
 from supervisord_lite.control import interface, parameters
 from supervisord_lite.control.calls import Call
 from supervisord_lite.core import events
-from supervisord_lite.core.meetings import Doing, rule_for
 from supervisord_lite.core.standing import is_ready
 from supervisord_lite.core.states import Exited, Stopped, Stopping, Tripped, Worker
 from supervisord_lite.supervisor.adoption import Handover
@@ -24,6 +24,8 @@ from supervisord_lite.supervisor.logs import Logs
 from supervisord_lite.supervisor.names import NoSuchWorkerError, resolve
 from supervisord_lite.supervisor.orders import Goal, Order, Orders, Outcome, began_after
 from supervisord_lite.supervisor.outbox import Slot
+from supervisord_lite.supervisor.reload import Done, Refusal, Reloads
+from supervisord_lite.supervisor.report import refusal_report, refusal_status, reload_report
 from supervisord_lite.supervisor.rolls import Rolls
 from supervisord_lite.supervisor.samples import Samples
 from supervisord_lite.supervisor.status import worker_status
@@ -44,6 +46,7 @@ class Verbs:
         self,
         fleet: Fleet,
         daemon: DaemonState,
+        reloads: Reloads,
         handover: Handover,
         clock: Clock,
         logs: Logs,
@@ -52,6 +55,7 @@ class Verbs:
         """Take what is asked about."""
         self._fleet = fleet
         self._daemon = daemon
+        self._reloads = reloads
         self._handover = handover
         self._clock = clock
         self._logs = logs
@@ -69,6 +73,8 @@ class Verbs:
             "Reset": self._reset,
             "Signal": self._signal,
             "Shutdown": self._shutdown,
+            "Reload": self._reload,
+            "Scale": self._scale,
             "LogFiles": self._log_files,
             "Version": self._version,
         }
@@ -112,13 +118,14 @@ class Verbs:
             worker = self._fleet.workers[slot]
             workers.append(
                 worker_status(
-                    self._fleet.specs[slot[0]],
+                    self._fleet.spec(slot[0]),
                     worker,
                     usage=self._samples.usage.get(getattr(worker.state, "pid", None) or 0),
                     now_s=now_s,
                     wall_s=wall_s,
                     controllers=self._handover.controllers,
                     logs=self._logs,
+                    by_hand=self._reloads.by_hand.get(slot[0]),
                     stuck=self._fleet.why_stuck(slot),
                 )
             )
@@ -132,7 +139,9 @@ class Verbs:
             "keeper_pid": self._handover.keeper_pid,
             "state": self._daemon.word,
             "started_at": rfc3339(wall_s - (now_s - self._handover.started_at_s)),
-            "generation": 1,
+            "generation": self._reloads.generation,
+            "config_files": self._reloads.files,
+            "config_errors": refusal_status(self._reloads.refusal),
             "config": self._fleet.settings.config_path,
             "warnings": self._warnings(),
         }
@@ -148,7 +157,7 @@ class Verbs:
     def _log_files(self, call: Call) -> None:
         files = []
         for slot in resolve(self._fleet, parameters.names(call)):
-            stdout, stderr = outputs(self._fleet.specs[slot[0]], slot[1])
+            stdout, stderr = outputs(self._fleet.spec(slot[0]), slot[1])
             files.append({"name": self._fleet.name(slot), "stdout": stdout, "stderr": stderr})
         call.reply({"files": files})
 
@@ -160,14 +169,11 @@ class Verbs:
     def _order(self, call: Call, *, goal: Goal, event: events.Event) -> None:
         slots = resolve(self._fleet, parameters.names(call, needed=True))
         wait = parameters.flag(call, "wait") and call.more
-        by_s = parameters.number(call, "begun_by_s")
-        asked: Doing = "start" if goal == "ready" else "stop"
-        if self._daemon.is_stopping and rule_for(asked, ("shutdown",)) == "refused":
-            names = {"name": self._fleet.name(slots[0]), "hint": None}
-            call.error(interface.REFUSED, {**names, "reason": "the daemon is stopping"})
+        if goal == "ready" and self._is_refused(call, self._fleet.name(slots[0])):
             return
         is_alone = parameters.flag(call, "no_deps")
         needed = self._needed(slots) if goal == "ready" and not is_alone else []
+        by_s = parameters.number(call, "begun_by_s")
         now_s = self._clock.now_s()
         # Asked again after a crash of ours, it has been waited for since the first time.
         begun_s = now_s if by_s is None else min(by_s, now_s)
@@ -179,20 +185,25 @@ class Verbs:
         in_order = self._fleet.core.graph.in_start_order(slots)
         if not isinstance(event, events.StartRequested):
             in_order.reverse()  # whoever comes after the others is stopped before them
-        rolled = self._rolled(slots, by_s) if isinstance(event, events.RestartRequested) else {}
-        later = [
-            Order(slot, goal, self._fleet.workers[slot].run - self._has_begun(slot, by_s), done)
+        follow = self._followed(slots, by_s)
+        asked = [slot for slot in in_order if slot not in follow]
+        rolled = self._rolled(asked, follow) if isinstance(event, events.RestartRequested) else {}
+        later = [Order(slot, goal, run, done) for slot, run in follow.items()]
+        later += [
+            Order(slot, goal, self._fleet.workers[slot].run, done)
             for each in rolled.values()
             for slot in each
         ]
         if wait:  # before anything happens: a roll may fail at once
             for order in later:
                 self._orders.add(order, self._fleet.workers[order.slot])
-        for slot in in_order:
+        for slot in asked:
             if slot not in rolled.get(slot[0], ()):
-                orders.append(self._give(slot, goal, event, done, by_s, is_alone=is_alone))
+                orders.append(self._give(slot, goal, event, done, is_alone=is_alone))
             elif slot == rolled[slot[0]][-1]:
-                self._roll(rolled[slot[0]], by_s)
+                # Where a roll failed and we died before we said so, this one fails again.
+                going = [(index, run) for (pool, index), run in follow.items() if pool == slot[0]]
+                self._rolls.begin(slot[0], (index for _, index in rolled[slot[0]]), going)
         if not wait:
             self._reply(call, {"outcome": None, "done": True})
             return
@@ -211,31 +222,36 @@ class Verbs:
         requires = {pool: core.graph.required_by([pool]) for pool in pools}
         return [(s, next(pool for pool in requires if s[0] in requires[pool])) for s in needed]
 
-    def _has_begun(self, slot: Slot, by_s: float | None) -> bool:
-        """Return whether its latest run is younger than what a restart is to replace."""
-        return by_s is not None and began_after(self._fleet.workers[slot], by_s)
+    def _followed(self, slots: list[Slot], by_s: float | None) -> dict[Slot, int]:
+        """Return whom a restart that may have been ordered before need not be told again.
 
-    def _roll(self, slots: list[Slot], by_s: float | None) -> None:
-        """Replace instances of one pool a few at a time; those that have been are not again."""
-        begun = [slot for slot in slots if self._has_begun(slot, by_s)]
-        left = [
-            slot[1]
-            for slot in slots
-            if slot not in begun and (by_s is None or not self._rolls.is_on_its_way(slot))
-        ]
-        if left:
-            # Where the roll has failed already, and we died before we said so, it does so again.
-            going = [(slot[1], self._fleet.workers[slot].run - 1) for slot in begun]
-            self._rolls.begin(slots[0][0], left, going)
+        Args:
+            slots: Whom it is about.
+            by_s: The order's time, on our clock; None: it is new.
 
-    def _rolled(self, slots: list[Slot], by_s: float | None) -> dict[str, list[Slot]]:
+        Returns:
+            Slot -> the run after which the ordered one comes.
+        """
+        followed: dict[Slot, int] = {}
+        if by_s is not None:
+            for slot in slots:
+                worker = self._fleet.workers[slot]
+                if began_after(worker, by_s):
+                    followed[slot] = worker.run - 1  # this run is what was ordered
+                elif self._rolls.will_replace(slot):
+                    followed[slot] = worker.run
+        return followed
+
+    def _rolled(self, slots: list[Slot], follow: Iterable[Slot]) -> dict[str, list[Slot]]:
         """Return which of *slots* are replaced a few at a time, by pool, the first one first."""
         rolled: dict[str, list[Slot]] = {}
         for slot in self._fleet.core.graph.in_start_order(slots):
-            is_down = isinstance(self._fleet.workers[slot].state, Stopped | Tripped)
-            if not is_down or self._has_begun(slot, by_s):
+            if not isinstance(self._fleet.workers[slot].state, Stopped | Tripped):
                 rolled.setdefault(slot[0], []).append(slot)
         most = {pool: self._fleet.specs[pool].max_unavailable for pool in rolled}
+        for pool, _ in follow:  # of the same order, and replaced already
+            if pool in most:
+                most[pool] -= 1
         return {
             pool: each
             for pool, each in rolled.items()
@@ -254,13 +270,10 @@ class Verbs:
         goal: Goal,
         event: events.Event,
         done: Callable[[Order, Outcome], None],
-        by_s: float | None = None,
         *,
         is_alone: bool = False,
     ) -> Order:
         worker = self._fleet.workers[slot]
-        if self._has_begun(slot, by_s):
-            return Order(slot, goal, worker.run - 1, done)  # this run is what was ordered
         # A start finds its goal reached in a run that is there already.
         run = worker.run - 1 if _counts_already(worker, event) else worker.run
         order = Order(slot, goal, run, done)
@@ -316,6 +329,49 @@ class Verbs:
     def _shutdown(self, call: Call) -> None:
         self._daemon.begin_stop("shutdown by a client")
         self._reply(call, {})
+
+    def _reload(self, call: Call) -> None:
+        if self._is_refused(call, ""):
+            return
+        self._reloads.ask(partial(self._reloaded, call), is_dry=parameters.flag(call, "dry_run"))
+
+    def _reloaded(self, call: Call, came: Done | Refusal) -> None:
+        # What was applied is told when it is saved, so that it is true whatever happens then.
+        if isinstance(came, Done):
+            self._reply(call, reload_report(came))
+        else:
+            told = refusal_report(came, self._reloads)
+            self._replies.append(partial(call.error, interface.CONFIGURATION_REFUSED, told))
+
+    def _scale(self, call: Call) -> None:
+        sizes = parameters.numbers(call, "sizes")
+        for pool, size in sizes.items():
+            spec = self._fleet.specs.get(pool)
+            if spec is None:
+                raise NoSuchWorkerError(pool, nearest(pool, self._fleet.specs))
+            why = self._reloads.why_not_scaled(spec, size)
+            if why:
+                told = {"name": f"{pool}={size}", "reason": f"{pool} {why}", "hint": None}
+                call.error(interface.REFUSED, told)
+                return
+            if self._is_refused(call, pool):
+                return
+        before = {pool: self._fleet.specs[pool].pool_size for pool in sizes}
+        how_many = self._reloads.scale(sizes)
+        hands = self._reloads.by_hand
+        in_file = {pool: hand.file_size for pool, hand in hands.items()}
+        pools = [
+            {"pool": pool, "old": before[pool], "new": size, "file": in_file.get(pool, size)}
+            for pool, size in sizes.items()
+        ]
+        self._reply(call, {"pools": pools, **fields_of(how_many)})
+
+    def _is_refused(self, call: Call, name: str) -> bool:
+        """Answer a call that would start something while the daemon stops."""
+        if self._daemon.is_stopping:
+            reason = "the daemon is stopping"
+            call.error(interface.REFUSED, {"name": name, "reason": reason, "hint": None})
+        return self._daemon.is_stopping
 
 
 class _Waiting:

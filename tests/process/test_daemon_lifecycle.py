@@ -293,6 +293,23 @@ def test_fifty_daemons_started_at_once_leave_one() -> None:
     assert survivors[0].wait(20) == 0
 
 
+def test_the_longest_path_that_a_socket_can_have_is_taken() -> None:
+    """107 bytes, most of them the last name: the daemon opens it, and another finds it taken."""
+    daemon = Daemon("")
+    folder = f"{daemon.folder}/c/"
+    daemon.control_path = Path(folder + "x" * (107 - len(folder)))
+    daemon.write(f"[worker.a]\n{SLEEP}")
+    with daemon:
+        # Other folders, the same socket.
+        text = daemon.config.read_text().replace('state"', 'state2"').replace('runtime"', 'run2"')
+        (daemon.folder / "other.toml").write_text(text)
+        second = subprocess.run(
+            [*daemon.argv, "run", "-c", str(daemon.folder / "other.toml")],
+            capture_output=True, text=True, env=daemon.environment, check=False,
+        )  # fmt: skip
+        assert (second.returncode, "belongs to a live daemon" in second.stderr) == (77, True)
+
+
 def test_a_stale_socket_is_taken_over() -> None:
     """A socket that nobody answers on any more does not stand in the way."""
     daemon = Daemon(f"[worker.a]\n{SLEEP}")

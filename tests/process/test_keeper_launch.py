@@ -272,13 +272,14 @@ def test_a_start_that_fails_names_its_stage(
 def test_arguments_that_the_kernel_refuses_are_a_failure(
     house: Household, way: dict[str, Any]
 ) -> None:
-    """Too long a command line fails that start alone, with the kernel's words."""
+    """Too long a command line fails that start alone, for good, with the kernel's words."""
     house.ask(request("bad", "true", "x" * 200_000, **way))
 
     fact = house.fact("bad", "spawn_failed")
 
     assert fact["stage"] == "exec"
     assert fact["reason"] == "Argument list too long: true"
+    assert fact["hopeless"]
 
 
 def test_a_limit_that_is_refused_is_named(house: Household) -> None:

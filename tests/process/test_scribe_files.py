@@ -79,6 +79,7 @@ def test_a_file_that_is_removed_renamed_or_loses_its_folder_comes_back(
     shutil.rmtree(tmp_path / "deep")
     os.write(writer, b"four\n")
     holds(path, b"four\n")
+    assert [oct(folder.stat().st_mode)[-3:] for folder in path.parents[:2]] == ["750", "750"]
     path.write_bytes(b"")  # logrotate's copytruncate
     os.write(writer, b"five\n")
     holds(path, b"five\n")

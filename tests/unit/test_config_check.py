@@ -17,6 +17,7 @@ from tests.support.daemon import clean_environment
 
 GOOD = '[worker.a]\ncommand = ["x"]\n[worker.b]\ncommand = ["x"]\npool_size = 3\n'
 BAD = '[worker.a]\ncommand = ["x"]\nstop_timout = "1s"\n[worker.b]\ncommand = ["x"]\nrestrt = "x"\n'
+WRONG = "wrong{} = 1\n"
 
 
 def run(*words: str) -> int:
@@ -223,3 +224,20 @@ def test_a_candidate_for_a_new_file_is_judged(
     assert "no include names it" in capsys.readouterr().err
     with pytest.raises(UsageError):
         run("-c", "x.toml", "--with", "new.toml")
+
+
+@pytest.mark.slow
+def test_thousands_of_errors_are_counted(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A hundred are printed whole, then how many more there are; --json has them all."""
+    (here / "x.toml").write_text(
+        f"[worker.a]\ncommand = ['x']\n{WRONG * 5000}".format(*range(5000))
+    )
+    assert run("-c", "x.toml") == 78
+    err = capsys.readouterr().err
+    assert err.count(": error: ") == 100
+    assert err.endswith(
+        "\nand 4,900 more errors; check --json prints them all\n"
+        "5,000 errors in 1 file. Nothing was changed.\n"
+    )
+    assert run("-c", "x.toml", "--json") == 78
+    assert len(json.loads(capsys.readouterr().out)["errors"]) == 5000

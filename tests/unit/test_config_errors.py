@@ -302,13 +302,6 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
     assert "-c FILE" in problem.hint
 
 
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    """What cannot be read is told with the reason of the system."""
-    with pytest.raises(ConfigurationError) as caught:
-        load(str(tmp_path), environ={}, as_root=True)
-    assert "Is a directory" in render(caught.value.problems)
-
-
 def test_a_byte_that_is_no_text_has_a_place(tmp_path: Path) -> None:
     """A file in another encoding is told at its first wrong byte."""
     path = tmp_path / "x.toml"

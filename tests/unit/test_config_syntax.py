@@ -82,6 +82,38 @@ def test_a_slip_is_told_with_its_cure(
     assert "(at " not in problem.message
 
 
+DEEP = {
+    "dotted key": (".".join(["a"] * 1500) + " = 1", (1, 1)),
+    "dotted key, absurdly long": ("[x]\n" + ".".join(["a"] * 300_000) + " = 1", (2, 1)),
+    "quoted keys": ("# a.b\n" + " . ".join([r'"\"."', "'.'"] * 40) + " = 1", (2, 1)),
+    "header": ("[" + ".".join(["a"] * 70) + "]", (1, 2)),
+    "header and key": (f"[{'.'.join('a' * 60)}]\n{'.'.join('b' * 60)} = 1", (2, 9)),
+    "lists": ("a = " + "[" * 100 + "]" * 100, (1, 69)),
+    "lists that Python cannot walk": ("a = " + "[" * 300 + "]" * 300, None),
+    "lists that tomllib cannot walk": ("a = " + "[" * 20_000 + "]" * 20_000, (1, 20_004)),
+    "inline tables": ("a = " + "{a = " * 100 + "1" + "}" * 100, (1, 321)),
+    "inline tables with dots": ("a = " + "{b.c.d = " * 40 + "1" + "}" * 40, (1, 195)),
+    "doubled behind it": ("a = " + "[" * 300 + "]" * 300 + "\na = 1", None),
+}
+
+
+@pytest.mark.parametrize(("text", "place"), DEEP.values(), ids=DEEP.keys())
+def test_what_stands_too_deep_is_told_at_its_place(
+    text: str, place: tuple[int, int] | None
+) -> None:
+    """However tables and lists are nested: an error, soon, and the same on every Python."""
+    problem = only_problem(text)
+    assert place in (None, (problem.line, problem.column))
+    assert "too deep" in problem.message or "since line 1" in problem.message
+
+
+def test_what_is_not_too_deep_is_read() -> None:
+    """64 levels are fine, and dots in texts and comments are no levels."""
+    dots = ".".join(["a"] * 1500)
+    text = f'{".".join("b" * 64)} = 1\n# {dots}\na = \'{dots}\'\nc = """{dots}\n{dots}"""\n'
+    assert parse(Source("x.toml", text)).tree["a"] == dots
+
+
 def test_windows_line_ends_do_not_move_a_place() -> None:
     """A file with CRLF has its errors at the same lines and columns."""
     problem = only_problem("a = 1\r\nb = SIGTERM\r\n")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from supervisord_lite.config.spec import Identity, Launch, Limit, LogTarget
+from supervisord_lite.config.spec import MAX_START_BYTES, Identity, Launch, Limit, LogTarget
 from supervisord_lite.supervisor.launch import cgroup_limits, printed_name, spawn_request
 from supervisord_lite.wire import channel
 from tests.support.supervisor import a_spec
@@ -102,3 +102,15 @@ def test_cgroup_limits_are_files() -> None:
         "pids.max": "100",
     }
     assert cgroup_limits(Launch(("x",), "/")) == {}
+
+
+def test_the_largest_start_fits_into_a_message() -> None:
+    """What `check` lets pass can be sent, beside a record with a thousand failures."""
+    room_for_a_record = 20_000
+    asked = a_request(
+        1024, 1024, argv=("x", *["x" * 1000] * (MAX_START_BYTES // 1004)), umask=0o777, nice=-20,
+        rlimits=tuple(Limit(name, 2**63 - 1) for name in ("as", "core", "data", "nofile") * 4),
+        identity=Identity(1, 2, (2,), "u" * 32, "/", "/bin/sh"),
+    )  # fmt: skip
+    size = len(channel.encode(asked))
+    assert MAX_START_BYTES < size < channel.MAX_MESSAGE_BYTES - 4096 - room_for_a_record

@@ -9,7 +9,10 @@ from supervisord_lite.base.clock import Clock, Rng
 from supervisord_lite.supervisor.adoption import Handover, build_fleet, reconcile
 from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.fleet import Fleet
+from supervisord_lite.supervisor.logs import Logs
 from supervisord_lite.supervisor.outbox import Outbox
+from supervisord_lite.supervisor.poller import Poller
+from supervisord_lite.supervisor.reload import Reading, Reloads
 from supervisord_lite.supervisor.rolls import Rolls
 from supervisord_lite.supervisor.verbs import Verbs
 from tests.support.simulator.clients import Talk
@@ -39,6 +42,10 @@ class Around(Protocol):
         """It has read what was saved."""
 
 
+def _read_nothing(path: str, *, environ: dict[str, str], now_s: float) -> Reading:
+    raise NotImplementedError(path, environ, now_s)
+
+
 class Shell:
     """A supervisor. It is killed by an exception, and then simply dropped."""
 
@@ -54,7 +61,13 @@ class Shell:
         saved = told.saves.get("daemon")
         self.daemon = DaemonState(self.fleet, self._outbox, saved, lambda *_, **__: None)
         self._rolls = Rolls(self.fleet, self._outbox, told.saves)
-        self._verbs = Verbs(self.fleet, self.daemon, told, clock, {}, self._rolls)
+        self._reloads = Reloads(
+            self.fleet, self._rolls, self.daemon, Poller(), told.saves, clock,
+            lambda *_, **__: None, start_loading=_read_nothing,
+        )  # fmt: skip
+        self._verbs = Verbs(
+            self.fleet, self.daemon, self._reloads, told, clock, Logs({}, {}), self._rolls
+        )
 
     def adopt(self) -> None:
         """Take over."""
@@ -105,6 +118,8 @@ class Shell:
             self.fleet.take_fact(fact)
         self._outbox.applied(fact["n"])
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, data: bytes, descriptors: tuple[int, ...] = (), *, owned: bool = False) -> None:
+        assert not descriptors
+        assert not owned
         self._world.effect("send")
         self._world.send(data)

@@ -1,0 +1,41 @@
+"""What the keeper reports, as the events that the core knows."""
+
+from supervisord_lite.core import events
+from supervisord_lite.core.events import Event
+
+
+def event_of(fact: dict[str, object]) -> Event:
+    """Return the event that a fact of the keeper means."""
+    run = number(fact["run"])
+    match fact["fact"]:
+        case "spawned":
+            return events.Spawned(run, number(fact["pid"]))
+        case "spawn_failed":
+            return events.SpawnFailed(
+                run,
+                str(fact["stage"]),
+                str(fact["reason"]),
+                missing=bool(fact["missing"]),
+                hopeless=bool(fact["hopeless"]),
+            )
+        case "exited":
+            code, signal = fact["code"], fact["signal"]
+            return events.Exited(
+                run,
+                None if code is None else number(code),
+                None if signal is None else number(signal),
+                emptied=bool(fact["emptied"]),
+            )
+        case "emptied":
+            killed = fact["killed"]
+            assert isinstance(killed, list)
+            return events.Emptied(run, tuple(map(str, killed)))
+        case other:
+            message = f"unknown fact {other!r}"
+            raise ValueError(message)
+
+
+def number(value: object) -> int:
+    """Return a number of a fact or request."""
+    assert isinstance(value, int), value
+    return value
