@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from functools import partial
 
 import pytest
 
 from tests.support.daemon import Daemon
-from tests.support.wait import pass_random_time
+from tests.support.wait import pass_random_time, wait_until
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
@@ -31,6 +32,10 @@ def _seed() -> int:
     seed = int(os.environ.get("SDL_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
     sys.stderr.write(f"SDL_SEED={seed}\n")
     return seed
+
+
+def _has_started(daemon: Daemon, times: int) -> bool:
+    return len((daemon.folder / "starts").read_text().split()) >= times
 
 
 @pytest.mark.parametrize("options", [(), ("--no-wait",)])
@@ -57,6 +62,7 @@ def test_a_restart_succeeds_and_happens_once_whenever_the_supervisor_dies(
                 out, err = order.communicate(timeout=30)
             assert (order.returncode, err) == (0, "")
             assert options or out.startswith("web       2 of 2 ready, "), out
+            wait_until(partial(_has_started, daemon, 2 * (number + 1)), what="both are replaced")
             daemon.ctl("start", "all", check=True)
             starts = (daemon.folder / "starts").read_text().split()
             assert sorted(starts) == ["1"] * (number + 1) + ["2"] * (number + 1)
