@@ -32,6 +32,10 @@ _BACKLOG = 512
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `run` understands."""
     parser.add_argument("-c", "--config", metavar="FILE", help="the configuration file")
+    parser.add_argument(
+        "--owner", metavar="PID", type=int,
+        help="stop in order when this process, which must have started this one, has ended",
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -52,11 +56,11 @@ def run(arguments: argparse.Namespace) -> int:
     ]
     listener = _listen(settings.control_path)
     _note_effective(configuration)
-    _become_keeper(configuration, locks, listener)
+    _become_keeper(configuration, locks, listener, arguments.owner)
 
 
 def _become_keeper(
-    configuration: Configuration, locks: list[int], listener: socket.socket
+    configuration: Configuration, locks: list[int], listener: socket.socket, owner_pid: int | None
 ) -> NoReturn:
     settings = configuration.settings
     style = settings.log_format or ("text" if os.isatty(2) else "json")
@@ -77,6 +81,7 @@ def _become_keeper(
         log_style=style,
         log_level=settings.log_level,
         remove=[settings.control_path],
+        owner_pid=owner_pid,
     )
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:  # it was closed when we were started
