@@ -130,6 +130,8 @@ class Report:
             self.failed = True
             self._say(name, f"failed: {outcome.get('detail') or 'no reason given'}", sys.stderr)
         left = self._left.get(pool)
+        if left is None and outcome.get("required_by") and name == pool:
+            self._say_pool(pool)  # all of it, though nobody named it
         if left is not None:
             left.discard(name)
             if not left:
@@ -155,13 +157,15 @@ class Report:
         if not good:
             return
         elapsed = format_duration(max(float(o.get("elapsed_s") or 0.0) for o in good))
+        requirer = good[0].get("required_by")
+        why = f"   ({printable(requirer)} requires it)" if isinstance(requirer, str) else ""
         if len(outcomes) == 1:
-            self._say(pool, self._single(good[0], elapsed), sys.stdout)
+            self._say(pool, self._single(good[0], elapsed) + why, sys.stdout)
             return
         counted = Counter(self._word(outcome) for outcome in good)
         parts = ", ".join(f"{n} of {len(outcomes)} {word}" for word, n in counted.items())
         changed = any(outcome.get("outcome") != "unchanged" for outcome in good)
-        self._say(pool, parts + self._tail(elapsed, changed=changed), sys.stdout)
+        self._say(pool, parts + self._tail(elapsed, changed=changed) + why, sys.stdout)
 
     def _single(self, outcome: dict[str, Any], elapsed: str) -> str:
         """Return what became of the only worker of a pool."""

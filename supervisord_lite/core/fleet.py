@@ -142,7 +142,7 @@ class Fleet:
         """
         wanted = set(slots)
         pools = {name for slot in wanted for name in self.graph.required_by(slot[0])}
-        for slot, worker in self.workers.items():
+        for slot, worker in self.workers.items() if pools else ():
             if slot[0] not in pools or is_ready(worker):
                 continue
             match worker.state:

@@ -70,3 +70,4 @@ def reconcile(fleet: Fleet, handover: Handover) -> None:
     for pool, index, run in alive:
         if (pool, index) in fleet.unusable:
             fleet.kill((pool, index), run)
+    fleet.wake_all()

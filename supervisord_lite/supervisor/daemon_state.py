@@ -4,10 +4,13 @@ import json
 from collections import Counter
 from collections.abc import Callable
 
+from supervisord_lite.base import exit_codes
 from supervisord_lite.core import events
+from supervisord_lite.core.actions import Announce
+from supervisord_lite.core.policy import Policy
+from supervisord_lite.core.standing import has_had_its_chance, is_ready
 from supervisord_lite.core.states import (
     Backoff,
-    Exited,
     Probing,
     Stopped,
     Stopping,
@@ -16,10 +19,11 @@ from supervisord_lite.core.states import (
 )
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.outbox import Outbox, Slot
-from supervisord_lite.supervisor.status import is_ready
 
 #: Above what is known to be needed when more time is asked of systemd.
 _MARGIN_S = 30.0
+#: Asked for where a one-shot may work as long as it likes.
+_NO_LIMIT_S = 86_400.0
 #: After SIGKILL to everything; who lives then is in uninterruptible sleep.
 _UNKILLABLE_S = 10.0
 
@@ -31,6 +35,7 @@ class DaemonState:
         is_stopping: A stop has begun.
         at_once: A signal asked for it twice: everything is killed.
         seen: Number of the last fact in this record.
+        verdict: The exit status that the stop leads to.
     """
 
     def __init__(
@@ -51,9 +56,13 @@ class DaemonState:
         self.at_once: bool = record.get("at_once", False)
         self._was_signalled: bool = record.get("signalled", False)
         self.seen: int = record.get("seen", 0)
+        self._broken: str = record.get("broken", "")
+        self.verdict: int = record.get("verdict", exit_codes.OK)
         self._said = ""
         self._settled: set[Slot] = set()
         self._give_up_at_s: float | None = None
+        self._may_be_broken = True  # an earlier supervisor may have died before it decided
+        fleet.listen(self._stepped)
 
     def _save(self) -> None:
         record = {
@@ -63,6 +72,8 @@ class DaemonState:
             "at_once": self.at_once,
             "signalled": self._was_signalled,
             "seen": self.seen,
+            "verdict": self.verdict,
+            "broken": self._broken,
         }
         # That it stops is saved before the first worker is told, so that it is never half a stop;
         # that it has booted after the last one, so that it is never half a boot.
@@ -81,10 +92,14 @@ class DaemonState:
             self._say_stopping()
             self._fleet.feed_all(events.ShutdownRequested(at_once=self.at_once))
         elif not self._booted:
-            for slot, worker in list(self._fleet.workers.items()):
+            wanted = [
+                slot
+                for slot, worker in self._fleet.workers.items()
                 # Not one that had its start already, when a supervisor died in the middle of this.
-                if worker.policy.autostart and worker.run == 0 and worker.state == Stopped():
-                    self._fleet.feed(slot, events.StartRequested())
+                if worker.policy.autostart and worker.run == 0 and worker.state == Stopped()
+            ]
+            for slot in self._fleet.core.to_start(wanted, by_person=False):
+                self._fleet.feed(slot, events.StartRequested())
         self._booted = True
         self._save()
 
@@ -102,6 +117,32 @@ class DaemonState:
         else:
             self._log("warning", "signal.ignored", signal=name, reason="not in this version")
 
+    def _stepped(
+        self, slot: Slot, before: Worker, after: Worker, told: tuple[Announce, ...]
+    ) -> None:
+        del slot, before, told
+        if isinstance(after.state, Tripped):
+            self._may_be_broken = True
+
+    def decide(self) -> None:
+        """End the service if a critical worker's breaker is open: in order, and to be restarted."""
+        if not self._may_be_broken or self.is_stopping:
+            return
+        self._may_be_broken = False
+        escalation = self._fleet.core.escalation()
+        if escalation is None:
+            return
+        name = self._fleet.name(escalation.slot)
+        count = f"failure {escalation.failures} of {escalation.of}"
+        self._broken = f"critical worker {name} tripped: {escalation.reason} ({count})"
+        self._log(
+            "error", "daemon.escalated", name=name, critical=escalation.critical,
+            failures=escalation.failures, of=escalation.of, window_s=escalation.window_s,
+            reason=escalation.reason, exit=exit_codes.CRITICAL_WORKER,
+        )  # fmt: skip
+        self.verdict = exit_codes.CRITICAL_WORKER
+        self.begin_stop(self._broken)
+
     def begin_stop(self, why: str, *, at_once: bool = False) -> None:
         """Stop everything and end the daemon; with *at_once* without the stop ladders."""
         if self.is_stopping and (self.at_once or not at_once):
@@ -115,12 +156,8 @@ class DaemonState:
         self._fleet.feed_all(events.ShutdownRequested(at_once=self.at_once))
 
     def _say_stopping(self) -> None:
-        extension = int((self._longest_stop_s() + _MARGIN_S) * 1e6)
+        extension = int((self._fleet.core.longest_stop_s() + _MARGIN_S) * 1e6)
         self._say(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={extension}")
-
-    def _longest_stop_s(self) -> float:
-        ladders = (worker.policy.stop_ladder for worker in self._fleet.workers.values())
-        return max((sum(rung.timeout_s for rung in ladder) for ladder in ladders), default=0.0)
 
     @property
     def deadline_s(self) -> float | None:
@@ -171,7 +208,9 @@ class DaemonState:
     def _is_settled(self) -> bool:
         """Return whether every worker has been ready once, or has given up."""
         for slot, worker in self._fleet.workers.items():
-            if slot not in self._settled and _has_had_its_chance(worker):
+            if slot in self._settled:
+                continue
+            if has_had_its_chance(worker) or self._fleet.core.is_stuck(slot):
                 self._settled.add(slot)
         return len(self._settled) == len(self._fleet.workers)
 
@@ -182,7 +221,7 @@ class DaemonState:
             for worker in self._fleet.workers.values()
             if isinstance(worker.state, Backoff)
         ]
-        starts = [worker.policy.start_timeout_s for worker in self._fleet.workers.values()]
+        starts = [_longest_start_s(worker.policy) for worker in self._fleet.workers.values()]
         return max([*waits, *starts, 0.0]) + _MARGIN_S
 
     def _counts(self) -> dict[str, int]:
@@ -194,7 +233,8 @@ class DaemonState:
             left = self._left()
             names = " ".join(self._fleet.name(slot) for slot in left[:3])
             more = " …" if len(left) > 3 else ""
-            return f"stopping: {len(left)} of {len(workers)} left: {names}{more}"
+            why = f"{self._broken}; " if self._broken else ""
+            return f"{why}stopping: {len(left)} of {len(workers)} left: {names}{more}"
         counts = self._counts()
         parts = []
         for word in sorted(counts, key=_ORDER.index):
@@ -206,15 +246,10 @@ class DaemonState:
         return ", ".join(parts) or "no workers"
 
 
-def _has_had_its_chance(worker: Worker) -> bool:
-    match worker.state:
-        case Stopped() | Exited() | Tripped():
-            return True
-        case Backoff(delay_s=delay_s, after_failure=after_failure):
-            # It ended well, or waits for longer than any start may take: nobody waits for it.
-            return not after_failure or delay_s > worker.policy.start_timeout_s
-        case _:
-            return is_ready(worker)
+def _longest_start_s(policy: Policy) -> float:
+    if policy.ready_by != "exit":
+        return policy.start_timeout_s
+    return _NO_LIMIT_S if policy.run_timeout_s is None else policy.run_timeout_s
 
 
 _ORDER = (

@@ -2,15 +2,17 @@
 
 import heapq
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from supervisord_lite.base.clock import Clock, Rng
 from supervisord_lite.base.record import replace
 from supervisord_lite.config.spec import Settings, Spec
-from supervisord_lite.core import actions, events, records
+from supervisord_lite.core import actions, events, fleet, records
 from supervisord_lite.core.events import Event
+from supervisord_lite.core.pools import Pool
 from supervisord_lite.core.states import Worker
-from supervisord_lite.core.step import next_deadline_s, step
+from supervisord_lite.core.step import next_deadline_s
 from supervisord_lite.supervisor.launch import printed_name, spawn_request
 from supervisord_lite.supervisor.outbox import Outbox, Request, Slot, record_text
 from supervisord_lite.wire import channel
@@ -26,8 +28,8 @@ class Fleet:
     """Specs in force and the workers made from them, in file order.
 
     Attributes:
-        workers: Present state by slot.
         specs: By pool.
+        core: The workers and what they are to each other; what to decide about them all.
         unusable: Slots whose saved record could not be read, and why: they stay stopped.
         on_fault: Told of a slot and of what went wrong in our own code for it. One worker's fault
             must not end the others, and would come again with each adoption.
@@ -39,7 +41,12 @@ class Fleet:
         """Make every worker of *specs*, stopped."""
         self.settings = settings
         self.specs = {spec.pool: spec for spec in specs}
-        self.workers: dict[Slot, Worker] = {}
+        workers = {
+            (spec.pool, index): Worker(spec.pool, index, spec.policy)
+            for spec in self.specs.values()
+            for index in range(1, spec.pool_size + 1)
+        }
+        self.core = fleet.Fleet(map(_pool, self.specs.values()), workers)
         self._outbox = outbox
         self._clock = clock
         self._rng = rng
@@ -49,9 +56,11 @@ class Fleet:
         self._listeners: list[Listener] = []
         self.unusable: dict[Slot, str] = {}
         self.on_fault: Callable[[Slot, Exception], None] = _raise
-        for spec in self.specs.values():
-            for index in range(1, spec.pool_size + 1):
-                self.workers[spec.pool, index] = Worker(spec.pool, index, spec.policy)
+
+    @property
+    def workers(self) -> Mapping[Slot, Worker]:
+        """Present state by slot, in file order."""
+        return self.core.workers
 
     def name(self, slot: Slot) -> str:
         """Return the printed name of a slot."""
@@ -64,28 +73,69 @@ class Fleet:
     # -- events in ---------------------------------------------------------------------------------
 
     def feed(self, slot: Slot, event: Event, at_s: float | None = None) -> None:
-        """Let one event happen to one worker."""
-        before = self.workers[slot]
+        """Let one event happen to one worker, and let others go on whose turn comes with it."""
         now_s = self._clock.now_s() if at_s is None else at_s
-        after, todo = step(before, event, now_s=now_s, rng=self._rng)
-        if after is not before:
-            self.workers[slot] = after
+        self._perform(self.core.step(slot, event, now_s=now_s, rng=self._rng))
+        self._let_others_go_on()
+
+    def _let_others_go_on(self) -> None:
+        """Each by itself: a fault of one is not that of whoever let it go on."""
+        woken = self.core.standing.woken
+        while woken:
+            slot = woken.popleft()
+            try:
+                # A stop that had to wait has its whole time from now on, not from a fact of before.
+                now_s = self._clock.now_s()
+                change = self.core.step(slot, events.GateMoved(), now_s=now_s, rng=self._rng)
+                self._perform(change, is_news=True)
+            except Exception as error:  # noqa: BLE001  # see `on_fault`
+                self.on_fault(slot, error)
+
+    def _perform(self, change: fleet.Change, *, is_news: bool = False) -> None:
+        """Do and save what a step came to.
+
+        Args:
+            change: What `core` says.
+            is_news: Tell the listeners also where nothing changed: what it waits for has.
+        """
+        slot, after = change.slot, change.after
+        if after is not change.before:
             self._outbox.touch(slot)
             self._arm(slot, after)
         announcements = []
-        for action in todo:
+        for action in change.actions:
             if isinstance(action, actions.Announce):
                 announcements.append(action)
             else:
                 self._outbox.request(slot, self._request(slot, action))
-        if after is not before or announcements:
+        if is_news or after is not change.before or announcements:
             for listener in self._listeners:
-                listener(slot, before, after, tuple(announcements))
+                listener(slot, change.before, after, tuple(announcements))
 
     def feed_all(self, event: Event) -> None:
-        """Let one event happen to every worker."""
-        for slot in list(self.workers):
+        """Let one event happen to every worker, in the order in which they stop."""
+        for slot in self.core.graph.in_stop_order(self.workers):
             self.feed(slot, event)
+
+    def why_stuck(self, slot: Slot) -> str:
+        """Return for whom a worker waits in vain, for people; empty while it may still come."""
+        if not self.core.is_stuck(slot):
+            return ""
+        chain = self.core.standing.chain(slot[0])
+        name = chain[-1]
+        words = Counter(self.word(each) for each in self.slots(name))
+        root = ", ".join(words) if len(words) > 1 else next(iter(words))
+        through = "".join(f", which requires {each}" for each in chain[2:])
+        return f"waiting: it requires {chain[1]}{through}, which is {root}"
+
+    def word(self, slot: Slot) -> str:
+        """Return the state of a worker as people read it."""
+        return type(self.workers[slot].state).__name__.lower()
+
+    def wake_all(self) -> None:
+        """Let everybody who waits for others ask again: after an adoption."""
+        self.core.wake_all()
+        self._let_others_go_on()
 
     def take_fact(self, fact: dict[str, object]) -> None:
         """Apply one fact of the keeper; one that a record contains already is skipped."""
@@ -186,17 +236,22 @@ class Fleet:
             self.unusable[slot] = repr(error)
             self._outbox.touch(slot)
             return
-        self.workers[slot] = worker
+        self.core.put(slot, worker)
         self._arm(slot, worker)
 
     def kill(self, slot: Slot, run: int) -> None:
         """End a run that belongs to no usable record, and never use its number again."""
-        self.workers[slot] = replace(self.workers[slot], run=max(run, self.workers[slot].run))
+        worker = self.workers[slot]
+        self.core.put(slot, replace(worker, run=max(run, worker.run)))
         self._outbox.request(slot, {"do": "kill", "pool": slot[0], "index": slot[1], "run": run})
 
     def slots(self, pool: str) -> Iterator[Slot]:
         """Return the slots of one pool, in order."""
         return ((pool, index) for index in range(1, self.specs[pool].pool_size + 1))
+
+
+def _pool(spec: Spec) -> Pool:
+    return Pool(spec.pool, spec.requires, spec.after, spec.critical)
 
 
 def _raise(_slot: Slot, error: Exception) -> None:

@@ -4,7 +4,6 @@ import socket
 from typing import NoReturn
 
 from supervisord_lite import __version__
-from supervisord_lite.base import exit_codes
 from supervisord_lite.base.clock import Clock, Rng
 from supervisord_lite.base.packets import PacketSocket
 from supervisord_lite.control.calls import Peer
@@ -100,7 +99,7 @@ class Supervisor:
         self._send_all()
         self._verbs.deliver()
         self._server.close()
-        return exit_codes.OK
+        return self._daemon.verdict
 
     def _adopt(self) -> None:
         for fact in self._handover.facts:
@@ -126,7 +125,8 @@ class Supervisor:
             )  # fmt: skip
 
     def _settle(self) -> None:
-        """Tell the keeper and systemd what this turn came to."""
+        """Decide about the whole, and tell the keeper and systemd what this turn came to."""
+        self._daemon.decide()
         self._daemon.tell()
         wake_s = self._fleet.next_deadline_s()
         if wake_s != self._said_wake_s:

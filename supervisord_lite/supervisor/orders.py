@@ -5,9 +5,17 @@ from typing import Literal
 
 from supervisord_lite.base.record import record
 from supervisord_lite.core import actions
-from supervisord_lite.core.states import Backoff, Exited, Stopped, Stopping, Tripped, Worker
+from supervisord_lite.core.standing import is_ready
+from supervisord_lite.core.states import (
+    Backoff,
+    Exited,
+    Stopped,
+    Stopping,
+    Tripped,
+    Waiting,
+    Worker,
+)
 from supervisord_lite.supervisor.outbox import Slot
-from supervisord_lite.supervisor.status import is_ready
 
 Goal = Literal["ready", "stopped"]
 
@@ -35,9 +43,10 @@ class Order:
         run: Runs up to this one do not count: they were there before the order.
         done: Called once with the outcome.
         is_news: False when the worker was already as ordered.
+        required_by: The pool for whose sake it was started; None: it was named.
     """
 
-    __slots__ = ("done", "goal", "is_news", "run", "slot")
+    __slots__ = ("done", "goal", "is_news", "required_by", "run", "slot")
 
     def __init__(
         self, slot: Slot, goal: Goal, run: int, done: Callable[["Order", Outcome], None]
@@ -48,6 +57,7 @@ class Order:
         self.run = run
         self.done = done
         self.is_news = True
+        self.required_by: str | None = None
 
 
 class Orders:
@@ -56,14 +66,19 @@ class Orders:
     Nothing is told in the middle of a step: what is told must have been saved before.
     """
 
-    def __init__(self) -> None:
-        """Begin with none."""
+    def __init__(self, why_stuck: Callable[[Slot], str]) -> None:
+        """Begin with none.
+
+        Args:
+            why_stuck: Says of a worker that waits in vain for whom; else nothing.
+        """
+        self._why_stuck = why_stuck
         self._waiting: dict[Slot, list[Order]] = {}
         self._decided: list[tuple[Order, Outcome]] = []
 
     def add(self, order: Order, worker: Worker) -> None:
         """Wait, unless it is decided already."""
-        outcome = judge(order, worker)
+        outcome = self._judge(order, worker)
         if outcome is not None:
             self._decided.append((order, outcome))
         else:
@@ -97,9 +112,15 @@ class Orders:
         waiting = self._waiting.get(slot)
         if not waiting:
             return
-        decided = [(order, judge(order, after)) for order in waiting]
+        decided = [(order, self._judge(order, after)) for order in waiting]
         self._waiting[slot] = [order for order, outcome in decided if outcome is None]
         self._decided += [(order, outcome) for order, outcome in decided if outcome is not None]
+
+    def _judge(self, order: Order, worker: Worker) -> Outcome | None:
+        if order.goal == "ready" and isinstance(worker.state, Waiting):
+            why = self._why_stuck(order.slot)
+            return Outcome("failed", ok=False, detail=why) if why else None
+        return judge(order, worker)
 
 
 def judge(order: Order, worker: Worker) -> Outcome | None:
@@ -114,7 +135,7 @@ def judge(order: Order, worker: Worker) -> Outcome | None:
     if worker.run <= order.run:
         return _not_started(worker)
     last = worker.last_exit
-    if is_ready(worker):
+    if is_ready(worker) and not isinstance(state, Exited):
         return Outcome("ready", ok=True, pid=getattr(state, "pid", None))
     match state:
         case Exited():

@@ -4,10 +4,10 @@ from supervisord_lite.base.log_line import rfc3339
 from supervisord_lite.base.signals import name_of
 from supervisord_lite.base.units import format_bytes, format_duration
 from supervisord_lite.config.spec import Spec
+from supervisord_lite.core.standing import is_ready
 from supervisord_lite.core.states import (
     Backoff,
     Probing,
-    Running,
     Stopping,
     Tripped,
     Waiting,
@@ -56,7 +56,7 @@ def worker_status(
         "max_restarts": policy.max_restarts,
         "breaker": _breaker(worker),
         "next_start_at_s": next_start_at_s(worker),
-        "critical": False,
+        "critical": spec.critical != "no",
         "rss_bytes": usage and usage.rss_bytes,
         "pss_bytes": None,
         "cpu_percent": usage and usage.cpu_percent,
@@ -72,14 +72,6 @@ def worker_status(
     }
 
 
-def is_ready(worker: Worker) -> bool:
-    """Return whether it counts as ready."""
-    state = worker.state
-    return isinstance(state, Running) or (
-        isinstance(state, Probing) and state.ready_at_s is not None
-    )
-
-
 def next_start_at_s(worker: Worker) -> float | None:
     """Return when it starts again, on the daemon's clock."""
     match worker.state:
@@ -93,7 +85,7 @@ def next_start_at_s(worker: Worker) -> float | None:
 
 def _breaker(worker: Worker) -> str:
     match worker.state:
-        case Tripped():
+        case Tripped() | Waiting(then="probe"):
             return "open"
         case Probing():
             return "half_open"
@@ -124,6 +116,8 @@ def _note(worker: Worker) -> str | None:
             return f"{len(worker.failures)} failures in {window}"
         case Stopping(pid=None, exited_at_s=float()):
             return "killing what it left behind"
+        case Stopping(reason=reason, held_by=str(held_by)) if held_by:
+            return f"{reason}: {held_by}"
         case Stopping(reason=reason, rung=rung):
             sent = "SIGKILL" if rung >= len(worker.policy.stop_ladder) else ""
             return f"{reason}: {sent} sent" if sent else reason

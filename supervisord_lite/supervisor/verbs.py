@@ -13,6 +13,7 @@ from supervisord_lite.base.record import replace
 from supervisord_lite.control import interface, parameters
 from supervisord_lite.control.calls import Call
 from supervisord_lite.core import events
+from supervisord_lite.core.standing import is_ready
 from supervisord_lite.core.states import Exited, Stopped, Stopping, Tripped, Worker
 from supervisord_lite.supervisor.adoption import Handover
 from supervisord_lite.supervisor.daemon_state import DaemonState
@@ -22,7 +23,7 @@ from supervisord_lite.supervisor.names import NoSuchWorkerError, resolve
 from supervisord_lite.supervisor.orders import Goal, Order, Orders, Outcome
 from supervisord_lite.supervisor.outbox import Slot
 from supervisord_lite.supervisor.samples import Samples
-from supervisord_lite.supervisor.status import is_ready, worker_status
+from supervisord_lite.supervisor.status import worker_status
 
 #: Outcomes that a worker may have had before it was ordered.
 _STANDING = ("ready", "stopped")
@@ -51,7 +52,7 @@ class Verbs:
         self._clock = clock
         self._dropped = dropped
         self._samples = Samples(clock)
-        self._orders = Orders()
+        self._orders = Orders(fleet.why_stuck)
         self._replies: list[Callable[[], None]] = []
         fleet.listen(self._orders.stepped)
         self._methods: dict[str, Callable[[Call], None]] = {
@@ -156,16 +157,16 @@ class Verbs:
             names = {"name": self._fleet.name(slots[0]), "hint": None}
             call.error(interface.REFUSED, {**names, "reason": "the daemon is stopping"})
             return
-        waiting = _Waiting(call, len(slots), self._clock.now_s())
-        orders = []
-        for slot in slots:
-            worker = self._fleet.workers[slot]
-            # A start finds its goal reached in a run that is there already.
-            run = worker.run - 1 if _counts_already(worker, event) else worker.run
-            order = Order(slot, goal, run, partial(self._done, waiting))
-            self._fleet.feed(slot, event)
-            order.is_news = self._fleet.workers[slot] is not worker
-            orders.append(order)
+        needed = self._needed(slots) if goal == "ready" else []
+        waiting = _Waiting(call, len(slots) + len(needed), self._clock.now_s())
+        done = partial(self._done, waiting)
+        orders = [self._give(slot, goal, events.StartRequested(), done) for slot, _ in needed]
+        for order, (_, pool) in zip(orders, needed, strict=True):
+            order.required_by = pool
+        in_order = self._fleet.core.graph.in_start_order(slots)
+        if not isinstance(event, events.StartRequested):
+            in_order.reverse()  # whoever comes after the others is stopped before them
+        orders += [self._give(slot, goal, event, done) for slot in in_order]
         if not wait:
             self._reply(call, {"outcome": None, "done": True})
             return
@@ -173,17 +174,42 @@ class Verbs:
         for order in orders:
             self._orders.add(order, self._fleet.workers[order.slot])
 
+    def _needed(self, slots: list[Slot]) -> list[tuple[Slot, str]]:
+        """Return what must be started first, in order, each with a pool that requires it."""
+        core = self._fleet.core
+        named = set(slots)
+        pools = list(dict.fromkeys(pool for pool, _ in slots))
+        return [
+            (slot, next(pool for pool in pools if slot[0] in core.graph.required_by(pool)))
+            for slot in core.to_start(slots, by_person=True)
+            if slot not in named
+        ]
+
+    def _give(
+        self, slot: Slot, goal: Goal, event: events.Event, done: Callable[[Order, Outcome], None]
+    ) -> Order:
+        worker = self._fleet.workers[slot]
+        # A start finds its goal reached in a run that is there already.
+        run = worker.run - 1 if _counts_already(worker, event) else worker.run
+        order = Order(slot, goal, run, done)
+        self._fleet.feed(slot, event)
+        order.is_news = self._fleet.workers[slot] is not worker
+        return order
+
     def _done(self, waiting: "_Waiting", order: Order, outcome: Outcome) -> None:
         waiting.left -= 1
         if waiting.call.closed:
             return
         if outcome.ok and not order.is_news and outcome.word in _STANDING:
             outcome = replace(outcome, word="unchanged")
-        told = self._outcome(order.slot, outcome, self._clock.now_s() - waiting.begun_s)
+        elapsed_s = self._clock.now_s() - waiting.begun_s
+        told = self._outcome(order.slot, outcome, elapsed_s, order.required_by)
         last = waiting.left == 0
         waiting.call.reply({"outcome": told, "done": last}, continues=not last)
 
-    def _outcome(self, slot: Slot, outcome: Outcome, elapsed_s: float) -> dict[str, object]:
+    def _outcome(
+        self, slot: Slot, outcome: Outcome, elapsed_s: float, required_by: str | None = None
+    ) -> dict[str, object]:
         return {
             "name": self._fleet.name(slot),
             "pool": slot[0],
@@ -192,6 +218,7 @@ class Verbs:
             "pid": outcome.pid,
             "elapsed_s": round(elapsed_s, 3),
             "detail": outcome.detail,
+            "required_by": required_by,
         }
 
     def _reset(self, call: Call) -> None:

@@ -3,12 +3,12 @@
 import json
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from supervisord_lite.base.packets import PacketSocket
 from supervisord_lite.config.spec import Launch, Origin, Settings, Spec, to_json
-from supervisord_lite.core.policy import BackoffPolicy, Policy
+from supervisord_lite.core.policy import BackoffPolicy, Critical, Policy
 from supervisord_lite.core.states import Worker
 from supervisord_lite.keeper.journal import Journal
 from supervisord_lite.keeper.table import Key, Run, Table
@@ -36,7 +36,14 @@ class HandClock:
 
 
 def a_spec(
-    pool: str, size: int = 1, *, launch: dict[str, Any] | None = None, **policy: Any
+    pool: str,
+    size: int = 1,
+    *,
+    launch: dict[str, Any] | None = None,
+    requires: Sequence[str] = (),
+    after: Sequence[str] = (),
+    critical: Critical = "no",
+    **policy: Any,
 ) -> Spec:
     """Return a spec of *size* workers without jitter; *policy* and *launch* as given."""
     return Spec(
@@ -45,6 +52,9 @@ def a_spec(
         policy=Policy(**{"backoff": BackoffPolicy(jitter=False), **policy}),
         launch=Launch(**{"argv": ("true",), "directory": "/", **(launch or {})}),
         origin=Origin("x.toml", 1),
+        requires=tuple(requires),
+        after=tuple(after),
+        critical=critical,
     )
 
 
@@ -151,7 +161,7 @@ class Daemon:
         return self.keeper.clock
 
     @property
-    def workers(self) -> dict[Slot, Worker]:
+    def workers(self) -> Mapping[Slot, Worker]:
         return self.supervisor._fleet.workers
 
     def _start(self) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -36,7 +37,7 @@ def a_daemon(*specs: Spec) -> Iterator[Daemon]:
         daemon.close()
 
 
-def stubborn(pool: str, size: int = 1, **policy: object) -> Spec:
+def stubborn(pool: str, size: int = 1, **policy: Any) -> Spec:
     """Return a spec that restarts for ever and never forgets a failure.
 
     A spawn request is large, so that one flush takes several messages.

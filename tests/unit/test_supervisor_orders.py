@@ -119,7 +119,7 @@ def test_a_stop_that_somebody_takes_back_has_failed() -> None:
 def test_orders_are_told_once_and_forgotten() -> None:
     """Decided, or its client gone: nobody is called again."""
     told: list[str] = []
-    orders = Orders()
+    orders = Orders(lambda _slot: "")
 
     def order(name: str) -> Order:
         return Order(WEB, "ready", 0, lambda _order, outcome: told.append(f"{name} {outcome.word}"))
@@ -146,7 +146,7 @@ def test_orders_are_told_once_and_forgotten() -> None:
 def test_other_workers_do_not_decide() -> None:
     """An order waits for its own slot."""
     told: list[str] = []
-    orders = Orders()
+    orders = Orders(lambda _slot: "")
     order = Order(WEB, "ready", 0, lambda _order, outcome: told.append(outcome.word))
     bench = Bench()
     bench.start()

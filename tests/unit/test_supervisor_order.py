@@ -1,0 +1,196 @@
+"""Order among workers, and the end of a critical one; the supervisor may die meanwhile."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from supervisord_lite.base import exit_codes
+from supervisord_lite.config.spec import Spec
+from supervisord_lite.core import events
+from supervisord_lite.core.states import Running, Starting, Stopped, Stopping, Tripped, Waiting
+from supervisord_lite.supervisor.orders import Order, Orders, Outcome
+from tests.support.supervisor import Daemon, a_fleet, a_spec
+
+DB, WEB = ("db", 1), ("web", 1)
+SHOP = (a_spec("web", requires=["db"]), a_spec("db"))
+
+
+@contextmanager
+def a_daemon(*specs: Spec) -> Iterator[Daemon]:
+    daemon = Daemon(*specs)
+    try:
+        yield daemon
+    finally:
+        daemon.close()
+
+
+def states(daemon: Daemon) -> dict[str, str]:
+    return {slot[0]: type(w.state).__name__.lower() for slot, w in daemon.workers.items()}
+
+
+def up(daemon: Daemon) -> None:
+    """Let time pass until everybody is ready."""
+    for _ in range(len(daemon.workers)):
+        daemon.settle()
+        daemon.pass_s(1.0)
+    daemon.settle()
+    assert set(states(daemon).values()) == {"running"}
+
+
+@pytest.mark.parametrize("dies_after", [0, 1, 2, None])
+def test_a_boot_in_order_survives_the_supervisor(dies_after: int | None) -> None:
+    """Wherever it dies, the next one lets the same workers wait, and starts each once."""
+    with a_daemon(*SHOP) as daemon:
+        daemon.turn(dies_after=dies_after)
+        daemon.settle()
+        assert states(daemon) == {"web": "waiting", "db": "starting"}
+        daemon.clock.s += 1.0
+        daemon.turn(dies_after=dies_after)
+        up(daemon)
+
+        assert daemon.keeper.started == [("db", 1, 1), ("web", 1, 1)]
+
+
+@pytest.mark.parametrize("dies_after", [0, 1, 2, None])
+def test_an_ordered_stop_survives_the_supervisor(dies_after: int | None) -> None:
+    """The database hears its signal when the web server is gone, never before, and once."""
+    with a_daemon(*SHOP) as daemon:
+        up(daemon)
+        daemon.supervisor._daemon.begin_stop("test")
+        daemon.turn(dies_after=dies_after)
+        if not daemon.supervisor._daemon.is_stopping:  # it died before it could save that
+            daemon.supervisor._daemon.begin_stop("test")
+        daemon.settle()
+        assert {request["pool"] for request in daemon.keeper.signalled} == {"web"}
+
+        for pool in ("web", "db"):
+            (run,) = [run for run in daemon.keeper.live() if run.key[0] == pool]
+            daemon.keeper.end(run, 0)
+            daemon.turn(dies_after=dies_after)
+            daemon.settle()
+
+        assert [request["pool"] for request in daemon.keeper.signalled][-1] == "db"
+        assert daemon.supervisor._daemon.is_over(daemon.clock.s)
+        assert all(worker.state == Stopped() for worker in daemon.workers.values())
+
+
+@pytest.mark.parametrize("dies_after", [0, 1, 2, None])
+def test_a_tripped_critical_worker_ends_the_service_whoever_dies_meanwhile(
+    dies_after: int | None,
+) -> None:
+    """In order, with the verdict 75, with the reason in the status text."""
+    specs = (SHOP[0], a_spec("db", critical="any", max_restarts=1))
+    with a_daemon(*specs) as daemon:
+        up(daemon)
+        (db,) = [run for run in daemon.keeper.live() if run.key[0] == "db"]
+        daemon.keeper.end(db, 3)
+        daemon.turn(dies_after=dies_after)
+        daemon.settle()
+
+        state = daemon.supervisor._daemon
+        assert state.is_stopping
+        assert state.verdict == exit_codes.CRITICAL_WORKER
+        assert any("critical worker db tripped: exit 3 (failure 1 of 1)" in line
+                   for line in daemon.notified)  # fmt: skip
+        (web,) = daemon.keeper.live()
+        daemon.keeper.end(web, 0)
+        daemon.settle()
+        assert state.is_over(daemon.clock.s)
+
+
+def test_a_worker_that_is_not_critical_trips_alone() -> None:
+    """The others go on, and so does the service."""
+    with a_daemon(a_spec("web"), a_spec("db", max_restarts=1)) as daemon:
+        up(daemon)
+        daemon.keeper.end(daemon.keeper.live()[1], 3)
+        daemon.settle()
+        assert states(daemon) == {"web": "running", "db": "tripped"}
+        assert not daemon.supervisor._daemon.is_stopping
+
+
+def test_readiness_is_said_when_whoever_still_waits_waits_in_vain() -> None:
+    """A worker behind a failed one does not hold up the service's own start for ever."""
+    with a_daemon(SHOP[0], a_spec("db", max_restarts=1)) as daemon:
+        daemon.settle()
+        assert "READY=1" not in daemon.notified
+        daemon.keeper.end(daemon.keeper.live()[0], 1)
+        daemon.settle()
+        assert states(daemon) == {"web": "waiting", "db": "tripped"}
+        assert "READY=1" in daemon.notified
+
+
+def test_systemd_hears_how_long_a_chain_of_stops_may_take() -> None:
+    """One after the other needs the sum, or the escalation's exit status never arrives."""
+    with a_daemon(*SHOP) as daemon:
+        up(daemon)
+        daemon.supervisor._daemon.begin_stop("test")
+        daemon.settle()
+        assert f"EXTEND_TIMEOUT_USEC={(10 + 10 + 30) * 1_000_000}" in daemon.notified
+
+
+def test_a_boot_starts_what_is_required_although_it_does_not_start_by_itself() -> None:
+    """`autostart = false` means: not without a reason."""
+    with a_daemon(SHOP[0], a_spec("db", autostart=False), a_spec("x", autostart=False)) as daemon:
+        daemon.settle()
+        assert states(daemon) == {"web": "waiting", "db": "starting", "x": "stopped"}
+
+
+def test_a_fault_of_one_worker_does_not_keep_the_next_from_its_turn() -> None:
+    """Whoever goes on because of another is guarded by itself."""
+    fleet, _, _ = a_fleet(
+        a_spec("db", ready_after_s=0.0), a_spec("a", requires=["db"]), a_spec("b", requires=["db"])
+    )
+    faults: list[str] = []
+    fleet.on_fault = lambda slot, error: faults.append(f"{slot[0]} {error}")
+
+    def refuse(slot: tuple[str, int], *_rest: object) -> None:
+        if slot[0] == "a" and isinstance(fleet.workers[slot].state, Starting):
+            message = "broken"
+            raise ValueError(message)
+
+    fleet.listen(refuse)
+    for name in ("a", "b", "db"):
+        fleet.feed((name, 1), events.StartRequested())
+    fleet.feed(DB, events.Spawned(1, 4001))
+
+    assert faults == ["a broken"]
+    assert isinstance(fleet.workers["b", 1].state, Starting)
+
+
+def test_a_start_fails_when_what_it_waits_for_has_given_up() -> None:
+    """`start web` is told with the chain, as soon as it can know; the worker goes on waiting."""
+    fleet, _, _ = a_fleet(
+        a_spec("db", max_restarts=1),
+        a_spec("migrate", requires=["db"]),
+        a_spec("web", requires=["migrate"]),
+    )
+    orders = Orders(fleet.why_stuck)
+    fleet.listen(orders.stepped)
+    told: list[Outcome] = []
+    order = Order(WEB, "ready", 0, lambda _order, outcome: told.append(outcome))
+    for slot in fleet.core.to_start([WEB], by_person=True):
+        fleet.feed(slot, events.StartRequested())
+    orders.add(order, fleet.workers[WEB])
+    assert not orders.deliver()
+
+    fleet.feed(DB, events.SpawnFailed(1, "exec", "no such file: /x"))
+
+    assert isinstance(fleet.workers[DB].state, Tripped)
+    assert orders.deliver()
+    assert not told[0].ok
+    assert told[0].detail == ("waiting: it requires migrate, which requires db, which is tripped")
+    assert isinstance(fleet.workers[WEB].state, Waiting)
+
+
+def test_what_the_file_does_not_say_is_saved_as_nothing() -> None:
+    """The record of a daemon without an escalation names none."""
+    with a_daemon(a_spec("web")) as daemon:
+        up(daemon)
+        record = json.loads(daemon.keeper.table.saves["daemon"])
+        assert (record["verdict"], record["broken"]) == (0, "")
+        assert isinstance(daemon.workers[WEB].state, Running)
+        daemon.supervisor._daemon.begin_stop("test")
+        daemon.settle()
+        assert isinstance(daemon.workers[WEB].state, Stopping)
