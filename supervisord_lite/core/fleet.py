@@ -141,7 +141,7 @@ class Fleet:
             by_person: Somebody typed it; else the boot or a reload wants it.
         """
         wanted = set(slots)
-        pools = {name for slot in wanted for name in self.graph.required_by(slot[0])}
+        pools = self.graph.required_by({slot[0] for slot in wanted})
         for slot, worker in self.workers.items() if pools else ():
             if slot[0] not in pools or is_ready(worker):
                 continue

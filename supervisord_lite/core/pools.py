@@ -88,10 +88,9 @@ class Graph:
         """Return the pools that name *name* themselves."""
         return tuple(self._behind[name])
 
-    def required_by(self, name: str) -> tuple[str, ...]:
-        """Return every pool that *name* requires, through others too, in start order."""
-        found = _reached(name, self.requires)
-        return tuple(sorted(found, key=self.rank.__getitem__))
+    def required_by(self, names: Iterable[str]) -> set[str]:
+        """Return every pool that one of *names* requires, through others too."""
+        return _reached(names, self.requires)
 
     def in_start_order(self, slots: Iterable[Slot]) -> list[Slot]:
         """Return *slots* so that each comes after those it waits for."""
@@ -106,7 +105,7 @@ class Graph:
     ) -> tuple[str, ...]:
         known = self._closures.get((is_ahead, name))
         if known is None:
-            found = sorted(_reached(name, edges), key=self.rank.__getitem__)
+            found = sorted(_reached([name], edges), key=self.rank.__getitem__)
             known = self._closures[is_ahead, name] = tuple(found)
         return known
 
@@ -116,9 +115,9 @@ def _edges(pool: Pool, pools: Mapping[str, Pool]) -> list[str]:
     return [name for name in names if name in pools and name != pool.name]
 
 
-def _reached(name: str, edges: Mapping[str, Sequence[str]]) -> set[str]:
+def _reached(names: Iterable[str], edges: Mapping[str, Sequence[str]]) -> set[str]:
     reached: set[str] = set()
-    todo = [name]
+    todo = list(names)
     while todo:
         for each in edges.get(todo.pop(), ()):
             if each not in reached:

@@ -2,7 +2,6 @@
 
 import heapq
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from supervisord_lite.base.clock import Clock, Rng
@@ -123,10 +122,9 @@ class Fleet:
             return ""
         chain = self.core.standing.chain(slot[0])
         name = chain[-1]
-        words = Counter(self.word(each) for each in self.slots(name))
-        root = ", ".join(words) if len(words) > 1 else next(iter(words))
+        root = " and ".join(dict.fromkeys(self.word(each) for each in self.slots(name)))
         through = "".join(f", which requires {each}" for each in chain[2:])
-        return f"waiting: it requires {chain[1]}{through}, which is {root}"
+        return f"requires {chain[1]}{through}, which is {root}"
 
     def word(self, slot: Slot) -> str:
         """Return the state of a worker as people read it."""

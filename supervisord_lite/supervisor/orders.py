@@ -119,7 +119,7 @@ class Orders:
     def _judge(self, order: Order, worker: Worker) -> Outcome | None:
         if order.goal == "ready" and isinstance(worker.state, Waiting):
             why = self._why_stuck(order.slot)
-            return Outcome("failed", ok=False, detail=why) if why else None
+            return Outcome("failed", ok=False, detail=f"waiting: {why}") if why else None
         return judge(order, worker)
 
 

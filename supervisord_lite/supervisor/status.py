@@ -26,6 +26,7 @@ def worker_status(
     wall_s: float,
     controllers: list[str],
     dropped: dict[str, int],
+    stuck: str = "",
 ) -> dict[str, object]:
     """Return one worker for the wire.
 
@@ -37,6 +38,7 @@ def worker_status(
         wall_s: The wall clock at `now_s`.
         controllers: Which cgroup limits are enforced.
         dropped: Bytes of output lost, by path.
+        stuck: For whom it waits in vain, for people; else empty.
     """
     state = worker.state
     policy = spec.policy
@@ -62,7 +64,7 @@ def worker_status(
         "cpu_percent": usage and usage.cpu_percent,
         "run": worker.run,
         "last_exit": _last_exit(worker, now_s, wall_s),
-        "note": _note(worker),
+        "note": stuck or _note(worker),
         "output": {
             "stdout": stdout,
             "stderr": stderr,

@@ -13,6 +13,7 @@ from supervisord_lite.base.record import replace
 from supervisord_lite.control import interface, parameters
 from supervisord_lite.control.calls import Call
 from supervisord_lite.core import events
+from supervisord_lite.core.meetings import Doing, rule_for
 from supervisord_lite.core.standing import is_ready
 from supervisord_lite.core.states import Exited, Stopped, Stopping, Tripped, Worker
 from supervisord_lite.supervisor.adoption import Handover
@@ -113,6 +114,7 @@ class Verbs:
                     wall_s=wall_s,
                     controllers=self._handover.controllers,
                     dropped=self._dropped,
+                    stuck=self._fleet.why_stuck(slot),
                 )
             )
         supervisor = self._supervisor(now_s, wall_s)
@@ -153,7 +155,8 @@ class Verbs:
     def _order(self, call: Call, *, goal: Goal, event: events.Event) -> None:
         slots = resolve(self._fleet, parameters.names(call, needed=True))
         wait = parameters.flag(call, "wait") and call.more
-        if self._daemon.is_stopping and goal == "ready":
+        asked: Doing = "start" if goal == "ready" else "stop"
+        if self._daemon.is_stopping and rule_for(asked, ("shutdown",)) == "refused":
             names = {"name": self._fleet.name(slots[0]), "hint": None}
             call.error(interface.REFUSED, {**names, "reason": "the daemon is stopping"})
             return
@@ -178,12 +181,12 @@ class Verbs:
         """Return what must be started first, in order, each with a pool that requires it."""
         core = self._fleet.core
         named = set(slots)
-        pools = list(dict.fromkeys(pool for pool, _ in slots))
-        return [
-            (slot, next(pool for pool in pools if slot[0] in core.graph.required_by(pool)))
-            for slot in core.to_start(slots, by_person=True)
-            if slot not in named
-        ]
+        needed = [s for s in core.to_start(slots, by_person=True) if s not in named]
+        if not needed:
+            return []
+        pools = dict.fromkeys(pool for pool, _ in slots)
+        requires = {pool: core.graph.required_by([pool]) for pool in pools}
+        return [(s, next(pool for pool in requires if s[0] in requires[pool])) for s in needed]
 
     def _give(
         self, slot: Slot, goal: Goal, event: events.Event, done: Callable[[Order, Outcome], None]

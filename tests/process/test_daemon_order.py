@@ -97,8 +97,9 @@ def test_start_of_one_behind_a_tripped_one_fails_with_the_chain() -> None:
         done = daemon.ctl("start", "web")
 
         assert done.returncode == 1
-        assert "it requires db, which is tripped" in done.stderr
-        assert daemon.workers()["web"]["state"] == "waiting"
+        assert "waiting: requires db, which is tripped" in done.stderr
+        web = daemon.workers()["web"]
+        assert (web["state"], web["note"]) == ("waiting", "requires db, which is tripped")
         (daemon.folder / "go").touch()
         daemon.ctl("reset", "db", check=True)
         daemon.wait_state("web", "running")

@@ -114,6 +114,33 @@ def test_reset_closes_the_breaker_and_starts_at_once() -> None:
     assert slot.said("worker.failed")["failure"] == 1
 
 
+def test_after_a_reset_the_next_wait_is_the_minimum() -> None:
+    """The sequence begins again, however many failures there were."""
+    slot = Slot(a_policy())
+    slot.start()
+    for _ in range(3):
+        slot.crash()
+        slot.wake()
+    slot.tell(events.ResetRequested())
+    slot.crash()
+    assert slot.expect(states.Backoff).delay_s == 1.0
+
+
+def test_a_trip_tells_all_that_a_listener_needs() -> None:
+    """How many failures, of how many, in which window, why the last one, and what is next."""
+    slot = Slot(a_policy(max_restarts=2, circuit_cooldown_s=60.0))
+    slot.start()
+    slot.crash()
+    slot.wake()
+    slot.spawn_failed()
+    assert slot.said("worker.tripped") == {
+        "failures": 2, "of": 2, "window_s": 600.0, "next": "probe", "in_s": 60.0,
+    }  # fmt: skip
+    failed = slot.said("worker.failed")
+    assert failed["reason"] == "spawn failed (exec): no such file: /x"
+    assert (failed["failure"], failed["of"]) == (2, 2)
+
+
 def test_reset_ends_a_backoff_wait() -> None:
     """reset of a worker that waits for its restart starts it now."""
     slot = Slot()

@@ -58,6 +58,25 @@ def test_a_worker_starts_when_all_that_it_requires_is_ready() -> None:
     ]
 
 
+def test_workers_without_ties_start_together_and_once() -> None:
+    """Five workers are asked for in one go, and a second start changes nothing."""
+    shop = a_company(*(a_pool(name) for name in "abcde"))
+    shop.boot()
+    shop.boot()
+    shop.start("a", "b", "c", "d", "e")
+    assert shop.done == [("spawn", name) for name in "abcde"]
+
+
+def test_a_fleet_without_workers_starts_and_stops() -> None:
+    """There is nothing to wait for."""
+    shop = a_company()
+    shop.boot()
+    shop.shut_down()
+    assert shop.fleet.escalation() is None
+    assert shop.fleet.longest_stop_s() == 0.0
+    assert shop.done == []
+
+
 def test_a_one_shot_is_ready_for_others_when_it_has_ended_well() -> None:
     """A migration that has run lets the web server start, and does not run again for it."""
     shop = a_company(WEB, DB, policy=a_policy(ready_by="exit"))

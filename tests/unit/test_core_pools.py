@@ -20,7 +20,7 @@ def test_what_is_ahead_and_behind_is_known_through_others() -> None:
     graph = Graph([a_pool("a"), a_pool("b", after=["a"]), a_pool("c", requires=["b", "a"])])
     assert graph.ahead_of("c") == ("a", "b")
     assert graph.behind("a") == ("b", "c")
-    assert graph.required_by("c") == ("a", "b")
+    assert graph.required_by(["c"]) == {"a", "b"}
     assert (graph.requires["b"], graph.after["b"]) == ((), ("a",))
     assert not Graph([a_pool("a")]).has_ties("a")
 
@@ -29,7 +29,7 @@ def test_names_that_are_not_there_and_a_name_s_own_count_for_nothing() -> None:
     """A pool that a reload removes, or `after` in [defaults], leaves nobody waiting for ever."""
     graph = Graph([a_pool("log", after=["log"]), a_pool("web", after=["log"], requires=["gone"])])
     assert graph.ahead_of("web") == ("log",)
-    assert not graph.required_by("web")
+    assert graph.required_by(["web"]) == set()
     assert graph.ahead_of("log") == ()
 
 

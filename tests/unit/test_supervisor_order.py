@@ -100,6 +100,21 @@ def test_a_tripped_critical_worker_ends_the_service_whoever_dies_meanwhile(
         assert state.is_over(daemon.clock.s)
 
 
+def test_an_escalation_is_decided_once() -> None:
+    """A second critical worker that trips meanwhile changes neither reason nor verdict."""
+    specs = [a_spec(name, critical="any", max_restarts=1) for name in ("a", "b")]
+    with a_daemon(*specs, a_spec("slow")) as daemon:
+        up(daemon)
+        for run in [run for run in daemon.keeper.live() if run.key[0] != "slow"]:
+            daemon.keeper.end(run, 3)
+        daemon.settle()
+        daemon.replace()
+        daemon.settle()
+        reasons = {line for line in daemon.notified if "critical worker" in line}
+        assert all("critical worker a tripped" in line for line in reasons)
+        assert len([r for r in daemon.keeper.signalled if r["pool"] == "slow"]) == 1
+
+
 def test_a_worker_that_is_not_critical_trips_alone() -> None:
     """The others go on, and so does the service."""
     with a_daemon(a_spec("web"), a_spec("db", max_restarts=1)) as daemon:
@@ -180,7 +195,7 @@ def test_a_start_fails_when_what_it_waits_for_has_given_up() -> None:
     assert isinstance(fleet.workers[DB].state, Tripped)
     assert orders.deliver()
     assert not told[0].ok
-    assert told[0].detail == ("waiting: it requires migrate, which requires db, which is tripped")
+    assert told[0].detail == ("waiting: requires migrate, which requires db, which is tripped")
     assert isinstance(fleet.workers[WEB].state, Waiting)
 
 
