@@ -20,6 +20,7 @@ from typing import NoReturn
 
 from supervisord_lite.base import resident
 from supervisord_lite.base.errors import PermissionRefusedError
+from supervisord_lite.cli.last_escalation import read_last_escalation
 from supervisord_lite.config.defaults import default_config_path
 from supervisord_lite.config.effective import FILE_NAME, write_effective
 from supervisord_lite.config.load import load
@@ -55,12 +56,17 @@ def run(arguments: argparse.Namespace) -> int:
         _lock(Path(folder)) for folder in dict.fromkeys((settings.state_dir, settings.runtime_dir))
     ]
     listener = _listen(settings.control_path)
+    last_escalation = read_last_escalation(settings.state_dir)
     _note_effective(configuration)
-    _become_keeper(configuration, locks, listener, arguments.owner)
+    _become_keeper(configuration, locks, listener, arguments.owner, last_escalation)
 
 
 def _become_keeper(
-    configuration: Configuration, locks: list[int], listener: socket.socket, owner_pid: int | None
+    configuration: Configuration,
+    locks: list[int],
+    listener: socket.socket,
+    owner_pid: int | None,
+    last_escalation: dict[str, object] | None,
 ) -> NoReturn:
     settings = configuration.settings
     style = settings.log_format or ("text" if os.isatty(2) else "json")
@@ -71,6 +77,8 @@ def _become_keeper(
         # For reading the file again: the supervisor itself is started with next to nothing.
         "environment": json.dumps(dict(os.environ)),
     }
+    if last_escalation is not None:
+        saves["last_escalation"] = json.dumps(last_escalation)
     saves.update((f"spec/{spec.pool}", to_json(spec)) for spec in configuration.specs)
     folder = Path(settings.state_dir).resolve()
     memory = boot.prepare(

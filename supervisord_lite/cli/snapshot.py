@@ -13,6 +13,7 @@ _SUPERVISOR_KEYS = (
     "generation",
     "config",
     "warnings",
+    "last_escalation",
 )
 _WORKER_KEYS = (
     "name",

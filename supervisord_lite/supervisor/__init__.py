@@ -24,6 +24,9 @@ Dying is normal
 * Specs in force come from the saves, never from the file.
 * What the daemon as a whole is doing (booted, ready, stopping) is one more record.
 
+* An escalation (`escalation.py`) is saved with its reason before anybody is stopped for it, so the
+  next supervisor goes on with it and ends with the same exit status.
+
 Clients (`verbs.py`) lose their connection when the supervisor dies; what they ordered was saved
 with the first step and goes on.
 """

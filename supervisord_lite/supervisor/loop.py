@@ -11,8 +11,10 @@ from supervisord_lite.control.server import Server
 from supervisord_lite.core import actions
 from supervisord_lite.core.states import Worker
 from supervisord_lite.keeper.journal import Journal
+from supervisord_lite.scribe.note import Note
 from supervisord_lite.supervisor.adoption import Handover, build_fleet, reconcile
 from supervisord_lite.supervisor.daemon_state import DaemonState
+from supervisord_lite.supervisor.escalation import EscalationNote, StartNote
 from supervisord_lite.supervisor.outbox import Outbox, Slot
 from supervisord_lite.supervisor.poller import Poller
 from supervisord_lite.supervisor.verbs import Verbs
@@ -43,6 +45,7 @@ class Supervisor:
         rng: Rng,
         journal: Journal,
         own_uid: int,
+        start_note: StartNote = Note,
     ) -> None:
         """Take over; nothing is said to anybody yet.
 
@@ -54,6 +57,7 @@ class Supervisor:
             rng: Chance, for jitter.
             journal: For our own lines.
             own_uid: Who may control us, beside root.
+            start_note: Writes the reason of an escalation; tests give another one.
         """
         self._clock = clock
         self._journal = journal
@@ -66,6 +70,10 @@ class Supervisor:
         self._daemon = DaemonState(
             self._fleet, self._outbox, handover.saves.get("daemon"), journal.write
         )
+        self._note = EscalationNote(
+            self._fleet, self._outbox, self._poller, handover, clock, journal.write, start_note
+        )
+        self._daemon.on_escalated = self._note.take
         self._fleet.listen(self._announce)
         self._fleet.on_fault = self._worker_fault
         self._verbs = Verbs(self._fleet, self._daemon, handover, clock, self._dropped)
@@ -87,7 +95,7 @@ class Supervisor:
             KeeperGoneError: The channel has ended.
         """
         self._adopt()
-        while not self._daemon.is_over(self._clock.now_s()):
+        while not self._is_over(self._clock.now_s()):
             self._settle()
             self._poller.wait(self._wait_s())
             now_s = self._clock.now_s()
@@ -101,6 +109,9 @@ class Supervisor:
         self._server.close()
         return self._daemon.verdict
 
+    def _is_over(self, now_s: float) -> bool:
+        return self._daemon.is_over(now_s) and self._note.is_written(now_s)
+
     def _adopt(self) -> None:
         for fact in self._handover.facts:
             self._take_fact(fact)
@@ -109,6 +120,7 @@ class Supervisor:
         for slot, reason in self._fleet.unusable.items():
             name = self._fleet.name(slot)
             self._journal.write("error", "worker.unusable", name=name, reason=reason)
+        self._note.resume()
         self._daemon.begin()
         self._daemon.tell(anew=True)
         if not self._handover.adoption:
@@ -142,6 +154,7 @@ class Supervisor:
             self._fleet.next_deadline_s(),
             self._server.next_deadline_s(),
             self._daemon.deadline_s,
+            self._note.deadline_s,
         )
         at_s = min((each for each in deadlines if each is not None), default=None)
         return None if at_s is None else at_s - self._clock.now_s()

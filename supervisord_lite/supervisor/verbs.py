@@ -18,6 +18,7 @@ from supervisord_lite.core.standing import is_ready
 from supervisord_lite.core.states import Exited, Stopped, Stopping, Tripped, Worker
 from supervisord_lite.supervisor.adoption import Handover
 from supervisord_lite.supervisor.daemon_state import DaemonState
+from supervisord_lite.supervisor.escalation import LastEscalation
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.launch import outputs
 from supervisord_lite.supervisor.names import NoSuchWorkerError, resolve
@@ -53,6 +54,7 @@ class Verbs:
         self._clock = clock
         self._dropped = dropped
         self._samples = Samples(clock)
+        self._last_escalation = LastEscalation(handover.saves.get("last_escalation"))
         self._orders = Orders(fleet.why_stuck)
         self._replies: list[Callable[[], None]] = []
         fleet.listen(self._orders.stepped)
@@ -129,7 +131,11 @@ class Verbs:
             "started_at": rfc3339(wall_s - (now_s - self._handover.started_at_s)),
             "generation": 1,
             "config": self._fleet.settings.config_path,
-            "warnings": self._warnings(),
+            "warnings": [
+                *self._last_escalation.warnings(now_s - self._handover.started_at_s),
+                *self._warnings(),
+            ],
+            "last_escalation": self._last_escalation.shown,
         }
 
     def _warnings(self) -> list[str]:

@@ -12,6 +12,7 @@ from supervisord_lite.core.policy import BackoffPolicy, Critical, Policy
 from supervisord_lite.core.states import Worker
 from supervisord_lite.keeper.journal import Journal
 from supervisord_lite.keeper.table import Key, Run, Table
+from supervisord_lite.scribe.note import Note
 from supervisord_lite.supervisor.adoption import Handover
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.loop import Supervisor
@@ -141,8 +142,30 @@ class TableKeeper:
         self.table.note_emptied(run, self.table.last)
 
 
+class HeldNote(Note):
+    """A note whose child the test plays, through `child`."""
+
+    def __init__(self, path: str, content: dict[str, Any], *, now_s: float) -> None:
+        self.path, self.content = path, content
+        self.is_written = self.is_over = False
+        self.problem = ""
+        self.deadline_s = now_s + 6.0
+        self._limit_s = 5.0
+        self._said = b""
+        self._pid = 0
+        self._socket, self.child = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.setblocking(False)
+
+    def _reap(self, options: int) -> str:
+        return "exit 1"
+
+
 class Daemon:
-    """A keeper and one supervisor after the other."""
+    """A keeper and one supervisor after the other.
+
+    Attributes:
+        notes: Every note that was begun.
+    """
 
     def __init__(self, *specs: Spec) -> None:
         self.keeper = TableKeeper(*specs)
@@ -150,6 +173,7 @@ class Daemon:
         self.told = 0
         self.notified: list[str] = []
         self.lines: list[str] = []
+        self.notes: list[HeldNote] = []
         self._quiet = os.open(os.devnull, os.O_WRONLY)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind("")
@@ -181,9 +205,14 @@ class Daemon:
             rng=FixedRng(),
             journal=Journal(self._quiet, "text", "info"),
             own_uid=os.getuid(),
+            start_note=self._start_note,
         )
         self.adoption += 1
         self.supervisor._adopt()
+
+    def _start_note(self, path: str, content: dict[str, Any], *, now_s: float) -> HeldNote:
+        self.notes.append(HeldNote(path, content, now_s=now_s))
+        return self.notes[-1]
 
     def turn(
         self, *, dies_after: int | None = None, meanwhile: Callable[[], None] | None = None
@@ -244,5 +273,8 @@ class Daemon:
 
     def close(self) -> None:
         self._end_supervisor()
+        for note in self.notes:
+            note.close()
+            note.child.close()
         self._listener.close()
         os.close(self._quiet)
