@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from supervisord_lite.base import exit_codes
 from supervisord_lite.base.errors import SupervisordLiteError
 from supervisord_lite.base.suggest import nearest
+from supervisord_lite.cli.errors import UsageError
 from supervisord_lite.cli.text import count, printable
 from supervisord_lite.config.defaults import default_config_path
 from supervisord_lite.config.errors import ConfigurationError, render
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 #: Where the origins stand, and what stands behind them.
 _VALUE_COLUMNS = 34
-_ORIGIN_COLUMNS = 23
+_ORIGIN_COLUMNS = 21
 
 
 class NoSuchWorkerError(SupervisordLiteError):
@@ -46,6 +47,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--show", metavar="NAME", help="print each key of a worker, and where it comes from"
     )
+    parser.add_argument(
+        "--with",
+        metavar="FILE=CANDIDATE",
+        action="append",
+        default=[],
+        dest="candidates",
+        help="judge the configuration as it would be with CANDIDATE in place of FILE",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -54,12 +63,14 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises:
         NoSuchWorkerError: The worker to show is not there.
+        UsageError: A candidate is not for any file.
     """
     gc.disable()  # everything that is read is needed until the end
     as_root = os.geteuid() == 0
     path = arguments.config or default_config_path(os.environ, as_root=as_root)
+    instead = dict(map(_candidate, arguments.candidates))
     try:
-        judged = judge(path, environ=os.environ, as_root=as_root)
+        judged = judge(path, environ=os.environ, as_root=as_root, instead=instead)
     except ConfigurationError as error:
         if arguments.json:
             print(_json(path, None, error))
@@ -73,6 +84,14 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _print(path, judged)
     return exit_codes.OK
+
+
+def _candidate(text: str) -> tuple[str, str]:
+    file, equals, candidate = text.partition("=")
+    if not (file and equals and candidate):
+        message = f'--with {text}: write "--with FILE=CANDIDATE"'
+        raise UsageError(message)
+    return os.path.abspath(file), candidate  # noqa: PTH100  # keeps symlinks
 
 
 def _print(path: str, judged: Judged) -> None:
@@ -104,10 +123,10 @@ def _row(line: Line) -> str:
     notes = [f"via {line.via}" if line.via else "", f"({line.beaten})" if line.beaten else ""]
     note = "  ".join(filter(None, notes))
     text, origin = printable(line.text()), printable(line.origin)
+    where = f"{origin:{_ORIGIN_COLUMNS}}  {printable(note)}".rstrip()
     if len(text) >= _VALUE_COLUMNS:
-        text += "\n"
-        return f"{text}{'':{_VALUE_COLUMNS}}{origin:{_ORIGIN_COLUMNS}} {printable(note)}".rstrip()
-    return f"{text:{_VALUE_COLUMNS}}{origin:{_ORIGIN_COLUMNS}} {printable(note)}".rstrip()
+        return f"{text}\n{'':{_VALUE_COLUMNS}}{where}"
+    return f"{text:{_VALUE_COLUMNS}}{where}"
 
 
 def _counts(judged: Judged) -> tuple[int, int]:

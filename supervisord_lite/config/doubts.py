@@ -15,12 +15,13 @@ from supervisord_lite.config.tree import Node
 from supervisord_lite.core.backoff import backoff_s
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from supervisord_lite.config.spec import Configuration, Spec
     from supervisord_lite.config.syntax import Document
     from supervisord_lite.config.tree import Table
     from supervisord_lite.config.values import Reader
+    from supervisord_lite.config.worker import Workers
 
 _SHELLS = ("sh", "bash", "dash", "ash", "zsh")
 #: Two programs at once: a pipe, or one in the background.
@@ -30,25 +31,23 @@ _SEVERAL = re.compile(r"[^|&>]\|[^|&]|[^|&>]\|&|[^&>|]&(?![&>0-9])")
 def warn(
     reader: Reader,
     configuration: Configuration,
+    workers: Workers,
     *,
-    headers: Mapping[str, Node],
-    tables: Mapping[str, Table],
     documents: Iterable[Document],
     as_root: bool,
 ) -> None:
-    """Note what is doubtful in a configuration without errors.
+    """Note what is doubtful in a configuration, whether it has errors or not.
 
     Args:
         reader: Takes the warnings.
-        configuration: What is to run.
-        headers: Where each worker stands.
-        tables: The keys of each, with what it inherits.
+        configuration: What is to run; with defaults in place of what is wrong.
+        workers: Where they stand, and their keys.
         documents: All files.
         as_root: Whether the daemon will be root.
     """
     folders: dict[str, str] = {}
     for spec in configuration.specs:
-        table, header = tables[spec.pool], headers[spec.pool]
+        table, header = workers.tables[spec.pool], workers.headers[spec.pool]
         _pipeline(reader, spec, table)
         _one_shot_for_ever(reader, spec, table)
         _breaker(reader, spec, table)

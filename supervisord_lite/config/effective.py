@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import tomli_w
 
 from supervisord_lite.base.signals import name_of
+from supervisord_lite.config.launch import RLIMITS_IN_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,6 +63,7 @@ def write_effective(configuration: Configuration) -> str:
     try:
         while data:
             data = data[os.write(file, data) :]
+        os.fsync(file)
         os.rename(temporary, path)  # noqa: PTH104
     except OSError:
         os.unlink(temporary)  # noqa: PTH108
@@ -111,6 +113,7 @@ def worker_table(spec: Spec) -> dict[str, object]:
         "pool_size": spec.pool_size,
         "critical": {"no": False, "any": True, "all": "all"}[spec.critical],
         "singleton": spec.singleton,
+        "max_unavailable": spec.max_unavailable,
         "requires": list(spec.requires),
         "after": list(spec.after),
         "operators": _grants(spec.operators),
@@ -158,14 +161,15 @@ def _launch(launch: Launch) -> dict[str, object]:
     table["nice"] = launch.nice
     for name, value in launch.environment:
         table[_key("environment", name)] = False if value is None else written_text(value)
-    table[_key("limits", "memory")] = launch.memory_bytes
+    table[_key("limits", "memory")] = _size(launch.memory_bytes)
     table[_key("limits", "cpu")] = launch.cpu_cores
     table[_key("limits", "pids")] = launch.pids
     for limit in launch.rlimits:
-        table[_key("limits", limit.name)] = "unlimited" if limit.value is None else limit.value
+        most = _size(limit.value) if limit.name in RLIMITS_IN_BYTES else limit.value
+        table[_key("limits", limit.name)] = "unlimited" if most is None else most
     table[_key("log", "stdout")] = _target(launch.stdout)
     table[_key("log", "stderr")] = _target(launch.stderr)
-    table[_key("log", "max_size")] = launch.log_max_size_bytes
+    table[_key("log", "max_size")] = _size(launch.log_max_size_bytes)
     table[_key("log", "backups")] = launch.log_backups
     return table
 
@@ -188,6 +192,14 @@ def _seconds(seconds: float) -> str | float:
                 return f"{whole // unit_s}{unit}"
         return f"{whole}s"
     return seconds  # a bare number is seconds too
+
+
+def _size(size_bytes: int | None) -> str | int | None:
+    """Return a size that is read as exactly this many bytes."""
+    for unit, unit_bytes in (("G", 1 << 30), ("M", 1 << 20), ("K", 1 << 10)):
+        if size_bytes and size_bytes % unit_bytes == 0:
+            return f"{size_bytes // unit_bytes}{unit}"
+    return size_bytes
 
 
 def _target(target: LogTarget) -> str | None:

@@ -6,12 +6,13 @@ right behind it, in the order of `include`, names inside a pattern sorted.
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import os.path
 from typing import TYPE_CHECKING
 
 from supervisord_lite.base.record import record
-from supervisord_lite.config.errors import ConfigurationError
+from supervisord_lite.config.errors import ConfigurationError, Problem
 from supervisord_lite.config.source import NO_SUCH_FILE, Source, read_source
 from supervisord_lite.config.syntax import parse
 from supervisord_lite.config.tree import Node, nodes_of, substitute_all
@@ -21,7 +22,6 @@ from supervisord_lite.config.variables import parse_environment, substitute
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from supervisord_lite.config.errors import Problem
     from supervisord_lite.config.locate import Path
     from supervisord_lite.config.syntax import Document
     from supervisord_lite.config.tree import Table
@@ -57,24 +57,31 @@ def note_unreadable(reader: Reader, text: str, node: Node, problem: Problem) -> 
         reader.at_value(node, f"{problem.file}: {problem.message}", hint)
 
 
-def read_files(reader: Reader, path: str, *, environ: Mapping[str, str]) -> Files:
+def read_files(
+    reader: Reader, path: str, *, environ: Mapping[str, str], instead: Mapping[str, str]
+) -> Files:
     """Read the file *path* and all that it includes.
 
     Args:
         reader: Takes the problems.
         path: As typed.
         environ: The daemon's environment, for ``${NAME}``.
+        instead: For a file (its absolute path) the one whose content is to be taken.
 
     Raises:
         ConfigurationError: The first file cannot be read: nothing else is known then.
     """
-    source = read_source(path)
+    source = read_source(path, instead.get(_absolute(path)))
     if not isinstance(source, Source):
         hint = "name one with -c FILE" if source.message == NO_SUCH_FILE else source.hint
         raise ConfigurationError([source._replace(hint=hint)])
     main = parse(source)
-    files = _Files(reader, _variables(reader, main, environ))
+    variables = _variables(reader, main, environ)
+    files = _Files(reader, variables, folder=path.rpartition("/")[0], instead=instead)
     files.add(main, (os.path.realpath(path),))
+    for file in instead.keys() - set(map(_absolute, files.names)):
+        message = "is not part of the configuration: no include names it"
+        reader.problems[Problem(file, 0, 0, message)] = None
     return Files(
         names=tuple(files.names),
         documents=(main, *(found for found in files.documents.values() if found is not None)),
@@ -86,12 +93,21 @@ def read_files(reader: Reader, path: str, *, environ: Mapping[str, str]) -> File
 class _Files:
     """Walks from file to file."""
 
-    def __init__(self, reader: Reader, variables: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        variables: Mapping[str, str],
+        *,
+        folder: str,
+        instead: Mapping[str, str],
+    ) -> None:
         self.names: dict[str, None] = {}
         self.tops: list[Table] = []
         self.broken = False
         self._reader = reader
         self._variables = variables
+        self._folder = f"{folder}/"
+        self._instead = instead
         self.documents: dict[str, Document | None] = {}
 
     def add(self, document: Document, around: tuple[str, ...]) -> None:
@@ -118,9 +134,10 @@ class _Files:
         return self.documents[real]
 
     def _parsed(self, file: str, node: Node) -> Document | None:
-        source = read_source(file)
+        source = read_source(file, self._instead.get(_absolute(file)))
         try:
             if isinstance(source, Source):
+                source.short = file.removeprefix(self._folder)
                 document = parse(source)
                 _keep_out_of(self._reader, document)
                 return document
@@ -144,10 +161,25 @@ class _Files:
             if failures:  # told with all the others
                 self.broken = True
             elif glob.has_magic(pattern):
-                found = sorted(glob.glob(os.path.join(glob.escape(folder), pattern)))  # noqa: PTH118, PTH207
-                yield from ((file, node) for file in found)
+                yield from ((file, node) for file in self._matching(folder, pattern))
             else:
                 yield os.path.join(folder, pattern), node  # noqa: PTH118
+
+    def _matching(self, folder: str, pattern: str) -> list[str]:
+        """Return the files that a pattern means, those among them that are not there yet."""
+        whole = os.path.join(glob.escape(folder), pattern)  # noqa: PTH118
+        found = set(glob.glob(whole))  # noqa: PTH207
+        parts = _absolute(whole).split("/")
+        for file in self._instead:
+            names = file.split("/")
+            if len(names) == len(parts) and all(map(fnmatch.fnmatchcase, names, parts)):
+                found.discard(file)
+                found.add(os.path.join(folder, os.path.relpath(file, folder or ".")))  # noqa: PTH118
+        return sorted(found)
+
+
+def _absolute(file: str) -> str:
+    return os.path.abspath(file)  # noqa: PTH100  # keeps symlinks
 
 
 def _texts(reader: Reader, document: Document, key: str) -> list[tuple[str, Node]]:

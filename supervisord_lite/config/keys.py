@@ -31,9 +31,9 @@ _CONTROL = frozenset({"path", "admin", "operate", "read"})
 _WORKER = frozenset({
     "after", "autostart", "backoff", "circuit_cooldown", "circuit_window", "command", "critical",
     "directory", "enabled", "environment", "environment_file", "extends", "group", "limits", "log",
-    "max_restarts", "nice", "ok_exit_codes", "operators", "pool_size", "ready", "requires",
-    "restart", "run_timeout", "singleton", "stable_run_period", "start_timeout", "stop_scope",
-    "stop_signal", "stop_timeout", "umask", "user",
+    "max_restarts", "max_unavailable", "nice", "ok_exit_codes", "operators", "pool_size", "ready",
+    "requires", "restart", "run_timeout", "singleton", "stable_run_period", "start_timeout",
+    "stop_scope", "stop_signal", "stop_timeout", "umask", "user",
 })  # fmt: skip
 _NONE: Mapping[str, Shape] = {}
 #: Tables inside a worker whose keys are fixed: those of this version, and later ones.
@@ -70,7 +70,7 @@ def check_top(reader: Reader, table: Table) -> None:
         if key in later.TOP:
             later.TOP[key](reader, node)
             reader.at_key(node, f"[{key}] is not in this version")
-        elif node.table() is not None:
+        elif node.table() is not None or node.path in node.places.headers or _is_tables(node):
             near = did_you_mean(key, _TOP) or did_you_mean(key, later.TOP)
             hint = foreign_table(key) or (f"did you mean [{near}]?" if near else "")
             reader.at_key(node, f"unknown table [{key}]", hint)
@@ -79,6 +79,10 @@ def check_top(reader: Reader, table: Table) -> None:
             if key in _SUPERVISOR:
                 hint = "put it below [supervisor]"
             reader.at_key(node, f'"{key}" stands in no table', hint)
+
+
+def _is_tables(node: Node) -> bool:
+    return isinstance(node.value, list) and all(isinstance(item, dict) for item in node.value)
 
 
 def check_supervisor(reader: Reader, table: Table) -> None:
@@ -149,6 +153,8 @@ def _unknown_worker_key(reader: Reader, key: str, node: Node, where: str) -> Non
         hint = f'did you mean "{near}"?' if near else ""
     if key in _SUPERVISOR:
         hint = f'"{key}" belongs to [supervisor]'
+    elif not hint and (other := later.other_table(key)):
+        hint = f'"{key}" belongs to [{other}.NAME]'
     reader.at_key(node, f'unknown key "{key}" in {where}', hint)
 
 

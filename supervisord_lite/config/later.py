@@ -48,7 +48,7 @@ _CRON = re.compile(r"@(?:yearly|annually|monthly|weekly|daily|midnight|hourly)|\
 _CRON_FIELD = re.compile(r"[0-9A-Za-z*?,/#-]+")
 _TIMEZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*")
 _SECRET = re.compile(r"(?:file:.+|credential:[A-Za-z0-9_.-]+)", re.DOTALL)
-_HTTP = re.compile(r"https?://[^\s/]+\S*|[A-Za-z0-9][A-Za-z0-9_-]*:/\S*")
+_HTTP = re.compile(r"https?://[^\s/]+\S*|[A-Za-z0-9][A-Za-z0-9_-]*:/(?!/)\S*")
 _PORT = r"(?:[0-9]{1,5}|.*%(?:i|\{[0-9]+\.\.\}))"
 _HOST_PORT = re.compile(rf"(?:[^\s:/\[\]]*|\[[0-9A-Fa-f:.]+\]):{_PORT}")
 _SOCKET = re.compile(
@@ -110,8 +110,9 @@ def _event(reader: Reader, node: Node) -> None:
         reader.at_value(node, f"no event is called {shown(name)}", hint)
 
 
-def _stopping(reader: Reader, node: Node) -> None:
-    read_stop_ladder(reader, {str(node.path[-1]): node})
+def _agent(reader: Reader, node: Node) -> None:
+    keys(_AGENT)(reader, node)
+    read_stop_ladder(reader, node.table() or {})
 
 
 def _exit_codes(reader: Reader, node: Node) -> None:
@@ -155,7 +156,6 @@ WORKER: Mapping[str, Shape] = {
         runs=whole(1, 10**9),
         jitter=either((bool,), shapes.flag, shapes.duration),
     ),
-    "max_unavailable": whole(0, 1024),
     "max_surge": whole(0, 1024),
     "secrets": named(_secret),
     "capabilities": each(_capability),
@@ -183,46 +183,46 @@ LOG: Mapping[str, Shape] = {
     "format": one_of(("raw", "stamped", "json"), "a format of log lines"),
 }
 SUPERVISOR: Mapping[str, Shape] = {"http": _address, "drain": shapes.duration}
-_QUEUE = keys(
-    repo=shapes.text,
-    base=shapes.text,
-    remote=shapes.text,
-    push=shapes.flag,
-    branch=shapes.text,
-    isolation=one_of(("worktree", "clone", "container", "inplace"), "a kind of isolation"),
-    setup=shapes.command,
-    verify=shapes.command,
-    publish=shapes.command,
-    no_changes=one_of(("fail", "accept"), "an answer to a task that changed nothing"),
-    max_attempts=whole(1, 100),
-    retry_delays=shapes.durations,
-    budget=keys(
+_QUEUE: Mapping[str, Shape] = {
+    "repo": shapes.text,
+    "base": shapes.text,
+    "remote": shapes.text,
+    "push": shapes.flag,
+    "branch": shapes.text,
+    "isolation": one_of(("worktree", "clone", "container", "inplace"), "a kind of isolation"),
+    "setup": shapes.command,
+    "verify": shapes.command,
+    "publish": shapes.command,
+    "no_changes": one_of(("fail", "accept"), "an answer to a task that changed nothing"),
+    "max_attempts": whole(1, 100),
+    "retry_delays": shapes.durations,
+    "budget": keys(
         usd=shapes.number(0, 1e9),
         usd_per_task=shapes.number(0, 1e9),
         tokens=whole(0, 10**15),
         per=shapes.duration,
     ),
-    stall_after=shapes.duration,
-)
-_AGENT = keys(
-    command=shapes.command,
-    input=one_of(("file", "stdin", "argument"), "a way to hand over a task"),
-    parser=one_of(_PARSERS, "a parser of an agent's output"),
-    environment=_VARIABLES,
-    environment_pass=shapes.texts,
-    secrets=named(_secret),
-    run_timeout=shapes.duration,
-    start_silence=shapes.duration,
-    silence=shapes.duration,
-    result_grace=shapes.duration,
-    stop_signal=_stopping,
-    stop_timeout=_stopping,
-    ok_exit_codes=_exit_codes,
-    require=one_of(("changes", "commit", "none", "verify"), "a proof of success"),
-    max_output=shapes.size,
-    limits=_LIMITS,
-    price=_PRICE,
-)
+    "stall_after": shapes.duration,
+}
+_AGENT: Mapping[str, Shape] = {
+    "command": shapes.command,
+    "input": one_of(("file", "stdin", "argument"), "a way to hand over a task"),
+    "parser": one_of(_PARSERS, "a parser of an agent's output"),
+    "environment": _VARIABLES,
+    "environment_pass": shapes.texts,
+    "secrets": named(_secret),
+    "run_timeout": shapes.duration,
+    "start_silence": shapes.duration,
+    "silence": shapes.duration,
+    "result_grace": shapes.duration,
+    "stop_signal": shapes.anything,
+    "stop_timeout": shapes.anything,
+    "ok_exit_codes": _exit_codes,
+    "require": one_of(("changes", "commit", "none", "verify"), "a proof of success"),
+    "max_output": shapes.size,
+    "limits": _LIMITS,
+    "price": _PRICE,
+}
 #: Tables at the top.
 TOP: Mapping[str, Shape] = {
     "work": keys(
@@ -230,9 +230,14 @@ TOP: Mapping[str, Shape] = {
         machine=shapes.text,
         secrets=named(_secret),
     ),
-    "queue": named(_QUEUE),
-    "agent": named(_AGENT),
+    "queue": named(keys(_QUEUE)),
+    "agent": named(_agent),
 }
+
+
+def other_table(key: str) -> str:
+    """Return the kind of table that has *key*, for a key that no worker has; empty: none."""
+    return "queue" if key in _QUEUE else "agent" if key in _AGENT else ""
 
 
 def check_names(reader: Reader, top: Table, tables: Mapping[str, Table]) -> None:

@@ -20,14 +20,17 @@ if TYPE_CHECKING:
     from supervisord_lite.config.tree import Node, Table
     from supervisord_lite.config.values import Reader
 
-RLIMITS = ("as", "core", "data", "fsize", "memlock", "nofile", "nproc", "rss", "stack")
+RLIMITS = (
+    "as", "core", "data", "fsize", "memlock", "msgqueue", "nofile", "nproc", "rss", "rtprio",
+    "rttime", "sigpending", "stack",
+)  # fmt: skip
 #: Below PATH_MAX (4096), with room for the folder and the number of a rotated file.
 _MAX_LOG_PATH_BYTES = 3000
 #: Words that only a shell understands. ";" is not one of them: `find -exec … \;` needs it.
 _SHELL_WORDS = frozenset({"|", "||", "&", "&&", ">", ">>", "<", "2>", "2>&1", "&>"})
 _KINDS = ("command", "python", "agent", "container")
 #: The rlimits that count bytes, so that "64M" makes sense.
-_IN_BYTES = frozenset({"as", "core", "data", "fsize", "memlock", "rss", "stack"})
+RLIMITS_IN_BYTES = frozenset({"as", "core", "data", "fsize", "memlock", "msgqueue", "rss", "stack"})
 _OCTAL = re.compile(r"(?:0o)?[0-7]{1,4}")
 _MAX_LIMIT = 2**63 - 1
 _MAX_CORES = 4096
@@ -250,7 +253,7 @@ class LaunchReader:
             if node.value == "unlimited":
                 found.append(Limit(name, None))
                 continue
-            if name in _IN_BYTES:
+            if name in RLIMITS_IN_BYTES:
                 value = self._reader.size(limits, name, None)
             elif isinstance(plain(node.value), str):
                 self._reader.wrong(node, 'a whole number or "unlimited"')

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from supervisord_lite.config.errors import Problem
+    from supervisord_lite.config.syntax import Document
     from supervisord_lite.config.tree import Table
+
+
+_NOTHING: Mapping[str, str] = {}
 
 
 @record
@@ -32,6 +36,7 @@ class Judged:
         configuration: What is to run.
         warnings: What is allowed and probably not meant, in the order of files and lines.
         files: Every file that was read, as typed, in the order of force.
+        documents: What stands in them, each once.
         tables: Of each worker, the disabled ones too, its keys with their places; what it extends
             and [defaults] merged in.
     """
@@ -39,6 +44,7 @@ class Judged:
     configuration: Configuration
     warnings: tuple[Problem, ...]
     files: tuple[str, ...]
+    documents: tuple[Document, ...]
     tables: Mapping[str, Table]
 
 
@@ -51,19 +57,26 @@ def load(path: str, *, environ: Mapping[str, str], as_root: bool) -> Configurati
     return judge(path, environ=environ, as_root=as_root).configuration
 
 
-def judge(path: str, *, environ: Mapping[str, str], as_root: bool) -> Judged:
+def judge(
+    path: str,
+    *,
+    environ: Mapping[str, str],
+    as_root: bool,
+    instead: Mapping[str, str] = _NOTHING,
+) -> Judged:
     """Return what the file and those that it includes mean. Nothing is changed or made.
 
     Args:
         path: As typed; it stands so in errors.
         environ: The daemon's environment: for ``${NAME}`` and the default folders.
         as_root: Whether the daemon will be root: default folders, and who may run as whom.
+        instead: For some files (absolute paths) another one whose content is to be judged.
 
     Raises:
         ConfigurationError: With every problem that was found, and the warnings.
     """
     reader = Reader()
-    files = read_files(reader, path, environ=environ)
+    files = read_files(reader, path, environ=environ, instead=instead)
     reader.alone = not files.complete
     for top in files.tops:
         check_top(reader, top)
@@ -74,22 +87,14 @@ def judge(path: str, *, environ: Mapping[str, str], as_root: bool) -> Judged:
     settings = read_settings(reader, top, file=path, environ=environ, as_root=as_root)
     specs = workers.specs(settings, as_root=as_root)
     check_names(reader, top, {spec.pool: workers.tables[spec.pool] for spec in specs})
-    if reader.problems:
-        raise ConfigurationError(
-            list(reader.problems), warnings=list(reader.warnings), files=files.names
-        )
     configuration = Configuration(settings, tuple(specs))
-    warn(
-        reader,
-        configuration,
-        headers=workers.headers,
-        tables=workers.tables,
-        documents=files.documents,
-        as_root=as_root,
-    )
+    warn(reader, configuration, workers, documents=files.documents, as_root=as_root)
+    if reader.problems:
+        raise ConfigurationError(reader.problems, warnings=reader.warnings, files=files.names)
     return Judged(
         configuration=configuration,
         warnings=in_order(reader.warnings, files.names),
         files=files.names,
+        documents=files.documents,
         tables=workers.tables,
     )

@@ -5,7 +5,7 @@ this package; the two talk over one stream socket, a line at a time::
 
     child   settings JSON       the settings of the new configuration
             spec JSON           one line for each worker, in order
-            good JSON           the end of a good answer: files and warnings
+            good JSON           the end of a good answer: files, digests and warnings
             bad JSON            instead of all that: what is wrong
     parent  force JSON          it is in force now, with these settings: write effective.toml
             (end of file)       it is not: nothing more to do
@@ -50,11 +50,13 @@ class Loaded:
     Attributes:
         warnings: As people read them; empty when there are none.
         files: Every file that was read, as typed, in the order of force.
+        digests: SHA-256 of what was read, by the absolute path of the file.
     """
 
     configuration: Configuration
-    warnings: str = ""
-    files: tuple[str, ...] = ()
+    warnings: str
+    files: tuple[str, ...]
+    digests: dict[str, str]
 
 
 @record
@@ -180,7 +182,8 @@ class Loading:
             assert self._settings is not None
             said = json.loads(rest)
             configuration = Configuration(self._settings, tuple(self._specs))
-            self.answer = Loaded(configuration, said["warnings"], tuple(said["files"]))
+            files = tuple(said["files"])
+            self.answer = Loaded(configuration, said["warnings"], files, said["digests"])
             self._specs = []
         elif word == "bad":
             said = json.loads(rest)

@@ -32,6 +32,9 @@ STRINGS = (
     r"'[^'\n]*'",
 )
 _STRING = re.compile("|".join(STRINGS), re.DOTALL)
+#: A list of plain texts on one line, which nearly all lists are: read at once.
+_FLAT = re.compile(r'\[(?: *"[^"\\\n]*" *(?:,|(?=\])))* *\]')
+_FLAT_ITEM = re.compile(r'"[^"]*"')
 _ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))", re.DOTALL)
 _ESCAPED = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", '"': '"', "\\": "\\"}
 
@@ -183,6 +186,11 @@ class _Scanner:
 
     def _array(self, start: int, path: Path) -> int:
         text, keys, values = self._text, self._found.keys, self._found.values
+        flat = _FLAT.match(text, start)
+        if flat:
+            for index, found in enumerate(_FLAT_ITEM.finditer(text, start, flat.end())):
+                keys[*path, index] = values[*path, index] = found.span()
+            return flat.end()
         position = _end(_BLANK.match(text, start + 1))
         index = 0
         while not text.startswith("]", position):

@@ -122,5 +122,5 @@ def _note_circle(reader: Reader, entered: Mapping[str, Edge | None], last: Edge)
 
 
 def place_of(node: Node) -> str:
-    """Return "file:line" of *node*."""
-    return f"{node.document.source.file}:{node.line()}"
+    """Return "file:line" of *node*, the file as seen from the folder of the first one."""
+    return f"{node.document.source.short}:{node.line()}"

@@ -14,7 +14,7 @@ from supervisord_lite.config.words import did_you_mean
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from supervisord_lite.config.locate import Path
     from supervisord_lite.config.tree import Node
@@ -138,8 +138,11 @@ def named(shape: Shape, *, name: Shape | None = None) -> Shape:
     return check
 
 
-def keys(*, needs: Collection[str] = (), **known: Shape) -> Shape:
-    """Take a table with these keys; all of *needs* must be there."""
+def keys(
+    shapes: Mapping[str, Shape] | None = None, /, *, needs: Collection[str] = (), **more: Shape
+) -> Shape:
+    """Take a table with the keys of *shapes* and *more*; all of *needs* must be there."""
+    known = {**(shapes or {}), **more}
 
     def check(reader: Reader, node: Node) -> None:
         table = reader.table({_KEY: node}, _KEY)
@@ -150,6 +153,9 @@ def keys(*, needs: Collection[str] = (), **known: Shape) -> Shape:
                 near = did_you_mean(key, known)
                 name = name_of(item.path)
                 hint = f'did you mean "{name.removesuffix(key)}{near}"?' if near else ""
+                if not near and node.path in node.places.headers:
+                    header = ".".join(map(str, node.path))
+                    hint = f"[{header}] takes every key below it: move this above that header"
                 where = header_of(item.path)
                 reader.at_key(item, f'unknown key "{name}" in {where}', hint)
         for key in needs:

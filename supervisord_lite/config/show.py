@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os.path
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -49,9 +48,7 @@ def show(name: str, judged: Judged) -> list[Line]:
 
     Variables out of files are left out, for such files hold secrets.
     """
-    settings = judged.configuration.settings
-    folder = os.path.dirname(settings.config_path)  # noqa: PTH120
-    ranked = sorted(_written(name, judged.tables[name], (), folder), key=lambda pair: pair[0])
+    ranked = sorted(_written(name, judged.tables[name], ()), key=lambda pair: pair[0])
     written = [line for _, line in ranked]
     spec = next((spec for spec in judged.configuration.specs if spec.pool == name), None)
     if spec is None:
@@ -71,36 +68,26 @@ def _others(spec: Spec, table: Table) -> Iterator[Line]:
             yield Line(_dotted(parts), value, "by user")
 
 
-def _written(
-    name: str, table: Table, prefix: tuple[str, ...], folder: str
-) -> Iterator[tuple[int, Line]]:
+def _written(name: str, table: Table, prefix: tuple[str, ...]) -> Iterator[tuple[int, Line]]:
     for key, node in table.items():
         parts = (*prefix, key)
         inner = node.table()
         if inner is not None:
-            yield from _written(name, inner, parts, folder)
+            yield from _written(name, inner, parts)
             continue
         rank, via = _OWN, ""
         if node.path[0] == "defaults":
             rank, via = _DEFAULTS, "[defaults]"
         elif node.path[1] != name:
             rank, via = _EXTENDED, f"extends {node.path[1]}"
-        beaten = "" if node.under is None else _beaten(node.under, folder)
-        origin = f"{_file(node, folder)}:{_line(node)}"
+        beaten = "" if node.under is None else _beaten(node.under)
+        origin = f"{node.document.source.short}:{_line(node)}"
         yield rank, Line(_dotted(parts), _as_written(node.value), origin, via, beaten)
 
 
-def _beaten(node: Node, folder: str) -> str:
+def _beaten(node: Node) -> str:
     value = "a table" if node.table() is not None else _toml(_as_written(node.value))
-    return f"{value if len(value) <= 30 else '…'} in {_file(node, folder)}"
-
-
-def _file(node: Node, folder: str) -> str:
-    """Return the file, short where it is below *folder*."""
-    typed = node.document.source.file
-    full = os.path.abspath(typed)  # noqa: PTH100  # keeps symlinks
-    inside = full.removeprefix(f"{folder}/")
-    return typed if inside == full else inside
+    return f"{value if len(value) <= 30 else '…'} in {node.document.source.short}"
 
 
 def _line(node: Node) -> int:

@@ -21,13 +21,17 @@ class Source:
         file: As typed.
         text: With "\n" line ends, as tomllib sees it.
         folder: Absolute; relative paths in the text are relative to it.
+        short: The same file as seen from the folder of the first one, for mentioning it.
+        data: What was read, byte by byte.
     """
 
-    __slots__ = ("_starts", "file", "folder", "text")
+    __slots__ = ("_starts", "data", "file", "folder", "short", "text")
 
     def __init__(self, file: str, text: str) -> None:
         """Take *text* as the content of *file*."""
         self.file = file
+        self.short = file.rpartition("/")[2]
+        self.data = b""
         self.folder = str(Path(os.path.abspath(file)).parent)  # noqa: PTH100  # keeps symlinks
         self.text = text.replace("\r\n", "\n")
         self._starts: list[int] | None = None
@@ -63,10 +67,15 @@ class Source:
         return Problem(self.file, line, column, message, hint, source, length)
 
 
-def read_source(file: str) -> Source | Problem:
-    """Return the content of *file*, or why it cannot be had (missing, too large, not UTF-8)."""
+def read_source(file: str, content: str | None = None) -> Source | Problem:
+    """Return the content of *file*, or why it cannot be had (missing, too large, not UTF-8).
+
+    Args:
+        file: As typed.
+        content: Another file, whose content is taken as if it stood in *file*.
+    """
     try:
-        with Path(file).open("rb") as stream:
+        with Path(content or file).open("rb") as stream:
             data = stream.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
@@ -75,7 +84,8 @@ def read_source(file: str) -> Source | Problem:
     if len(data) > MAX_FILE_BYTES:
         return Problem(file, 0, 0, f"is larger than {MAX_FILE_BYTES >> 20}M: no configuration")
     try:
-        return Source(file, data.decode())
+        source = Source(file, data.decode())
+        source.data = data
     except UnicodeDecodeError as error:
         # Line and column in what is good so far.
         good = Source(file, data[: error.start].decode() + "\ufffd")
@@ -84,3 +94,4 @@ def read_source(file: str) -> Source | Problem:
         return good.problem(
             (offset, offset + 1), f"byte 0x{data[error.start]:02x} is not UTF-8 text", hint
         )
+    return source

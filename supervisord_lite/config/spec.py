@@ -113,6 +113,7 @@ class Spec:
         after: Pools that must be ready, or have given up, before this one starts.
         critical: Whose open breaker ends the whole service.
         singleton: Never two: `pool_size` is 1 and cannot be scaled.
+        max_unavailable: Of a restart of several instances: so many are away at once.
         operators: Who may operate this pool, besides those who may operate all.
     """
 
@@ -125,6 +126,7 @@ class Spec:
     after: tuple[str, ...] = ()
     critical: Critical = "no"
     singleton: bool = False
+    max_unavailable: int = 1
     operators: tuple[Grant, ...] = ()
 
 
@@ -192,6 +194,7 @@ def _spec(data: dict[str, Any]) -> Spec:
         after=tuple(data.get("after", ())),
         critical=data.get("critical", "no"),
         singleton=data.get("singleton", False),
+        max_unavailable=data.get("max_unavailable", 1),
         operators=_grants(data.get("operators", ())),
     )
 

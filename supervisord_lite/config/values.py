@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from supervisord_lite.base.units import UnitError, parse_duration_s, parse_size_bytes
 from supervisord_lite.config.expand import literal_text
 from supervisord_lite.config.variables import Filled
-from supervisord_lite.config.words import did_you_mean
+from supervisord_lite.config.words import did_you_mean, foreign_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,6 +95,9 @@ class Reader:
         elif "\0" in value:
             message = f"{name_of(node.path)}: no NUL character can be passed to a program"
             self.at_value(node, message)
+        elif not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
+            # Only a variable can hold it: a file is UTF-8, and so is what is written back.
+            self.at_value(node, f"{name_of(node.path)}: a variable in it is not UTF-8 text")
         else:
             return value
         return None
@@ -234,9 +237,11 @@ class Reader:
         """Note that the value of *node* is none of *choices*."""
         *others, last = (f'"{choice}"' for choice in choices)
         hint = f"use {', '.join(others)} or {last}" if others else f"use {last}"
+        near = foreign_value(node.value, choices)
         if isinstance(node.value, str):
-            near = did_you_mean(node.value, choices)
-            hint = f'did you mean "{near}"? {hint}' if near else hint
+            near = near or did_you_mean(node.value, choices)
+        hint = f'did you mean "{near}"? {hint}' if near else hint
+        if isinstance(node.value, str):
             self.at_value(node, f"{shown(node.value)} is not {what}", hint)
         else:
             self.wrong(node, what, hint)

@@ -30,12 +30,38 @@ _SUPERVISORD = {
     "stderr_logfile_maxbytes": "log.max_size = {value}",
     "stdout_logfile_backups": "log.backups = {value}",
     "stderr_logfile_backups": "log.backups = {value}",
+    "stdout_syslog": 'log.stdout = "inherit": under systemd that is the journal',
+    "stderr_syslog": 'log.stderr = "inherit": under systemd that is the journal',
+    "stdout_capture_maxbytes": "not needed: a worker talks over its notify socket",
+    "stderr_capture_maxbytes": "not needed: a worker talks over its notify socket",
+    "stdout_events_enabled": "events on the worker that wants to hear of them",
+    "stderr_events_enabled": "events on the worker that wants to hear of them",
+    "serverurl": "not needed: SUPERVISORD_LITE_SOCKET is set for every worker",
+    "priority": 'requires or after: after = ["NAME"]',
+    "programs": "a common prefix of names: 'media-*' means them all",
 }
 _SYSTEMD = {
     "execstart": "command = {value}",
     "restartsec": "backoff.min = {seconds}",
     "timeoutstopsec": "stop_timeout = {seconds}",
     "timeoutstartsec": "start_timeout = {seconds}",
+    "timeoutsec": "start_timeout and stop_timeout = {seconds}",
+    "runtimemaxsec": "run_timeout = {seconds}",
+    "restartmaxdelaysec": "backoff.max = {seconds}",
+    "watchdogsec": "heartbeat_timeout = {seconds}",
+    "type": 'ready = "1s" (simple), "exit" (oneshot) or "notify"',
+    "execstartpre": 'a worker of its own with ready = "exit", named in requires',
+    "execstop": "stop_signal",
+    "wants": "after = [{value}]",
+    "bindsto": "requires = [{value}]",
+    "before": "after = […] on the other worker",
+    "wantedby": "autostart = true",
+    "description": "a comment: # …",
+    "rootdirectory": "container",
+    "ambientcapabilities": "capabilities",
+    "capabilityboundingset": "capabilities",
+    "nonewprivileges": "no_new_privs = {value}",
+    "loadcredential": 'secrets.NAME = "credential:NAME"',
     "killsignal": "stop_signal = {signal}",
     "killmode": 'stop_scope = "leader" or "tree"',
     "workingdirectory": "directory = {value}",
@@ -74,6 +100,13 @@ _CIRCUS = {
     "copy_env": "not needed: the environment is always inherited",
     "rlimit_nofile": "limits.nofile = {value}",
     "shell": 'command = ["sh", "-c", "…"]',
+    "max_age": "recycle.age = {seconds}",
+    "warmup_delay": "ready = {seconds}: the next one of a roll waits for it",
+    "use_sockets": "sockets.NAME = …",
+    "virtualenv": "the path of its interpreter in command",
+    "stdout_stream": "log.stdout",
+    "stderr_stream": "log.stderr",
+    "send_hup": "the verb: signal HUP NAME",
 }
 _PM2 = {
     "script": "command = {value}",
@@ -84,6 +117,16 @@ _PM2 = {
     "restart_delay": "backoff.min = {value}",
     "out_file": "log.stdout = {value}",
     "error_file": "log.stderr = {value}",
+    "max_memory_restart": "recycle.memory = {value}",
+    "cron_restart": "schedule.cron = {value}",
+    "wait_ready": 'ready = "notify"',
+    "listen_timeout": "start_timeout = {value}",
+    "exp_backoff_restart_delay": "backoff.min = {value}",
+    "exec_mode": "pool_size",
+    "interpreter_args": "a part of command",
+    "node_args": "a part of command",
+    "watch": "not a key: restart NAME after a change",
+    "instance_var": "SUPERVISORD_LITE_INSTANCE; it is always set",
 }
 _COMPOSE = {
     "env_file": "environment_file = {value}",
@@ -93,6 +136,14 @@ _COMPOSE = {
     "cpus": "limits.cpu = {value}",
     "pids_limit": "limits.pids = {value}",
     "ulimits": "limits.nofile and others",
+    "depends_on": "requires = [{value}]",
+    "healthcheck": "health.exec, health.http or health.tcp",
+    "entrypoint": "command = {value}",
+    "image": "container.image = {value}",
+    "volumes": "container.volumes",
+    "cap_add": "capabilities",
+    "container_name": "the name in [worker.NAME]",
+    "profiles": "enabled, in a file for each environment",
 }
 _SYNONYMS = {
     "env": "environment.NAME = …",
@@ -104,6 +155,10 @@ _SYNONYMS = {
     "timeout": "start_timeout or stop_timeout",
     "startup_timeout": "start_timeout = {seconds}",
     "shutdown_timeout": "stop_timeout = {seconds}",
+    "depends": "requires = [{value}]",
+    "inherits": "extends = {value}",
+    "template": "extends = {value}",
+    "disabled": "enabled = false",
 }
 _ORIGINS = {
     "supervisord's": _SUPERVISORD,
@@ -143,7 +198,27 @@ _TABLES = {
     "processes": "a process is [worker.NAME] here",
     "apps": "pm2's apps are [worker.NAME] here",
     "unit": "a unit of systemd is [worker.NAME] here",
+    "install": "a unit's [Install] is autostart = true here",
+    "include": 'supervisord\'s [include] is include = ["…"] of [supervisor] here',
+    "group": "supervisord's groups are a common prefix of names here: 'media-*'",
+    "inet_http_server": "there is no TCP control here: [control] is a unix socket",
+    "supervisorctl": "not needed: the command finds the daemon by itself",
+    "eventlistener": 'supervisord\'s event listener is a worker with events = ["…"] here',
+    "socket": "circus's [socket:NAME] is sockets.NAME of a worker here",
+    "env": "circus's [env] is environment.NAME of [defaults] here",
+    "plugin": "circus's plugins are workers here",
+    "include_dir": 'circus\'s include_dir is include = ["DIR/*.toml"] of [supervisor] here',
+    "template": "a base is a [worker.NAME] with enabled = false; others extend it",
+    "task": "tasks are in the queue, not in the file",
 }
+#: Words of others for a value of ours.
+_VALUES = {
+    "no": "never", "unexpected": "on-failure", "unless-stopped": "always",
+    "on-abnormal": "on-failure", "on-abort": "on-failure", "on-success": "always",
+    "true": "always", "false": "never", "group": "tree", "control-group": "tree",
+    "process": "leader", "mixed": "leader", "main": "leader", "warn": "warning",
+    "critical": "error", "fatal": "error", "trace": "debug", "blather": "debug", "plain": "text",
+}  # fmt: skip
 _RESTART = {"true": "always", "false": "never", "no": "never", "unexpected": "on-failure"}
 
 
@@ -152,6 +227,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     plain = {_plain(name): name for name in known}
     near = nearest(_plain(word), plain)
     return plain[near] if near else ""
+
+
+def foreign_value(value: object, choices: Iterable[str]) -> str:
+    """Return which of *choices* another program's word *value* means; empty: not known."""
+    here = _VALUES.get(_toml(value).strip('"').lower(), "")
+    return here if here in choices else ""
 
 
 def foreign_table(name: str) -> str:
@@ -170,6 +251,8 @@ def foreign_key(key: str, value: object) -> str:
                 signal=_signal(value),
                 restart=_toml(_RESTART.get(_toml(value).strip('"').lower(), "always")),
             )
+            if here.startswith("not "):
+                return f"{origin} {key} is {here}" if origin else here
             return f"{origin} {key} is {here} here" if origin else f"that is {here} here"
     return ""
 

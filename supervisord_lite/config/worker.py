@@ -79,8 +79,9 @@ class Workers:
                 edges[name] = order.edges(name, table)
                 specs.append(self._spec(launches, name, table, edges[name]))
         note_circles(reader, edges)
-        _check_instances(reader, self.headers, {spec.pool for spec in specs})
-        _check_log_files(reader, specs, self._own, self.headers)
+        if not reader.alone:
+            _check_instances(reader, self.headers, {spec.pool for spec in specs})
+            _check_log_files(reader, specs, self._own, self.headers)
         return specs
 
     def _add(self, name: str, node: Node) -> None:
@@ -130,6 +131,7 @@ class Workers:
             after=_names(edges, "after"),
             critical=_critical(reader, table),
             singleton=singleton,
+            max_unavailable=reader.whole(table, "max_unavailable", 1, least=1, most=MAX_POOL_SIZE),
             operators=read_grants(reader, table, "operators"),
         )
 
@@ -292,8 +294,6 @@ def _check_instances(reader: Reader, headers: Table, enabled: set[str]) -> None:
         instance = _INSTANCE.fullmatch(name)
         if instance and instance[1] in enabled:
             place = place_of(headers[instance[1]])
-            file = headers[name].document.source.file
-            place = f"line {place.rpartition(':')[2]}" if place.startswith(f"{file}:") else place
             message = f'"{name}" is also instance {instance[2]} of "{instance[1]}" ({place})'
             reader.at_key(headers[name], message, "rename one of them: pools can grow")
 

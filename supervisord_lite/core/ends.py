@@ -55,6 +55,7 @@ def record_end(
         code=event.code,
         signal=event.signal,
         exited_at_s=now_s,
+        held_by="",  # there is nobody left to be told
     )
     # After a missed deadline that is the reason, and not the signal that we sent ourselves.
     is_missed = stopping.outcome == "failed"

@@ -61,11 +61,14 @@ def build_fleet(handover: Handover, outbox: Outbox, clock: Clock, rng: Rng) -> F
 
 
 def reconcile(fleet: Fleet, handover: Handover) -> None:
-    """After the facts are replayed: ask again for what the keeper has never heard of."""
+    """After the facts are replayed: ask again for what the keeper has never heard of.
+
+    A run that the replay itself has begun is none of these: its request is still on its way.
+    """
     alive = {(run["pool"], run["index"], run["run"]) for run in handover.inventory}
     for slot, worker in list(fleet.workers.items()):
         run = getattr(worker.state, "run", None)
-        if run is not None and (*slot, run) not in alive:
+        if run is not None and run == fleet.restored.get(slot) and (*slot, run) not in alive:
             fleet.feed(slot, events.Lost(run))
     for pool, index, run in alive:
         if (pool, index) in fleet.unusable:

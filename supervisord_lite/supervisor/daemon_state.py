@@ -124,7 +124,8 @@ class DaemonState:
         self, slot: Slot, before: Worker, after: Worker, told: tuple[Announce, ...]
     ) -> None:
         del slot, before, told
-        if isinstance(after.state, Tripped):
+        # Of "all" also a stop decides: when the last one that worked is stopped by hand.
+        if isinstance(after.state, Tripped | Stopped):
             self._may_be_broken = True
 
     def decide(self) -> None:

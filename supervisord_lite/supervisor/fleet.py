@@ -29,6 +29,7 @@ class Fleet:
     Attributes:
         specs: By pool.
         core: The workers and what they are to each other; what to decide about them all.
+        restored: Number of the latest run that an earlier supervisor had asked for, by slot.
         unusable: Slots whose saved record could not be read, and why: they stay stopped.
         on_fault: Told of a slot and of what went wrong in our own code for it. One worker's fault
             must not end the others, and would come again with each adoption.
@@ -53,6 +54,7 @@ class Fleet:
         self._deadlines: list[tuple[float, Slot]] = []
         self._deadline: dict[Slot, float | None] = {}
         self._listeners: list[Listener] = []
+        self.restored: dict[Slot, int] = {}
         self.unusable: dict[Slot, str] = {}
         self.on_fault: Callable[[Slot, Exception], None] = _raise
 
@@ -234,6 +236,7 @@ class Fleet:
             self.unusable[slot] = repr(error)
             self._outbox.touch(slot)
             return
+        self.restored[slot] = worker.run
         self.core.put(slot, worker)
         self._arm(slot, worker)
 

@@ -17,6 +17,7 @@ from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.escalation import EscalationNote, StartNote
 from supervisord_lite.supervisor.outbox import Outbox, Slot
 from supervisord_lite.supervisor.poller import Poller
+from supervisord_lite.supervisor.rolls import Rolls
 from supervisord_lite.supervisor.verbs import Verbs
 from supervisord_lite.wire import channel
 
@@ -76,7 +77,8 @@ class Supervisor:
         self._daemon.on_escalated = self._note.take
         self._fleet.listen(self._announce)
         self._fleet.on_fault = self._worker_fault
-        self._verbs = Verbs(self._fleet, self._daemon, handover, clock, self._dropped)
+        self._rolls = Rolls(self._fleet, self._outbox, handover.saves)
+        self._verbs = Verbs(self._fleet, self._daemon, handover, clock, self._dropped, self._rolls)
         self._server = Server(
             listener,
             self._poller,
@@ -138,6 +140,7 @@ class Supervisor:
 
     def _settle(self) -> None:
         """Decide about the whole, and tell the keeper and systemd what this turn came to."""
+        self._rolls.go_on()
         self._daemon.decide()
         self._daemon.tell()
         wake_s = self._fleet.next_deadline_s()

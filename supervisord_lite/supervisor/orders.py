@@ -100,6 +100,13 @@ class Orders:
         gone = set(map(id, orders))
         self._decided = [each for each in self._decided if id(each[0]) not in gone]
 
+    def give_up(self, slot: Slot, worker: Worker, outcome: Outcome) -> None:
+        """Decide every order that waits for a run which will not be begun."""
+        waiting = self._waiting.get(slot, [])
+        lost = [each for each in waiting if each.goal == "ready" and worker.run <= each.run]
+        self._waiting[slot] = [order for order in waiting if order not in lost]
+        self._decided += [(order, outcome) for order in lost]
+
     def stepped(
         self,
         slot: Slot,

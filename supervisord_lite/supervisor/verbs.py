@@ -24,6 +24,7 @@ from supervisord_lite.supervisor.launch import outputs
 from supervisord_lite.supervisor.names import NoSuchWorkerError, resolve
 from supervisord_lite.supervisor.orders import Goal, Order, Orders, Outcome
 from supervisord_lite.supervisor.outbox import Slot
+from supervisord_lite.supervisor.rolls import Rolls
 from supervisord_lite.supervisor.samples import Samples
 from supervisord_lite.supervisor.status import worker_status
 
@@ -46,6 +47,7 @@ class Verbs:
         handover: Handover,
         clock: Clock,
         dropped: dict[str, int],
+        rolls: Rolls,
     ) -> None:
         """Take what is asked about."""
         self._fleet = fleet
@@ -58,6 +60,8 @@ class Verbs:
         self._orders = Orders(fleet.why_stuck)
         self._replies: list[Callable[[], None]] = []
         fleet.listen(self._orders.stepped)
+        self._rolls = rolls
+        rolls.on_failed = self._roll_failed
         self._methods: dict[str, Callable[[Call], None]] = {
             "Status": self._status,
             "Start": partial(self._order, goal="ready", event=events.StartRequested()),
@@ -175,11 +179,24 @@ class Verbs:
         in_order = self._fleet.core.graph.in_start_order(slots)
         if not isinstance(event, events.StartRequested):
             in_order.reverse()  # whoever comes after the others is stopped before them
-        orders += [self._give(slot, goal, event, done) for slot in in_order]
+        rolled = self._rolled(slots) if isinstance(event, events.RestartRequested) else {}
+        later = [
+            Order(slot, goal, self._fleet.workers[slot].run, done)
+            for each in rolled.values()
+            for slot in each
+        ]
+        if wait:  # before anything happens: a roll may fail at once
+            for order in later:
+                self._orders.add(order, self._fleet.workers[order.slot])
+        for slot in in_order:
+            if slot not in rolled.get(slot[0], ()):
+                orders.append(self._give(slot, goal, event, done))
+            elif slot == rolled[slot[0]][-1]:
+                self._rolls.begin(slot[0], (index for _, index in rolled[slot[0]]))
         if not wait:
             self._reply(call, {"outcome": None, "done": True})
             return
-        call.on_hang_up = partial(self._orders.forget, orders)
+        call.on_hang_up = partial(self._orders.forget, [*orders, *later])
         for order in orders:
             self._orders.add(order, self._fleet.workers[order.slot])
 
@@ -193,6 +210,25 @@ class Verbs:
         pools = dict.fromkeys(pool for pool, _ in slots)
         requires = {pool: core.graph.required_by([pool]) for pool in pools}
         return [(s, next(pool for pool in requires if s[0] in requires[pool])) for s in needed]
+
+    def _rolled(self, slots: list[Slot]) -> dict[str, list[Slot]]:
+        """Return which of *slots* are replaced a few at a time, by pool, the first one first."""
+        rolled: dict[str, list[Slot]] = {}
+        for slot in self._fleet.core.graph.in_start_order(slots):
+            if not isinstance(self._fleet.workers[slot].state, Stopped | Tripped):
+                rolled.setdefault(slot[0], []).append(slot)
+        most = {pool: self._fleet.specs[pool].max_unavailable for pool in rolled}
+        return {
+            pool: each
+            for pool, each in rolled.items()
+            if len(each) > most[pool] or self._rolls.is_rolling(pool)
+        }
+
+    def _roll_failed(self, failed: Slot, untouched: list[Slot]) -> None:
+        why = f"not touched: the new {self._fleet.name(failed)} failed"
+        for slot in untouched:
+            outcome = Outcome("failed", ok=False, detail=why)
+            self._orders.give_up(slot, self._fleet.workers[slot], outcome)
 
     def _give(
         self, slot: Slot, goal: Goal, event: events.Event, done: Callable[[Order, Outcome], None]

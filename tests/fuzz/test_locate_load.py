@@ -17,7 +17,8 @@ WORDS = st.sampled_from(
     ["[worker.a]", "[worker.a.log]", "[[worker.a]]", "[defaults]", "[supervisor]", "[control]",
      "worker", "command", "log", "stdout", "environment", "ready", "stop_signal", "stop_timeout",
      "backoff", "limits", "nofile", "umask", "user", "path", "pool_size", "ok_exit_codes", "x",
-     "environment_file", "extends", "=", ".", ",", "[", "]", "{", "}", "\n", "\n", "\r\n", "#", " ",
+     "environment_file", "extends", "include", "requires", "health", "http",
+     "schedule", "=", ".", ",", "[", "]", "{", "}", "\n", "\n", "\r\n", "#", " ",
      '"', "'", '"""', "'''", '"x"', '"10s"', '"a.log"', '"${X}"', '"${"', '"%i"', '"\\u0000"',
      '"\\', "1", "-1", "022", "10m", "1.5", "nan", "inf", "true", "True", "1979-05-27", "é", "\x00",
      "\ufeff", "\t", "0xffffffffffffffffffffffffffffffffffffffff"]
@@ -28,18 +29,26 @@ KEYS = st.sampled_from(
      "environment_file", "user", "group", "umask", "nice", "limits", "limits.memory", "limits.cpu",
      "limits.nofile", "log", "log.stdout", "log.stderr", "log.max_size", "log.backups",
      "ok_exit_codes", "circuit_cooldown", "autostart", "max_restarts", "schedule", "nope",
-     "autorestart", "numprocs", "startsecs"]
+     "autorestart", "numprocs", "startsecs", "include", "extends", "enabled", "critical",
+     "singleton", "requires", "after", "run_timeout", "operators", "admin", "python", "agent",
+     "container", "queue", "config", "config.x", "interpreter", "preload", "warm", "schedule.cron",
+     "heartbeat_timeout", "health", "health.http", "health.exec", "recycle", "recycle.jitter",
+     "secrets", "secrets.X", "capabilities", "sockets", "sockets.http", "events", "log.format",
+     "budget", "budget.usd", "command.x", "repo", "retry_delays", "price", "store", "drain"]
 )  # fmt: skip
 VALUES = st.sampled_from(
     ["1", "-1", "0", "1.5", "nan", "inf", "true", "false", '""', '"x"', '"10s"', '"0s"', '"a/b"',
      '"a.log"', '"inherit"', '"null"', '"SIGTERM"', '["SIGTERM", "SIGINT"]', '["1s", "2s"]',
      "[]", "[[]]", "[1, 2]", "{}", "{ x = 1 }", '{ min = "1s" }', "[{ a = 1 }]", "1979-05-27",
      '"\\u0000"', '"${HOME}"', '"${NOPE}"', '"${"', '"%i.log"', '"always"', "0o22", '"022"',
+     '"a"', '["a", "b"]', '"all"', '"*"', '["@root", "nobody"]', '"workers.toml"', '"*.toml"',
+     '"a.b:C"', '"* * * * *"', '"file:/x"', '"http://x/y"', '{ listen = "x:1" }', '"${HOME:-1}"',
      f"0x{'f' * 5000}", '"it\'s"', '"a | b"', '"é\\u001b[31m"', '"unlimited"', '"64K"', '"root"']
 )  # fmt: skip
 HEADERS = st.sampled_from(
     ["[worker.a]", "[worker.b]", "[worker.a-1]", "[worker.a.log]", "[worker.a.x]", "[[worker.c]]",
-     "[defaults]", "[supervisor]", "[control]", "[worker]", "[nope]", "[worker.all]"]
+     "[defaults]", "[supervisor]", "[control]", "[worker]", "[nope]", "[worker.all]", "[work]",
+     "[queue.a]", "[agent.a]", "[queue]", "[[agent]]", "[worker.a.health]", "[worker.b.sockets.x]"]
 )  # fmt: skip
 LINES = st.one_of(HEADERS, st.tuples(KEYS, VALUES).map(" = ".join))
 

@@ -144,6 +144,7 @@ def check(text: str, places: Locations, value: object, path: Path) -> set[Path]:
 
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
 @given(documents())
+@example('a = []\nb = [ "x","", "y#]" , ]\nc = ["x" , "y"]\nd = ["]", """x"""]\ne = ["\\"", "]"]\n')
 @example('a = """x"""""\nb = """"x""""\nc = """"""\nd = """"""""\n')
 @example("a = '''x'''''\nb = ''''x''''\nc = ''''''\n")
 @example("[[a]]\n[[a.b]]\n[[a]]\n[[a.b]]\n[[a.b]]\n[a.b.c]\nd = [{ e = 1 }]\n")

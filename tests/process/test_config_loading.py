@@ -1,5 +1,6 @@
 """The configuration is read by a child: its answer, its end, and what stays untouched."""
 
+import hashlib
 import os
 import select
 import signal
@@ -67,7 +68,9 @@ def test_a_good_file_is_what_check_says_it_is(config: Path) -> None:
     answer = answer_of(loading)
     environ = {**clean_environment(), "A": "${B} é"}
     judged = judge(str(config), environ=environ, as_root=os.geteuid() == 0)
-    assert answer == Loaded(judged.configuration, "", (str(config),))
+    digest = hashlib.sha256(config.read_bytes()).hexdigest()
+    files = (str(config),)
+    assert answer == Loaded(judged.configuration, "", files, {str(config): digest})
     loading.dismiss()
     finish(loading)
     assert list((config.parent / "state").iterdir()) == []

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 
 import pytest
 
@@ -197,3 +198,28 @@ def test_an_escalation_survives_a_kill_of_the_supervisor() -> None:
         assert daemon.process is not None
         wait_until(lambda: daemon.process and daemon.process.poll() is not None, what="the end")
         assert daemon.process.returncode == 75
+
+
+@pytest.mark.slow
+def test_kills_of_the_supervisor_in_the_middle_of_restarts_break_no_order() -> None:
+    """However often it dies, web never lives without the database that it was started on."""
+    with Daemon(f'{noting("web")}requires = ["db"]\n{noting("db")}') as daemon:
+        daemon.wait_state("web", "running")
+        argv = [*daemon.argv, "restart", "--socket", str(daemon.control_path), "all"]
+        for _ in range(8):
+            with subprocess.Popen(
+                argv, env=daemon.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            ) as order_given:
+                daemon.kill_supervisor()
+                order_given.wait(30)
+        daemon.wait_state("db", "running")
+        daemon.wait_state("web", "running")
+        up: set[str] = set()
+        for line in order(daemon):
+            word, _, name = line.partition(" ")
+            if name == "web":
+                assert "db" in up, order(daemon)
+            elif word == "stop":
+                assert "web" not in up, order(daemon)
+            (up.add if word == "start" else up.discard)(name)
+        assert up == {"web", "db"}

@@ -77,6 +77,7 @@ KEYS = st.tuples(
     optional("group", st.sampled_from(['"root"', "0"])),
     optional("limits.memory", st.sampled_from(['"1.5G"', "4096"])),
     optional("limits.cpu", st.floats(0.01, 4096).map(repr)),
+    optional("limits.stack", st.sampled_from(['"8M"', "8191", '"unlimited"'])),
     optional("limits.nofile", st.sampled_from(['"unlimited"', "10"])),
     optional("log.stdout", st.one_of(FILE, st.sampled_from(['"null"', '"inherit"']))),
     optional("log.stderr", st.sampled_from(['"null"', '"inherit"'])),

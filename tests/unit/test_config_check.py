@@ -2,11 +2,18 @@
 
 import argparse
 import json
+import resource
+import subprocess
+import sys
+import time
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from supervisord_lite.cli import check
+from supervisord_lite.cli.errors import UsageError
+from tests.support.daemon import clean_environment
 
 GOOD = '[worker.a]\ncommand = ["x"]\n[worker.b]\ncommand = ["x"]\npool_size = 3\n'
 BAD = '[worker.a]\ncommand = ["x"]\nstop_timout = "1s"\n[worker.b]\ncommand = ["x"]\nrestrt = "x"\n'
@@ -90,18 +97,19 @@ def test_every_file_is_counted(here: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 SHOWN = """\
-pool_size = 2                     env/s.toml:2            (8 in conf.d/shop.toml)
+pool_size = 2                     env/s.toml:2           (8 in conf.d/shop.toml)
 extends = "app"                   conf.d/shop.toml:2
 command = ["/srv/venv/bin/celery", "-A", "shop", "$${x}"]
                                   conf.d/shop.toml:3
 stop_timeout = ["10m", "30s"]     conf.d/shop.toml:5
 stop_signal = ["SIGTERM", "SIGINT"]
                                   conf.d/shop.toml:6
-environment."a b" = "2"           conf.d/shop.toml:7      ("1" in main.toml)
-user = "root"                     main.toml:8             via extends app
-umask = "077"                     main.toml:4             via [defaults]
+environment."a b" = "2"           conf.d/shop.toml:7     ("1" in main.toml)
+user = "root"                     main.toml:8            via extends app
+umask = "077"                     main.toml:4            via [defaults]
 critical = false                  default
 singleton = false                 default
+max_unavailable = 1               default
 autostart = true                  default
 restart = "on-failure"            default
 """
@@ -157,3 +165,61 @@ def test_a_worker_that_is_not_there_cannot_be_shown(here: Path) -> None:
     with pytest.raises(check.NoSuchWorkerError, match="did you mean celery") as caught:
         run("-c", "x.toml", "--show", "selery")
     assert caught.value.exit_code == 4
+
+
+@pytest.mark.slow
+def test_thousands_of_workers_are_judged_quickly(here: Path) -> None:
+    """The whole command costs a few times what tomllib alone does, on any machine."""
+    text = "".join(
+        f'[worker.w{i}]\ncommand = ["/usr/bin/prog", "--shard", "{i}", "--port", "%{{8000..}}"]\n'
+        f'pool_size = 2\nstop_timeout = "30s"\nenvironment.SHARD = "{i}"\nlimits.nofile = 4096\n'
+        for i in range(2000)
+    )
+    (here / "x.toml").write_text(text)
+    begin_s = time.process_time()
+    tomllib.loads(text)
+    tomllib_s = time.process_time() - begin_s
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "supervisord_lite", "check", "-c", "x.toml"]
+    subprocess.run(command, check=True, capture_output=True, env=clean_environment())
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used_s = after.ru_utime - before.ru_utime
+    assert used_s < 6 * tomllib_s + 0.3, f"{used_s:.2f} s, tomllib {tomllib_s:.2f} s"
+
+
+def test_a_candidate_is_judged_in_its_place(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--with takes the content of another file, with the name, folder and force of the real one."""
+    (here / "conf.d").mkdir()
+    (here / "x.toml").write_text(
+        '[supervisor]\ninclude = "conf.d/*.toml"\n[worker.app]\nenabled = false\nnice = 1\n'
+    )
+    (here / "conf.d/shop.toml").write_text("[worker.old]\n")
+    candidate = here / "tmp123"
+    candidate.write_text('[worker.web]\nextends = "app"\ncommand = "w"\nlog = "./w.log"\n')
+    assert run("-c", "x.toml") == 78
+    capsys.readouterr()
+    words = ("-c", "x.toml", "--with", f"conf.d/shop.toml={candidate}")
+    assert run(*words) == 0
+    assert capsys.readouterr().out == "x.toml: 1 worker, 1 process, 2 files: ok\n"
+    assert run(*words, "--show", "web") == 0
+    assert 'log.stdout = "./w.log"            conf.d/shop.toml:4' in capsys.readouterr().out
+    candidate.write_text("[worker.web]\nnise = 1\n")
+    assert run(*words) == 78
+    assert "conf.d/shop.toml:2:1: error" in capsys.readouterr().err
+
+
+def test_a_candidate_for_a_new_file_is_judged(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file counts that a pattern would find once it is there; one that nobody names does not."""
+    (here / "x.toml").write_text('[supervisor]\ninclude = "conf.d/*.toml"\n')
+    candidate = here / "tmp123"
+    candidate.write_text(GOOD)
+    assert run("-c", "x.toml", "--with", f"conf.d/new.toml={candidate}") == 0
+    assert capsys.readouterr().out == "x.toml: 2 workers, 4 processes, 2 files: ok\n"
+    assert run("-c", str(here / "x.toml"), "--with", f"{here}/conf.d/new.toml={candidate}") == 0
+    assert run("-c", "x.toml", "--with", f"x.toml={candidate}") == 0
+    assert run("-c", "x.toml", "--with", f"other/new.toml={candidate}") == 78
+    assert "no include names it" in capsys.readouterr().err
+    with pytest.raises(UsageError):
+        run("-c", "x.toml", "--with", "new.toml")

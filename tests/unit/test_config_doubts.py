@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisord_lite.config.errors import Problem
+from supervisord_lite.config.errors import ConfigurationError, Problem
 from supervisord_lite.config.load import judge
 
 Doubts = Callable[..., tuple[Problem, ...]]
@@ -103,3 +103,12 @@ def test_the_example_has_no_warnings() -> None:
     """The file that is shipped is an example of a good one."""
     path = str(CHECKOUT / "config/demo.toml")
     assert judge(path, environ={}, as_root=False).warnings == ()
+
+
+def test_warnings_stand_beside_errors(doubts: Doubts) -> None:
+    """Who mends the errors mends what is doubtful in the same round."""
+    with pytest.raises(ConfigurationError) as caught:
+        doubts('[worker.a]\ncommand = ["sh", "-c", "a | b"]\nnise = 3\n')
+    assert [problem.line for problem in caught.value.problems] == [3]
+    assert [problem.line for problem in caught.value.warnings] == [2]
+    assert str(caught.value).endswith("\n1 error, 1 warning in 1 file.")

@@ -159,7 +159,7 @@ FILES = {
     "long name": (f'[worker.{"a" * 101}]\ncommand = ["x"]\n', (1, 9), "cannot be", "100"),
     "instance of a pool": (
         '[worker.web]\ncommand = ["x"]\n[worker.web-3]\ncommand = ["x"]\n', (3, 9),
-        '"web-3" is also instance 3 of "web" (line 1)', "rename"),
+        '"web-3" is also instance 3 of "web" (workers.toml:1)', "rename"),
     "dot in a name": (
         '[worker.shop.web]\ncommand = ["x"]\n', (1, 14), "holds no dot", "[worker.shop-web]"),
     "misspelt inner table": (
@@ -169,6 +169,9 @@ FILES = {
     "worker as a list": ('[[worker.a]]\ncommand = ["x"]\n', (1, 10), "must be a", "[worker.a]"),
     "unknown table": ("[workers.a]\n", (1, 2), "unknown table [workers]", "[worker]?"),
     "another program's table": ("[program.b]\n", (1, 2), "[program]", "supervisord's"),
+    "a queue's key": (
+        '[worker.a]\ncommand = "x"\nisolation = "clone"\n', (3, 1), "isolation", "[queue.NAME]"),
+    "tasks": ("[[task]]\nx = 1\n", (1, 3), "unknown table [task]", "in the queue"),
     "later table": ("[queue.a]\n", (1, 2), "[queue] is not in this version", ""),
     "key in no table": ('command = ["x"]\n', (1, 1), "stands in no table", "[worker.NAME]"),
     "supervisor's typo": ('[supervisor]\nlog_dirs = "x"\n', (2, 1), "log_dirs", '"log_dir"?'),

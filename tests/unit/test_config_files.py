@@ -304,3 +304,29 @@ def test_relative_names_are_relative_to_where_one_stands(judged: Judge, tmp_path
     assert judge("x.toml", environ={}, as_root=True).files == ("x.toml", "y/z.toml")
     full = str(tmp_path / "sub/x.toml")
     assert judge(full, environ={}, as_root=True).files[1] == str(tmp_path / "sub/y/z.toml")
+
+
+def test_other_files_are_mentioned_by_their_short_names(
+    judged: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The place of an error is as typed; a hint names a file as seen from the first one."""
+    judged({
+        "main.toml": '[supervisor]\ninclude = "c/*.toml"\n',
+        "c/a.toml": '[worker.redis]\ncommand = "r"\n',
+    })  # fmt: skip
+    (tmp_path / "c/b.toml").write_text('[worker.web]\ncommand = "w"\nrequires = "redsi"\n')
+    monkeypatch.chdir("/")
+    with pytest.raises(ConfigurationError) as caught:
+        judge(str(tmp_path / "main.toml"), environ={}, as_root=True)
+    (problem,) = caught.value.problems
+    assert problem.file == str(tmp_path / "c/b.toml")
+    assert problem.message.endswith('did you mean "redis" (c/a.toml:1)?')
+
+
+def test_a_variable_that_is_no_text_is_told(judged: Judge) -> None:
+    """Bytes of the environment that are not UTF-8 cannot stand in a configuration."""
+    with pytest.raises(ConfigurationError) as caught:
+        judged({"x.toml": '[worker.a]\ncommand = ["x", "${A}"]\n'}, environ={"A": "\udcff"})
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.column) == (2, 17)
+    assert "not UTF-8" in problem.message

@@ -149,6 +149,17 @@ def test_a_stop_that_waits_takes_every_end_as_a_clean_one() -> None:
     assert slot.worker.failures == ()
 
 
+def test_a_turn_that_comes_after_the_end_of_the_leader_signals_nobody() -> None:
+    """What it left behind is being killed; there is nobody left to be told."""
+    slot = shut(Slot().up())
+    slot.stop(10.0)
+    slot.exits(1, 11.0, emptied=False)
+    assert slot.expect(Stopping).held_by == ""
+    assert reopened(slot).tell(events.GateMoved(), 12.0) == ()
+    slot.emptied(13.0)
+    slot.expect(Stopped)
+
+
 def test_a_stop_in_the_middle_of_a_spawn_waits_as_well() -> None:
     """The gate is asked when there is somebody to signal."""
     slot = Slot()

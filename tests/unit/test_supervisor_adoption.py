@@ -249,6 +249,25 @@ def test_a_run_of_which_nothing_is_known_counts_as_ended() -> None:
         assert worker.last_exit.reason == "unknown"
 
 
+def test_a_run_that_the_replay_begins_and_stops_again_is_not_forgotten() -> None:
+    """An exit and a SIGTERM while no supervisor lived: the new run is started, and stopped."""
+    spec = a_spec("web", restart="always", stable_run_period_s=0.0, ready_after_s=0.0)
+    with a_daemon(spec) as daemon:
+        daemon.settle()
+        daemon.keeper.end(daemon.keeper.live()[0], 0)
+        daemon.keeper.table.fact("signalled", daemon.clock.s, signal="SIGTERM")
+
+        daemon.replace()
+        daemon.settle()
+
+        (run,) = daemon.keeper.live()
+        assert [request["do"] for request in daemon.keeper.signalled] == ["signal"]
+        assert not daemon.supervisor._daemon.is_over(daemon.clock.s)
+        daemon.keeper.end(run, 0)
+        daemon.settle()
+        assert daemon.supervisor._daemon.is_over(daemon.clock.s)
+
+
 def test_a_stop_during_which_the_supervisor_dies_keeps_its_ladder() -> None:
     """Its deadline and its rung are saved; the signal is not sent twice."""
     with a_daemon(a_spec("web")) as daemon:

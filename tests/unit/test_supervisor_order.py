@@ -115,6 +115,26 @@ def test_an_escalation_is_decided_once() -> None:
         assert len([r for r in daemon.keeper.signalled if r["pool"] == "slow"]) == 1
 
 
+@pytest.mark.parametrize("is_stopped_first", [True, False])
+def test_a_stop_by_hand_counts_for_all_of_a_critical_pool_whenever_it_comes(
+    is_stopped_first: bool,
+) -> None:
+    """One instance tripped, the other stopped by hand: the service ends without a crash too."""
+    with a_daemon(a_spec("web", 2, critical="all", max_restarts=1)) as daemon:
+        up(daemon)
+        for is_stop in (is_stopped_first, not is_stopped_first):
+            index = 1 if is_stop else 2
+            if is_stop:
+                daemon.supervisor._fleet.feed(("web", index), events.StopRequested())
+                daemon.turn()
+            (run,) = [run for run in daemon.keeper.live() if run.key[1] == index]
+            daemon.keeper.end(run, 3)
+            daemon.turn()
+        daemon.settle()
+        assert daemon.supervisor._daemon.is_stopping
+        assert daemon.supervisor._daemon.verdict == exit_codes.CRITICAL_WORKER
+
+
 def test_a_worker_that_is_not_critical_trips_alone() -> None:
     """The others go on, and so does the service."""
     with a_daemon(a_spec("web"), a_spec("db", max_restarts=1)) as daemon:
@@ -209,3 +229,56 @@ def test_what_the_file_does_not_say_is_saved_as_nothing() -> None:
         daemon.supervisor._daemon.begin_stop("test")
         daemon.settle()
         assert isinstance(daemon.workers[WEB].state, Stopping)
+
+
+# -- rolls -----------------------------------------------------------------------------------------
+
+
+def restarted(daemon: Daemon) -> list[tuple[str, int, int]]:
+    """Return the runs that were started after the first of each."""
+    return [key for key in daemon.keeper.started if key[2] > 1]
+
+
+@pytest.mark.parametrize("dies_after", [0, 1, 2, None])
+def test_a_roll_goes_on_whoever_dies_and_restarts_each_once(dies_after: int | None) -> None:
+    """One after the other, each when the one before is ready, under any number of supervisors."""
+    with a_daemon(a_spec("web", 3)) as daemon:
+        up(daemon)
+        daemon.supervisor._rolls.begin("web", [1, 2, 3])
+        daemon.turn(dies_after=dies_after)
+        if not daemon.keeper.signalled and not daemon.supervisor._rolls._rolls:
+            daemon.supervisor._rolls.begin("web", [1, 2, 3])  # it died before it could save that
+            daemon.turn()
+        for index in (1, 2, 3):
+            daemon.settle()
+            (asked,) = {(r["index"], r["run"]) for r in daemon.keeper.signalled}
+            assert asked == (index, 1)
+            daemon.keeper.signalled.clear()
+            (run,) = [run for run in daemon.keeper.live() if run.key == ("web", index, 1)]
+            daemon.keeper.end(run, 0)
+            daemon.turn(dies_after=dies_after)
+            daemon.settle()
+            assert daemon.keeper.signalled == []  # not before this one is ready
+            daemon.clock.s += 1.0
+            daemon.turn(dies_after=dies_after)
+        daemon.settle()
+
+        assert restarted(daemon) == [("web", 1, 2), ("web", 2, 2), ("web", 3, 2)]
+        assert daemon.keeper.table.saves["roll/web"] == ""
+        assert daemon.keeper.signalled == []
+
+
+def test_a_shutdown_ends_a_roll() -> None:
+    """Nothing is started for it any more, also not by the next supervisor."""
+    with a_daemon(a_spec("web", 3)) as daemon:
+        up(daemon)
+        daemon.supervisor._rolls.begin("web", [1, 2, 3])
+        daemon.settle()
+        daemon.supervisor._daemon.begin_stop("test")
+        daemon.settle()
+        daemon.replace()
+        for run in daemon.keeper.live():
+            daemon.keeper.end(run, 0)
+        daemon.settle()
+        assert restarted(daemon) == []
+        assert daemon.supervisor._daemon.is_over(daemon.clock.s)

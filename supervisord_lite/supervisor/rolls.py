@@ -1,0 +1,88 @@
+"""Rolls under way: pools whose instances are replaced a few at a time (`core.roll` decides)."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+
+from supervisord_lite.core import actions, events, roll
+from supervisord_lite.core.roll import Roll
+from supervisord_lite.core.states import Worker
+from supervisord_lite.supervisor.fleet import Fleet
+from supervisord_lite.supervisor.outbox import Outbox, Slot
+
+_KEY = "roll/"
+
+
+class Rolls:
+    """At most one roll for each pool; saved, so that the next supervisor goes on with it.
+
+    Attributes:
+        on_failed: Told of the slot whose new run failed, and of those that nobody touches now.
+    """
+
+    def __init__(self, fleet: Fleet, outbox: Outbox, saves: Mapping[str, str]) -> None:
+        """Take over what an earlier supervisor had begun."""
+        self._fleet = fleet
+        self._outbox = outbox
+        self._rolls: dict[str, Roll] = {}
+        self.on_failed: Callable[[Slot, list[Slot]], None] = lambda _failed, _untouched: None
+        for key, text in saves.items():
+            pool = key.removeprefix(_KEY)
+            if key.startswith(_KEY) and text and pool in fleet.specs:
+                self._rolls[pool] = _from_text(pool, text)
+        self._moved = dict.fromkeys(self._rolls)
+        fleet.listen(self._stepped)
+
+    def is_rolling(self, pool: str) -> bool:
+        """Return whether a roll of this pool is under way."""
+        return pool in self._rolls
+
+    def begin(self, pool: str, indexes: Iterable[int]) -> None:
+        """Replace these instances, behind those of a roll that is under way."""
+        most = self._fleet.specs[pool].max_unavailable
+        self._rolls[pool] = roll.joined(self._rolls.get(pool), pool, indexes, most)
+        self._moved[pool] = None
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Let every roll go on whose pool has moved."""
+        while self._moved:
+            pool = next(iter(self._moved))
+            del self._moved[pool]
+            if pool in self._rolls:
+                self._go_on(self._rolls[pool])
+
+    def _go_on(self, before: Roll) -> None:
+        pool = before.pool
+        progress = roll.go_on(before, self._fleet.workers)
+        if progress.roll is None:
+            del self._rolls[pool]
+            self._outbox.save(_KEY + pool, "", first=True)
+        elif progress.roll != before or progress.restart:
+            self._rolls[pool] = progress.roll
+            # Before the workers' records: whoever goes on finds who was meant to be told.
+            self._outbox.save(_KEY + pool, _to_text(progress.roll), first=True)
+        for index in progress.restart:
+            self._moved[pool] = None
+            self._fleet.feed((pool, index), events.RestartRequested())
+        if progress.failed is not None:
+            untouched = [(pool, index) for index in progress.untouched]
+            self.on_failed((pool, progress.failed), untouched)
+
+    def _stepped(
+        self, slot: Slot, before: Worker, after: Worker, told: tuple[actions.Announce, ...]
+    ) -> None:
+        del before, after, told
+        if slot[0] in self._rolls:
+            self._moved[slot[0]] = None
+
+
+def _to_text(value: Roll) -> str:
+    return json.dumps(
+        {"left": value.left, "going": value.going, "max_unavailable": value.max_unavailable}
+    )
+
+
+def _from_text(pool: str, text: str) -> Roll:
+    saved = json.loads(text)
+    going = tuple((index, run) for index, run in saved["going"])
+    return Roll(pool, tuple(saved["left"]), going, saved["max_unavailable"])
