@@ -27,6 +27,7 @@ from supervisord_lite.supervisor.outbox import Slot
 from supervisord_lite.supervisor.rolls import Rolls
 from supervisord_lite.supervisor.samples import Samples
 from supervisord_lite.supervisor.status import worker_status
+from supervisord_lite.supervisor.watchers import Watchers
 
 #: Outcomes that a worker may have had before it was ordered.
 _STANDING = ("ready", "stopped")
@@ -60,10 +61,12 @@ class Verbs:
         self._orders = Orders(fleet.why_stuck)
         self._replies: list[Callable[[], None]] = []
         fleet.listen(self._orders.stepped)
+        self._watchers = Watchers(fleet)
         self._rolls = rolls
         rolls.on_failed = self._roll_failed
         self._methods: dict[str, Callable[[Call], None]] = {
             "Status": self._status,
+            "Watch": self._watchers.begin,
             "Start": partial(self._order, goal="ready", event=events.StartRequested()),
             "Restart": partial(self._order, goal="ready", event=events.RestartRequested()),
             "Stop": partial(self._order, goal="stopped", event=events.StopRequested()),
@@ -91,6 +94,7 @@ class Verbs:
         replies, self._replies = self._replies, []
         for reply in replies:
             reply()
+        self._watchers.deliver()
         return self._orders.deliver() or bool(replies)
 
     def _reply(self, call: Call, parameters: dict[str, object], *, continues: bool = False) -> None:
