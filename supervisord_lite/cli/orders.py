@@ -44,12 +44,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object at the end")
 
 
-def run(arguments: argparse.Namespace, order: Order) -> int:
-    """Give the order and, unless told otherwise, wait until it is carried out."""
+def run(arguments: argparse.Namespace, order: Order, **more: object) -> int:
+    """Give the order and, unless told otherwise, wait until it is carried out.
+
+    Args:
+        arguments: As parsed.
+        order: Which of the four.
+        more: Parameters that only this one has.
+    """
     if not arguments.names:
         text = "which workers?"
         raise UsageError(text, hint=f"supervisord-lite {order.verb} NAME..., or all for every one")
-    parameters = {"names": arguments.names, "wait": not arguments.no_wait}
+    parameters = {"names": arguments.names, "wait": not arguments.no_wait, **more}
     with place.connect(arguments) as client:
         if arguments.no_wait:
             client.call(order.method, parameters)

@@ -23,7 +23,8 @@ from supervisord_lite.base.errors import PermissionRefusedError
 from supervisord_lite.cli.last_escalation import read_last_escalation
 from supervisord_lite.config.defaults import default_config_path
 from supervisord_lite.config.effective import FILE_NAME, write_effective
-from supervisord_lite.config.load import load
+from supervisord_lite.config.errors import render
+from supervisord_lite.config.load import judge
 from supervisord_lite.config.spec import Configuration, Settings, to_json
 from supervisord_lite.keeper import boot
 
@@ -48,8 +49,10 @@ def run(arguments: argparse.Namespace) -> int:
     """
     as_root = os.geteuid() == 0
     path = arguments.config or default_config_path(os.environ, as_root=as_root)
-    configuration = load(path, environ=os.environ, as_root=as_root)
-    settings = configuration.settings
+    judged = judge(path, environ=os.environ, as_root=as_root)
+    configuration, settings = judged.configuration, judged.configuration.settings
+    if judged.warnings:
+        _tell(render(judged.warnings, "warning"))
     _open_standard_descriptors()
     _make_folders(settings)
     locks = [
@@ -108,9 +111,13 @@ def _note_effective(configuration: Configuration) -> None:
     try:
         write_effective(configuration)
     except OSError as error:
-        text = f"supervisord-lite: {FILE_NAME} is not written: {error.strerror}"
-        with contextlib.suppress(OSError):
-            print(text, file=sys.stderr)
+        _tell(f"supervisord-lite: {FILE_NAME} is not written: {error.strerror}")
+
+
+def _tell(text: str) -> None:
+    """Print what nobody need read: a full disk or closed stream behind stderr stops nothing."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def _open_standard_descriptors() -> None:

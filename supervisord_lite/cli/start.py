@@ -3,7 +3,6 @@
 import argparse
 
 from supervisord_lite.cli import orders
-from supervisord_lite.cli.orders import add_arguments
 
 __all__ = ["add_arguments", "run"]
 
@@ -14,6 +13,15 @@ ORDER = orders.Order(
 )
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    orders.add_arguments(parser)
+    parser.add_argument(
+        "--no-deps", action="store_true", help="neither start nor wait for what it requires"
+    )
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Give the order."""
-    return orders.run(arguments, ORDER)
+    more = {"no_deps": True} if arguments.no_deps else {}
+    return orders.run(arguments, ORDER, **more)

@@ -6,6 +6,7 @@ Whoever builds a feature takes its key out of here and reads it where its value 
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from supervisord_lite.config import shapes
@@ -42,23 +43,24 @@ _CAPABILITIES = (
     "SYS_PACCT", "SYS_PTRACE", "SYS_RAWIO", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG",
     "WAKE_ALARM",
 )  # fmt: skip
-_TARGET = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
-_MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
-_CRON = re.compile(r"@(?:yearly|annually|monthly|weekly|daily|midnight|hourly)|\S+(?:\s+\S+){4}")
-_CRON_FIELD = re.compile(r"[0-9A-Za-z*?,/#-]+")
-_TIMEZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*")
-_SECRET = re.compile(r"(?:file:.+|credential:[A-Za-z0-9_.-]+)", re.DOTALL)
-_HTTP = re.compile(r"https?://[^\s/]+\S*|[A-Za-z0-9][A-Za-z0-9_-]*:/(?!/)\S*")
+# Patterns are compiled where they are used: most files have none of these keys.
+_TARGET = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*"
+_MODULE = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
+_CRON = r"@(?:yearly|annually|monthly|weekly|daily|midnight|hourly)|\S+(?:\s+\S+){4}"
+_CRON_FIELD = r"[0-9A-Za-z*?,/#-]+"
+_TIMEZONE = r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*"
+_KEPT_ELSEWHERE = r"(?s:file:.+|credential:[A-Za-z0-9_.-]+)"
+_HTTP = r"https?://[^\s/]+\S*|[A-Za-z0-9][A-Za-z0-9_-]*:/(?!/)\S*"
 _PORT = r"(?:[0-9]{1,5}|.*%(?:i|\{[0-9]+\.\.\}))"
-_HOST_PORT = re.compile(rf"(?:[^\s:/\[\]]*|\[[0-9A-Fa-f:.]+\]):{_PORT}")
-_SOCKET = re.compile(
-    rf"unix:.+|systemd:[A-Za-z0-9_.-]+|private|(?:[^\s:/\[\]]*|\[[0-9A-Fa-f:.]+\]):{_PORT}"
-)
-_MODE = re.compile(r"(?:0o)?[0-7]{3,4}")
-_STORE = re.compile(r"sqlite|rediss?://\S+|unix://\S+")
+_HOST_PORT = rf"(?:[^\s:/\[\]]*|\[[0-9A-Fa-f:.]+\]):{_PORT}"
+_SOCKET = rf"unix:.+|systemd:[A-Za-z0-9_.-]+|private|(?:[^\s:/\[\]]*|\[[0-9A-Fa-f:.]+\]):{_PORT}"
+_MODE = r"(?:0o)?[0-7]{3,4}"
+_STORE = r"sqlite|rediss?://\S+|unix://\S+"
 
 _address = like(_HOST_PORT, 'an address such as "127.0.0.1:8000" or "[::]:8000"')
-_secret = like(_SECRET, '"file:PATH" or "credential:NAME"', "a secret does not stand in the file")
+_secret = like(
+    _KEPT_ELSEWHERE, '"file:PATH" or "credential:NAME"', "a secret does not stand in the file"
+)
 
 
 def _cron(reader: Reader, node: Node) -> None:
@@ -66,11 +68,11 @@ def _cron(reader: Reader, node: Node) -> None:
     if line is None:
         return
     fields = line.split()
-    if not _CRON.fullmatch(line.strip()):
+    if not re.fullmatch(_CRON, line.strip()):
         message = f"{name_of(node.path)}: expected five fields, got {len(fields)} in {shown(line)}"
         hint = 'minute hour day month weekday: "7 * * * *" is seven past every hour; or "@daily"'
         reader.at_value(node, message, hint)
-    elif len(fields) > 1 and (bad := [f for f in fields if not _CRON_FIELD.fullmatch(f)]):
+    elif len(fields) > 1 and (bad := [f for f in fields if not re.fullmatch(_CRON_FIELD, f)]):
         reader.at_value(node, f"{name_of(node.path)}: {shown(bad[0])} is not a field of cron")
 
 
@@ -103,8 +105,7 @@ def _event(reader: Reader, node: Node) -> None:
     name = reader.checked_text(node)
     if name is None:
         return
-    pattern = ".*".join(map(re.escape, name.split("*")))
-    if not any(re.fullmatch(pattern, event) for event in EVENTS):
+    if not any(fnmatchcase(event, name) for event in EVENTS):
         near = did_you_mean(name, EVENTS)
         hint = f'did you mean "{near}"?' if near else 'such as "worker.tripped" or "worker.*"'
         reader.at_value(node, f"no event is called {shown(name)}", hint)

@@ -88,7 +88,14 @@ def judge(
     specs = workers.specs(settings, as_root=as_root)
     check_names(reader, top, {spec.pool: workers.tables[spec.pool] for spec in specs})
     configuration = Configuration(settings, tuple(specs))
-    warn(reader, configuration, workers, documents=files.documents, as_root=as_root)
+    warn(
+        reader,
+        configuration,
+        workers,
+        control=reader.table(top, "control"),
+        documents=files.documents,
+        as_root=as_root,
+    )
     if reader.problems:
         raise ConfigurationError(reader.problems, warnings=reader.warnings, files=files.names)
     return Judged(

@@ -32,6 +32,11 @@ STRINGS = (
     r"'[^'\n]*'",
 )
 _STRING = re.compile("|".join(STRINGS), re.DOTALL)
+#: What nearly all lines are: a plain key, perhaps of a table, with a plain value. Read at once.
+_LINE = re.compile(
+    r"([A-Za-z0-9_-]+)(?:\.([A-Za-z0-9_-]+))?[ \t]*=[ \t]*"
+    r"(\"[^\"\\\n]*\"|[A-Za-z0-9_+.:-]+)(?=[ \t]*(?:[#\n]|\Z))"
+)
 #: A list of plain texts on one line, which nearly all lists are: read at once.
 _FLAT = re.compile(r'\[(?: *"[^"\\\n]*" *(?:,|(?=\])))* *\]')
 _FLAT_ITEM = re.compile(r'"[^"]*"')
@@ -102,7 +107,10 @@ class _Scanner:
         table: Path = ()
         position = _end(skip_blank(text, 0))
         while position < len(text):
-            if text[position] == "[":
+            line = _LINE.match(text, position)
+            if line:
+                position = self._line(line, table)
+            elif text[position] == "[":
                 position, table = self._header(position)
             else:
                 position = self._pair(position, table)
@@ -123,6 +131,20 @@ class _Scanner:
         self._found.last = path, (start, position)
         self._found.headers.setdefault(path, (start, position))
         return position, self._inside(path)
+
+    def _line(self, line: re.Match[str], table: Path) -> int:
+        """Note what `_pair` would note of a plain line."""
+        keys = self._found.keys
+        path = (*self._inside(table), line[1])
+        span = line.span(1)
+        keys.setdefault(path, span)
+        if line[2] is not None:
+            path = (*self._inside(path), line[2])
+            keys.setdefault(path, line.span(2))
+            span = (span[0], line.end(2))
+        self._found.last = path, span
+        self._found.values[path] = line.span(3)
+        return line.end()
 
     def _pair(self, position: int, table: Path) -> int:
         position, parts = self._key_parts(position)

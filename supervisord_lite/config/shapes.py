@@ -6,6 +6,7 @@ tables out of the shapes of what is in them.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from supervisord_lite.config.launch import read_command
@@ -13,7 +14,6 @@ from supervisord_lite.config.values import name_of, plain, shown
 from supervisord_lite.config.words import did_you_mean
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from supervisord_lite.config.locate import Path
@@ -95,12 +95,12 @@ def one_of(choices: Sequence[str], what: str) -> Shape:
     return check
 
 
-def like(pattern: re.Pattern[str], what: str, hint: str = "") -> Shape:
+def like(pattern: str, what: str, hint: str = "") -> Shape:
     """Take a text that *pattern* matches; *what* is what it is called."""
 
     def check(reader: Reader, node: Node) -> None:
         found = reader.checked_text(node)
-        if found is not None and not pattern.fullmatch(found):
+        if found is not None and not re.fullmatch(pattern, found):
             message = f"{name_of(node.path)}: expected {what}, got {shown(found)}"
             reader.at_value(node, message, hint)
 

@@ -1,13 +1,14 @@
-"""The core: what one event means for one worker. Pure; it touches nothing.
+"""The core: what one event means, for one worker and for all. Pure; it touches nothing.
 
 Theory of operation
 ===================
 
-``step(worker, event, now_s, rng) -> (worker, actions)`` is the only entrance (`step.py`). A
-`Worker` is one slot (pool and index) with its state, counters and policy. Events are what happened
-(past participles), actions are what to do (imperatives). Whoever calls performs the actions and
-feeds their results back as events; nothing here waits, retries or reads a clock. A worker that did
-not change is returned itself, so ``moved is worker`` tells that there is nothing to save.
+``step(worker, event, now_s, rng) -> (worker, actions)`` is the only entrance to one worker
+(`step.py`); `fleet.py` steps all of them, and has the rules among them. A `Worker` is one slot
+(pool and index) with its state, counters and policy. Events are what happened (past participles),
+actions are what to do (imperatives). Whoever calls performs the actions and feeds their results
+back as events; nothing here waits, retries or reads a clock. A worker that did not change is
+returned itself, so ``moved is worker`` tells that there is nothing to save.
 
 Identity is (pool, index, run). ``run`` counts up with each start of a slot and is never used
 again, so an answer that belongs to an older run is recognised and ignored.
@@ -27,6 +28,10 @@ States (`states.py`), and what each waits for::
 
 ``NEXT`` (`states.py`) is the table of legal moves; `step` asserts it and README's diagram is
 printed from it.
+
+What else is decided here: who is replaced next (`roll.py`), how many there are (`scale.py`), what
+one life of the service leaves to the next (`carry.py`), and who waits for whom when two things are
+wanted at once (`meetings.py`).
 
 Rules where two meet
 --------------------

@@ -22,6 +22,7 @@ from supervisord_lite.base.record import record
 from supervisord_lite.core import events
 from supervisord_lite.core.actions import Action
 from supervisord_lite.core.events import Event
+from supervisord_lite.core.gates import open_gate
 from supervisord_lite.core.pools import Graph, Pool, Slot
 from supervisord_lite.core.standing import Standing, is_ready
 from supervisord_lite.core.states import Exited, Stopped, Tripped, Waiting, Worker
@@ -98,10 +99,16 @@ class Fleet:
             if slot in self.workers:
                 yield self.step(slot, events.GateMoved(), now_s=now_s, rng=rng)
 
-    def step(self, slot: Slot, event: Event, *, now_s: float, rng: Rng) -> Change:
-        """Let one event happen to one worker, and nothing to others: see `feed`."""
+    def step(
+        self, slot: Slot, event: Event, *, now_s: float, rng: Rng, is_alone: bool = False
+    ) -> Change:
+        """Let one event happen to one worker, and nothing to others: see `feed`.
+
+        With *is_alone* it does not wait for others either: a person knows better.
+        """
         before = self.workers[slot]
-        after, actions = step(before, event, now_s=now_s, rng=rng, gate=self.standing.gate_of(slot))
+        gate = open_gate if is_alone else self.standing.gate_of(slot)
+        after, actions = step(before, event, now_s=now_s, rng=rng, gate=gate)
         if after is not before:
             self.put(slot, after)
         return Change(slot, before, after, actions)

@@ -224,7 +224,7 @@ class Standing:
         while todo:
             each = todo.pop()
             tally = self._tallies[each]
-            if tally.is_waiting and tally.is_settled:
+            if tally.is_waiting:  # whatever its other instances do
                 ahead = [ahead for ahead in self._graph.requires[each] if ahead not in seen]
                 todo += ahead
                 seen.update(ahead)

@@ -6,12 +6,12 @@ Theory of operation
 ::
 
     keeper ──facts──▶ Fleet.take_fact ─┐                    ┌─▶ saves + requests ──▶ keeper
-    clients ─calls──▶ Verbs ───────────┼─▶ core.step() ─────┤
+    clients ─calls──▶ Verbs ───────────┼─▶ core.fleet ──────┤
     time ──deadline─▶ Fleet.fire_due ──┘                    └─▶ log lines, waiting clients, STATUS=
 
-Everything that happens becomes an event for one worker, `core.step` says what it means, and one
-place (`outbox.py`) sends what follows. Nothing here blocks: no regular files, no name look-ups;
-logs go through a pipe that drops rather than waits.
+Everything that happens becomes an event for one worker, the core says what it means for that one
+and for whoever had to wait for it, and one place (`outbox.py`) sends what follows. Nothing here
+blocks: no regular files, no name look-ups; logs go through a pipe that drops rather than waits.
 
 Dying is normal
 ---------------
@@ -22,7 +22,9 @@ Dying is normal
 * A new supervisor (`adoption.py`) takes the records, replays the facts that nobody had applied, and
   compares with the inventory: a spawn that was asked for and never arrived is asked for again.
 * Specs in force come from the saves, never from the file.
-* What the daemon as a whole is doing (booted, ready, stopping) is one more record.
+* What the daemon as a whole is doing (booted, ready, stopping, with which verdict) is one more
+  record, and so is each roll. Order among workers needs none: who waits is in the worker's own
+  record, and for what follows from how the others are.
 
 * An escalation (`escalation.py`) is saved with its reason before anybody is stopped for it, so the
   next supervisor goes on with it and ends with the same exit status.

@@ -73,10 +73,20 @@ class Fleet:
 
     # -- events in ---------------------------------------------------------------------------------
 
-    def feed(self, slot: Slot, event: Event, at_s: float | None = None) -> None:
-        """Let one event happen to one worker, and let others go on whose turn comes with it."""
+    def feed(
+        self, slot: Slot, event: Event, at_s: float | None = None, *, is_alone: bool = False
+    ) -> None:
+        """Let one event happen to one worker, and let others go on whose turn comes with it.
+
+        Args:
+            slot: Whose event it is.
+            event: What happened.
+            at_s: When; None: now.
+            is_alone: What it would have to wait for is not asked.
+        """
         now_s = self._clock.now_s() if at_s is None else at_s
-        self._perform(self.core.step(slot, event, now_s=now_s, rng=self._rng))
+        change = self.core.step(slot, event, now_s=now_s, rng=self._rng, is_alone=is_alone)
+        self._perform(change)
         self._let_others_go_on()
 
     def _let_others_go_on(self) -> None:

@@ -115,6 +115,10 @@ class Supervisor:
         return self._daemon.is_over(now_s) and self._note.is_written(now_s)
 
     def _adopt(self) -> None:
+        was_stopping = self._daemon.is_stopping
+        if was_stopping:
+            # Before anything else: what happened since must not start anybody.
+            self._daemon.begin()
         for fact in self._handover.facts:
             self._take_fact(fact)
         self._outbox.applied(self._handover.applied)
@@ -123,7 +127,8 @@ class Supervisor:
             name = self._fleet.name(slot)
             self._journal.write("error", "worker.unusable", name=name, reason=reason)
         self._note.resume()
-        self._daemon.begin()
+        if not was_stopping:
+            self._daemon.begin()
         self._daemon.tell(anew=True)
         if not self._handover.adoption:
             self._journal.write(

@@ -174,7 +174,8 @@ class Verbs:
             names = {"name": self._fleet.name(slots[0]), "hint": None}
             call.error(interface.REFUSED, {**names, "reason": "the daemon is stopping"})
             return
-        needed = self._needed(slots) if goal == "ready" else []
+        is_alone = parameters.flag(call, "no_deps")
+        needed = self._needed(slots) if goal == "ready" and not is_alone else []
         waiting = _Waiting(call, len(slots) + len(needed), self._clock.now_s())
         done = partial(self._done, waiting)
         orders = [self._give(slot, goal, events.StartRequested(), done) for slot, _ in needed]
@@ -194,7 +195,7 @@ class Verbs:
                 self._orders.add(order, self._fleet.workers[order.slot])
         for slot in in_order:
             if slot not in rolled.get(slot[0], ()):
-                orders.append(self._give(slot, goal, event, done))
+                orders.append(self._give(slot, goal, event, done, is_alone=is_alone))
             elif slot == rolled[slot[0]][-1]:
                 self._rolls.begin(slot[0], (index for _, index in rolled[slot[0]]))
         if not wait:
@@ -235,13 +236,19 @@ class Verbs:
             self._orders.give_up(slot, self._fleet.workers[slot], outcome)
 
     def _give(
-        self, slot: Slot, goal: Goal, event: events.Event, done: Callable[[Order, Outcome], None]
+        self,
+        slot: Slot,
+        goal: Goal,
+        event: events.Event,
+        done: Callable[[Order, Outcome], None],
+        *,
+        is_alone: bool = False,
     ) -> Order:
         worker = self._fleet.workers[slot]
         # A start finds its goal reached in a run that is there already.
         run = worker.run - 1 if _counts_already(worker, event) else worker.run
         order = Order(slot, goal, run, done)
-        self._fleet.feed(slot, event)
+        self._fleet.feed(slot, event, is_alone=is_alone)
         order.is_news = self._fleet.workers[slot] is not worker
         return order
 

@@ -185,6 +185,7 @@ def test_a_thousand_damaged_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     main.write_text(MAIN)
     included.write_text(INCLUDED)
     assert hold_to_promises(tmp_path), "undamaged"
+    before = sorted(tmp_path.rglob("*"))
     good = 0
     for number in range(COUNT):
         which, text = (included, INCLUDED) if number % 4 == 0 else (main, MAIN)
@@ -198,4 +199,5 @@ def test_a_thousand_damaged_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         except Exception:
             sys.stderr.write(f"file {number}: {which.name}: {data!r}\n")
             raise
+    assert sorted(tmp_path.rglob("*")) == before, "judging has written something"
     assert COUNT // 50 < good < COUNT * 3 // 4, "the damage is either none or total"

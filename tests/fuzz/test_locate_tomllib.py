@@ -144,6 +144,8 @@ def check(text: str, places: Locations, value: object, path: Path) -> set[Path]:
 
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
 @given(documents())
+@example('a=1\nb.c = "" # x\nb.d= ""\n-_9 =""""x"\n"""\nf = 1979-05-27 07:32:00\ng = +1_0.5e3')
+@example('[[a]]\nb.c = 1\n[[a]]\nb.c = 2\n[[a.d]]\ne = 1\n[a.d.f]\ng.h = "x"\n')
 @example('a = []\nb = [ "x","", "y#]" , ]\nc = ["x" , "y"]\nd = ["]", """x"""]\ne = ["\\"", "]"]\n')
 @example('a = """x"""""\nb = """"x""""\nc = """"""\nd = """"""""\n')
 @example("a = '''x'''''\nb = ''''x''''\nc = ''''''\n")

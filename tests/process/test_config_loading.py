@@ -5,7 +5,6 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,14 +28,6 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def zombies() -> Iterator[None]:
-    """Fail if a child of ours is left unreaped."""
-    yield
-    with pytest.raises(ChildProcessError):
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG)
-
-
 def start(path: Path, *, limit_s: float = 20.0, **variables: str) -> Loading:
     environ = {**clean_environment(), "A": "x", **variables}
     return Loading(str(path), environ=environ, now_s=time.monotonic(), limit_s=limit_s)
@@ -56,12 +47,13 @@ def answer_of(loading: Loading) -> Loaded | Refused:
 
 
 def finish(loading: Loading) -> None:
+    """Go on to the end of the child, which leaves no zombie."""
     while not loading.is_over:
         receive(loading)
     loading.close()
+    assert loading._pid == 0
 
 
-@pytest.mark.usefixtures("zombies")
 def test_a_good_file_is_what_check_says_it_is(config: Path) -> None:
     """The child answers exactly what the code of `check` finds, and writes nothing by itself."""
     loading = start(config, A="${B} é")
@@ -76,7 +68,6 @@ def test_a_good_file_is_what_check_says_it_is(config: Path) -> None:
     assert list((config.parent / "state").iterdir()) == []
 
 
-@pytest.mark.usefixtures("zombies")
 def test_what_is_put_in_force_is_written_down(config: Path) -> None:
     """effective.toml goes into the state folder that is in force, not into that of the file."""
     elsewhere = config.parent / "elsewhere"
@@ -91,7 +82,6 @@ def test_what_is_put_in_force_is_written_down(config: Path) -> None:
     assert f'state_dir = "{elsewhere}"' in (elsewhere / "effective.toml").read_text()
 
 
-@pytest.mark.usefixtures("zombies")
 def test_what_cannot_be_written_is_told(config: Path) -> None:
     """A missing folder or a full disk costs the file, and is told."""
     (config.parent / "state").rmdir()
@@ -103,7 +93,6 @@ def test_what_cannot_be_written_is_told(config: Path) -> None:
     assert "No such file or directory" in loading.unwritten
 
 
-@pytest.mark.usefixtures("zombies")
 def test_a_bad_file_is_refused_with_all_its_errors(config: Path) -> None:
     """Errors come as people read them and as fields; the child ends by itself."""
     config.write_text("[worker.a]\nstop_timout = 1\npool_size = 0\n")
@@ -116,7 +105,6 @@ def test_a_bad_file_is_refused_with_all_its_errors(config: Path) -> None:
     assert [problem["line"] for problem in answer.problems] == [1, 2, 3]
 
 
-@pytest.mark.usefixtures("zombies")
 def test_warnings_come_with_a_good_answer(config: Path) -> None:
     """What is probably not meant is told, and stops nothing."""
     config.write_text('[worker.a]\ncommand = ["sh", "-c", "a | b"]\n')
@@ -128,7 +116,6 @@ def test_warnings_come_with_a_good_answer(config: Path) -> None:
     assert f"{config}:2:11: warning:" in answer.warnings
 
 
-@pytest.mark.usefixtures("zombies")
 def test_thousands_of_workers_come_in_parts(config: Path) -> None:
     """A large answer is taken 64 KiB at a time: the loop goes on in between."""
     config.write_text("".join(f'[worker.w{i}]\ncommand = ["x"]\n' for i in range(2000)))
@@ -144,7 +131,6 @@ def test_thousands_of_workers_come_in_parts(config: Path) -> None:
     assert turns > 10
 
 
-@pytest.mark.usefixtures("zombies")
 def test_a_file_that_does_not_answer_costs_the_child_only(config: Path) -> None:
     """A pipe in place of the file hangs the child; its own alarm ends it, and that is told."""
     config.unlink()
@@ -166,14 +152,10 @@ def test_a_child_that_hangs_for_good_is_given_up(config: Path) -> None:
     assert loading.answer == Refused("the configuration could not be read: no answer within 20 s")
     loading.close()
     config.open("wb").close()  # lets the child go on, with an answer that nobody hears
-    assert wait_until(ended_child, what="the child has ended")
+    pid = loading._pid
+    wait_until(lambda: os.waitpid(pid, os.WNOHANG)[0] == pid, what="the child has ended")
 
 
-def ended_child() -> int:
-    return os.waitpid(-1, os.WNOHANG)[0]
-
-
-@pytest.mark.usefixtures("zombies")
 def test_a_child_that_is_killed_is_an_error(config: Path) -> None:
     """Whatever ends the child, the daemon only has no answer."""
     config.unlink()
@@ -204,3 +186,11 @@ def test_a_full_disk_does_not_keep_the_daemon_from_starting() -> None:
     with daemon:
         daemon.wait_state("a", "running")
         assert "effective.toml is not written" in daemon.output()
+
+
+def test_warnings_are_told_at_the_start() -> None:
+    """Who never runs `check` reads them once, where the daemon prints."""
+    with Daemon('[worker.a]\ncommand = ["sh", "-c", "sleep 1000 | cat"]\n') as daemon:
+        daemon.wait_state("a", "running")
+        said = " ".join(daemon.output().split())
+        assert ": warning: only the shell gets the stop signal" in said

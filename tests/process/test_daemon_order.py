@@ -106,6 +106,15 @@ def test_start_of_one_behind_a_tripped_one_fails_with_the_chain() -> None:
         daemon.wait_state("web", "running")
 
 
+def test_start_without_dependencies_starts_that_one_and_waits_for_nobody() -> None:
+    """`--no-deps`: a person knows better."""
+    text = f'{noting("web")}requires = ["db"]\n{noting("db")}'
+    with Daemon(text.replace("ready =", "autostart = false\nready =")) as daemon:
+        daemon.ctl("start", "--no-deps", "web", check=True)
+        assert order(daemon) == ["start web"]
+        assert daemon.workers()["db"]["state"] == "stopped"
+
+
 def test_the_death_of_a_required_worker_touches_nobody() -> None:
     """Its dependants keep their pids; whoever crashes with it comes back after it."""
     text = f'{noting("web", ready="spawned")}requires = ["db"]\n{QUICK}'

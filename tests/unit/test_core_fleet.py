@@ -95,6 +95,9 @@ def test_a_one_shot_that_failed_lets_nobody_start() -> None:
     shop.exits("db", 1)
     assert shop.words() == {"web": "waiting", "db": "exited"}
     assert shop.fleet.is_stuck(("web", 1))
+    # A person who starts web tries it again; a reload does not.
+    assert shop.fleet.to_start([("web", 1)], by_person=True) == [("db", 1), ("web", 1)]
+    assert shop.fleet.to_start([("web", 1)], by_person=False) == [("web", 1)]
 
 
 def test_a_worker_behind_one_that_has_given_up_waits_and_can_say_why() -> None:
@@ -109,6 +112,7 @@ def test_a_worker_behind_one_that_has_given_up_waits_and_can_say_why() -> None:
     assert shop.words() == {"web": "waiting", "migrate": "waiting", "db": "tripped"}
     assert shop.fleet.is_stuck(("web", 1))
     assert shop.fleet.is_stuck(("migrate", 1))
+    assert not shop.fleet.standing.is_stuck("db")
     shop.tell("db", events.ResetRequested())
     for name in ("db", "migrate", "web"):
         shop.ready(name)
@@ -127,6 +131,19 @@ def test_the_chain_names_the_one_that_must_move() -> None:
     shop.boot()
     shop.trip("db")
     assert shop.fleet.standing.chain("web") == ("web", "app", "db")
+
+
+def test_an_instance_that_waits_in_vain_knows_it_whatever_the_others_of_its_pool_do() -> None:
+    """One was started alone and is on its way; the other still waits for a tripped database."""
+    shop = a_company(WEB, DB, sizes={"web": 2}, policy=a_policy(ready_by="said", max_restarts=1))
+    shop.boot()
+    change = shop.fleet.step(
+        ("web", 2), events.StartRequested(), now_s=0.0, rng=shop.rng, is_alone=True
+    )
+    assert isinstance(change.after.state, Starting)
+    shop.trip("db")
+    assert shop.fleet.is_stuck(("web", 1))
+    assert not shop.fleet.is_stuck(("web", 2))
 
 
 def test_after_waits_for_ready_or_given_up_and_no_longer() -> None:
@@ -346,6 +363,14 @@ def test_a_stop_of_a_required_worker_alone_waits_for_nobody() -> None:
     shop.stop("db")
     assert shop.done == [("signal", "db")]
     assert isinstance(shop.state("web"), Running)
+
+
+def test_one_that_crashed_and_is_cleared_away_holds_no_stop_up() -> None:
+    """Nobody asked it to go, and nobody knows whether it uses the database still."""
+    shop = up(a_company(WEB, DB))
+    shop.feed(("web", 1), events.Exited(1, 1, None, emptied=False))
+    shop.stop("db")
+    assert shop.done == [("signal", "db")]
 
 
 def test_a_restart_of_both_goes_down_in_one_order_and_up_in_the_other() -> None:

@@ -282,3 +282,19 @@ def test_a_shutdown_ends_a_roll() -> None:
         daemon.settle()
         assert restarted(daemon) == []
         assert daemon.supervisor._daemon.is_over(daemon.clock.s)
+
+
+def test_nothing_starts_in_the_replay_once_the_end_has_begun() -> None:
+    """The end was saved, its supervisor died, and then a worker ended that would start again."""
+    with a_daemon(a_spec("web", restart="always", stable_run_period_s=0.0)) as daemon:
+        up(daemon)
+        daemon.supervisor._daemon.begin_stop("test")
+
+        def end_it() -> None:
+            daemon.keeper.end(daemon.keeper.live()[0], 0)
+
+        daemon.turn(dies_after=1, meanwhile=end_it)
+        daemon.settle()
+
+        assert daemon.supervisor._daemon.is_over(daemon.clock.s)
+        assert daemon.keeper.started == [("web", 1, 1)]
