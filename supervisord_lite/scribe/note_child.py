@@ -57,17 +57,22 @@ def write_whole(path: str, content: dict[str, Any]) -> None:
         OSError: It could not be written; an older file stays.
     """
     folder, name = os.path.split(path)
-    temporary = f"{folder}/.{name}.new"
+    # Its own: the child of a supervisor that was killed may be writing the same note just now.
+    temporary = f"{folder}/.{name}.{os.getpid()}"
     data = memoryview(json.dumps(content, indent=2).encode() + b"\n")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(temporary, flags, 0o600)
     try:
-        while data:
-            data = data[os.write(descriptor, data) :]
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    os.rename(temporary, path)
+        try:
+            while data:
+                data = data[os.write(descriptor, data) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.rename(temporary, path)
+    except OSError:
+        os.unlink(temporary)
+        raise
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

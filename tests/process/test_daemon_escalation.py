@@ -157,6 +157,8 @@ def test_a_note_that_cannot_be_written_changes_nothing_else() -> None:
 
         assert ended(daemon) == 75
         assert "escalation.not_written" in daemon.output()
+        files = sorted(os.listdir(daemon.folder / "state"))
+        assert files == ["effective.toml", NOTE, "lock"], "nothing half is left"
         assert "critical worker db tripped: SIGKILL (failure 1 of 1)" in daemon.output()
 
 

@@ -65,6 +65,7 @@ def test_the_wheel_brings_all_files(wheel_bin: Path, tmp_path: Path) -> None:
 
     assert Path(root).is_relative_to(wheel_bin.parent)
     assert {
+        "__init__.pyi",
         "py.typed",
         "control/io.supervisordlite.Manager.varlink",
         "share/systemd/supervisord-lite.service",
