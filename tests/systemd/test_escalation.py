@@ -42,10 +42,8 @@ max_restarts = 1
 @pytest.fixture
 def watched(installed: Machine) -> Generator[Machine]:
     """The product with an alarm: a line in a file for each time that somebody is told."""
-    alarm = (
-        f"[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo %i >> {installed.shared}/alarms'\n"
-    )
-    installed.install_unit(ALARM, alarm)
+    tell = f"echo %i:$MONITOR_EXIT_STATUS >> {installed.shared}/alarms"
+    installed.install_unit(ALARM, f"[Service]\nType=oneshot\nExecStart=/bin/sh -c '{tell}'\n")
     installed.write(f"/etc/systemd/system/{UNIT}.d/quick.conf", QUICK)
     installed.systemctl("daemon-reload")
     yield installed
@@ -98,7 +96,7 @@ def test_75_is_started_again_up_to_the_limit_and_then_somebody_is_told_once(
 
     assert shown["ExecMainStatus"] == "75"
     assert shown["NRestarts"] == "3"
-    assert alarms(watched) == [UNIT]
+    assert alarms(watched) == [f"{UNIT}:75"]
     assert len(journal.events("daemon.started")) == 3
     assert len(journal.events("daemon.escalated")) == 3
     assert "Start request repeated too quickly" in journal.text()
@@ -151,7 +149,7 @@ max_restarts = 1
         "exit-code",
         "0",
     )
-    assert alarms(watched) == [UNIT]
+    assert alarms(watched) == [f"{UNIT}:75"]
     stopped = [line["name"] for line in journal.events("worker.stopped")]
     assert [name for name in stopped if name != "db"] == ["web", "mid"]
     assert "timed out" not in journal.text()
@@ -165,7 +163,7 @@ def test_78_is_not_tried_again(watched: Machine) -> None:
     shown = failed(watched)
 
     assert (shown["ExecMainStatus"], shown["NRestarts"]) == ("78", "0")
-    assert alarms(watched) == [UNIT]
+    assert alarms(watched) == [f"{UNIT}:78"]
 
 
 def test_a_killed_main_process_is_started_again_with_closed_breakers(watched: Machine) -> None:
