@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import array
 import errno
+import os
 import socket
 from collections import deque
 
@@ -34,7 +35,7 @@ class PacketSocket:
         own.setblocking(False)
         self._socket = own
         self._largest = largest_bytes
-        self._queue: deque[tuple[bytes, Sequence[int]]] = deque()
+        self._queue: deque[tuple[bytes, Sequence[int], bool]] = deque()
         self.ended = False
 
     def fileno(self) -> int:
@@ -46,15 +47,21 @@ class PacketSocket:
         """Whether packets wait for the peer to read; watch for writability then."""
         return bool(self._queue)
 
-    def send(self, data: bytes, descriptors: Sequence[int] = ()) -> None:
-        """Send or queue one packet. Descriptors must stay open until it has left."""
-        self._queue.append((data, descriptors))
+    def send(self, data: bytes, descriptors: Sequence[int] = (), *, owned: bool = False) -> None:
+        """Send or queue one packet.
+
+        Args:
+            data: Not empty.
+            descriptors: They must stay open until it has left.
+            owned: They are closed then.
+        """
+        self._queue.append((data, descriptors, owned))
         self.flush()
 
     def flush(self) -> None:
         """Send what is queued, as far as the peer reads. A dead peer's packets are dropped."""
         while self._queue:
-            data, descriptors = self._queue[0]
+            data, descriptors, owned = self._queue[0]
             rights = []
             if descriptors:
                 packed = array.array("i", descriptors)
@@ -65,9 +72,11 @@ class PacketSocket:
                 return
             except OSError as error:
                 if error.errno not in _PASSING:
-                    self._queue.clear()  # EPIPE, ECONNRESET: whoever reads will see the end
+                    self._forget()  # EPIPE, ECONNRESET: whoever reads will see the end
                 return
             self._queue.popleft()
+            if owned:
+                _close(descriptors)
 
     def receive(self, most: int = 64) -> list[tuple[bytes, list[int]]]:
         """Return up to *most* packets that are there now; descriptors close on exec."""
@@ -95,5 +104,44 @@ class PacketSocket:
 
     def close(self) -> None:
         """Close the socket and forget the queue."""
-        self._queue.clear()
+        self._forget()
         self._socket.close()
+
+    def _forget(self) -> None:
+        queue, self._queue = self._queue, deque()
+        for _, descriptors, owned in queue:
+            if owned:
+                _close(descriptors)
+
+
+def memory_file(data: bytes) -> int:
+    """Return a descriptor of a memory file that holds *data*; the caller closes it.
+
+    Raises:
+        OSError: No memory, or no descriptor.
+    """
+    descriptor = os.memfd_create("message", os.MFD_CLOEXEC)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def memory_content(descriptor: int) -> bytes:
+    """Return what is in a memory file, from its beginning."""
+    size = os.fstat(descriptor).st_size
+    pieces = []
+    place = 0
+    while place < size and (piece := os.pread(descriptor, size - place, place)):
+        pieces.append(piece)
+        place += len(piece)
+    return b"".join(pieces)
+
+
+def _close(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

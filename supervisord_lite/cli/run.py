@@ -15,13 +15,17 @@ import socket
 import stat
 import sys
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
 from supervisord_lite.base import resident
+from supervisord_lite.base.clock import SystemClock
 from supervisord_lite.base.errors import PermissionRefusedError
+from supervisord_lite.base.log_line import rfc3339
 from supervisord_lite.cli.last_escalation import read_last_escalation
 from supervisord_lite.config.defaults import default_config_path
+from supervisord_lite.config.digests import digests_of
 from supervisord_lite.config.effective import FILE_NAME, write_effective
 from supervisord_lite.config.errors import render
 from supervisord_lite.config.load import judge
@@ -61,11 +65,19 @@ def run(arguments: argparse.Namespace) -> int:
     listener = _listen(settings.control_path)
     last_escalation = read_last_escalation(settings.state_dir)
     _note_effective(configuration)
-    _become_keeper(configuration, locks, listener, arguments.owner, last_escalation)
+    _become_keeper(
+        configuration,
+        digests_of(judged.documents),
+        locks,
+        listener,
+        arguments.owner,
+        last_escalation,
+    )
 
 
 def _become_keeper(
     configuration: Configuration,
+    digests: Mapping[str, str],
     locks: list[int],
     listener: socket.socket,
     owner_pid: int | None,
@@ -77,6 +89,9 @@ def _become_keeper(
         "settings": to_json(settings),
         "pools": json.dumps([spec.pool for spec in configuration.specs]),
         "log": f"{style} {settings.log_level}",
+        "force": json.dumps(
+            {"generation": 1, "files": digests, "since": rfc3339(SystemClock().wall_s())}
+        ),
         # For reading the file again: the supervisor itself is started with next to nothing.
         "environment": json.dumps(dict(os.environ)),
     }

@@ -12,6 +12,8 @@ _SUPERVISOR_KEYS = (
     "started_at",
     "generation",
     "config",
+    "config_files",
+    "config_errors",
     "warnings",
     "last_escalation",
 )
@@ -38,6 +40,7 @@ _WORKER_KEYS = (
     "max_restarts",
     "output",
     "limits",
+    "file_pool_size",
 )
 _EXIT_KEYS = ("code", "signal", "reason", "at", "ok")
 

@@ -7,6 +7,8 @@ import sys
 from supervisord_lite.base import exit_codes
 from supervisord_lite.cli import place, snapshot, table
 from supervisord_lite.cli.detail import detail
+from supervisord_lite.cli.disk import changed_files
+from supervisord_lite.cli.text import clock_time, count, fold
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +40,23 @@ def run(arguments: argparse.Namespace) -> int:
     return exit_codes.FAILED if arguments.check and wrong else exit_codes.OK
 
 
+def _about_the_file(supervisor: object, command: str) -> list[str]:
+    """Return what to know about a configuration that is not in force."""
+    assert isinstance(supervisor, dict)
+    errors = supervisor["config_errors"]
+    if errors:
+        what = f"the file on disk has {count(int(errors.get('count') or 1), 'error')}"
+        since = clock_time(str(errors.get("at") or ""))
+        text = f"! {what} since {since} (reload refused): {command.split()[0]} check"
+        return [fold(text, indent=2)]
+    changed = changed_files(supervisor["config_files"] or {})
+    if not changed:
+        return []
+    more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+    text = f"! {changed[0]}{more} differs from what is in force: {command} reload --dry-run"
+    return [fold(text, indent=2)]
+
+
 def _text(status: dict[str, object], arguments: argparse.Namespace) -> list[str]:
     """Return the lines for people."""
     workers = status["workers"]
@@ -47,4 +66,5 @@ def _text(status: dict[str, object], arguments: argparse.Namespace) -> list[str]
     lines = table.table(workers, every_instance=arguments.all) if workers else []
     lines.append(table.totals(status))
     lines.extend(table.problems(status, place.command(arguments)))
+    lines.extend(_about_the_file(status["supervisor"], place.command(arguments)))
     return lines

@@ -73,7 +73,14 @@ def _line(name: str, group: list[Worker], columns: int) -> str:
         f"{up(max(ups, default=None)):>4} {restarts:>3} {cpu:>5} "
         f"{size(sum(memory) if memory else None):>5}  "
     )
-    return (start + clip(_note(group, state), COLUMNS - len(start))).rstrip()
+    notes = (_by_hand(group), _note(group, state))
+    return (start + clip("; ".join(filter(None, notes)), COLUMNS - len(start))).rstrip()
+
+
+def _by_hand(group: list[Worker]) -> str:
+    """Return "file: 8" for a pool that has another size than its file says."""
+    size = group[0].get("file_pool_size")
+    return "" if size is None else f"file: {size}"
 
 
 def _state(group: list[Worker]) -> str:

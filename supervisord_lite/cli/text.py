@@ -96,3 +96,13 @@ def count(number: int, noun: str) -> str:
     if number == 1:
         return f"1 {noun}"
     return f"{number} {noun}{'es' if noun.endswith('s') else 's'}"
+
+
+def clock_time(at: str) -> str:
+    """Return an RFC 3339 time as the clock on the wall: "14:20", or "2026-11-20 14:20"."""
+    try:
+        when = datetime.fromisoformat(at).astimezone()
+    except ValueError:
+        return at
+    today = datetime.now(UTC).astimezone().date()
+    return when.strftime("%H:%M" if when.date() == today else "%Y-%m-%d %H:%M")

@@ -20,6 +20,8 @@ HELP = {
     "start": "start workers and wait until they are ready",
     "stop": "stop workers and wait until nothing of them is left",
     "restart": "stop and start workers",
+    "reload": "put the changed configuration in force; --dry-run says what changes",
+    "scale": "another number of instances: scale web=4",
     "reset": "close a tripped breaker and start again",
     "signal": "send a signal to the leader of each worker",
     "logs": "the last lines of output; -f follows",
@@ -32,7 +34,7 @@ _LOCAL = frozenset({"run", "check"})
 
 #: Fixed names that come with a later version.
 _LATER = frozenset(
-    {"reload", "scale", "wait", "why", "events", "exec", "top", "metrics", "doctor", "upgrade",
+    {"wait", "why", "events", "exec", "top", "metrics", "doctor", "upgrade",
      "import", "export", "init", "install-unit", "task", "queue", "lock", "agent", "fleet"}
 )  # fmt: skip
 
@@ -63,7 +65,6 @@ _ELSEWHERE = {
     "enable": ("systemctl's enable", "autostart = true in the file, then reload"),
     "disable": ("systemctl's disable", "autostart = false in the file, then reload"),
 }
-_NO_RELOAD = "reload is not in this version; until then: systemctl restart supervisord-lite"
 
 
 class Verb(Protocol):
@@ -132,15 +133,13 @@ def overview() -> str:
 def unknown(verb: str) -> UsageError:
     """Return the error for a word that is no verb, with the way out."""
     if verb in _LATER:
-        hint = "until then: systemctl restart supervisord-lite" if verb == "reload" else ""
-        return UsageError(f'"{verb}" is not in this version', hint=hint)
+        return UsageError(f'"{verb}" is not in this version')
     if verb.startswith("-"):
         return UsageError(f"the option {verb} does not stand before the verb")
     text = f'no verb "{verb}"'
     if verb in _ELSEWHERE:
         whose, ours = _ELSEWHERE[verb]
-        hint = _NO_RELOAD if "reload" in ours else ""
-        return UsageError(f"{text}; {whose} is: {ours}", hint=hint)
+        return UsageError(f"{text}; {whose} is: {ours}")
     near = nearest(verb, HELP)
     return UsageError(
         text + (f"; did you mean {near}?" if near else ""), hint="supervisord-lite --help"

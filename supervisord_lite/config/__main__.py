@@ -43,8 +43,8 @@ def main(arguments: list[str]) -> int:
 
 def _judge(path: str, answer: IO[str]) -> Configuration | None:
     # Behind the alarm: to import is to read from a disk.
-    import hashlib
 
+    from supervisord_lite.config.digests import digests_of
     from supervisord_lite.config.errors import ConfigurationError, render
     from supervisord_lite.config.load import judge
 
@@ -63,14 +63,10 @@ def _judge(path: str, answer: IO[str]) -> Configuration | None:
     answer.write(f"settings {to_json(judged.configuration.settings)}\n")
     for spec in judged.configuration.specs:
         answer.write(f"spec {to_json(spec)}\n")
-    sources = [document.source for document in judged.documents]
     said = {
         "files": judged.files,
         "warnings": render(judged.warnings, "warning"),
-        "digests": {
-            os.path.abspath(source.file): hashlib.sha256(source.data).hexdigest()  # noqa: PTH100
-            for source in sources
-        },
+        "digests": digests_of(judged.documents),
     }
     _say(answer, "good", said)
     return judged.configuration

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from supervisord_lite.config.accounts import MAX_ID, AccountError, grant, identify
 from supervisord_lite.config.expand import instance_text, literal_text
 from supervisord_lite.config.files import note_unreadable
+from supervisord_lite.config.flat import RLIMITS_IN_BYTES
 from supervisord_lite.config.source import Source, read_source
 from supervisord_lite.config.spec import Grant, Identity, Launch, Limit, LogTarget
 from supervisord_lite.config.values import absolute, instance_path, name_of, plain, shown
@@ -29,8 +30,6 @@ _MAX_LOG_PATH_BYTES = 3000
 #: Words that only a shell understands. ";" is not one of them: `find -exec … \;` needs it.
 _SHELL_WORDS = frozenset({"|", "||", "&", "&&", ">", ">>", "<", "2>", "2>&1", "&>"})
 _KINDS = ("command", "python", "agent", "container")
-#: The rlimits that count bytes, so that "64M" makes sense.
-RLIMITS_IN_BYTES = frozenset({"as", "core", "data", "fsize", "memlock", "msgqueue", "rss", "stack"})
 _OCTAL = re.compile(r"(?:0o)?[0-7]{1,4}")
 _MAX_LIMIT = 2**63 - 1
 _MAX_CORES = 4096

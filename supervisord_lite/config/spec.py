@@ -183,6 +183,11 @@ def spec_from_json(text: str) -> Spec:
     return _spec(json.loads(text))
 
 
+def policy_from_data(data: dict[str, Any]) -> Policy:
+    """Return the policy of which `to_json` has written *data*."""
+    return _policy(data)
+
+
 def _spec(data: dict[str, Any]) -> Spec:
     return Spec(
         pool=data["pool"],

@@ -13,6 +13,7 @@ from typing import Any
 
 from supervisord_lite.control import interface
 from supervisord_lite.control.errors import (
+    ConfigurationRefusedError,
     ControlError,
     NoAnswerError,
     NoDaemonError,
@@ -279,6 +280,12 @@ def _error_for(method: str, name: str, parameters: Mapping[str, Any]) -> Excepti
     if name == interface.REFUSED:
         reason = str(parameters.get("reason") or "refused")
         return ControlError(reason, hint=str(parameters.get("hint") or ""), subject=subject)
+    if name == interface.CONFIGURATION_REFUSED:
+        return ConfigurationRefusedError(
+            str(parameters.get("message") or "refused"),
+            problems=list(parameters.get("problems") or []),
+            since=str(parameters.get("in_force_since") or ""),
+        )
     if name == interface.FAILED:
         return ControlError("the daemon failed at it", hint="its log says why")
     if name in {interface.METHOD_NOT_FOUND, interface.INVALID_PARAMETER}:

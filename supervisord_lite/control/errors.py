@@ -45,5 +45,20 @@ class GaveUpError(ControlError):
     exit_code = exit_codes.GAVE_UP
 
 
+class ConfigurationRefusedError(ControlError):
+    """The file on the disk is not good; what was in force stays.
+
+    Attributes:
+        problems: Each with file, line, column, message, hint, source and length.
+        since: When the configuration in force came into force, RFC 3339 UTC; empty: not known.
+    """
+
+    def __init__(self, message: str, *, problems: list[object], since: str) -> None:
+        """Take all that is wrong, as people read it and as programs do."""
+        super().__init__(message)
+        self.problems = problems
+        self.since = since
+
+
 class ReplacedError(ControlError):
     """The supervisor was replaced before it answered a method that must not be said twice."""

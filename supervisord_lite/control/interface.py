@@ -9,6 +9,7 @@ SERVICE = "org.varlink.service"
 NO_SUCH_WORKER = f"{MANAGER}.NoSuchWorker"
 NOT_PERMITTED = f"{MANAGER}.NotPermitted"
 REFUSED = f"{MANAGER}.Refused"
+CONFIGURATION_REFUSED = f"{MANAGER}.ConfigurationRefused"
 FAILED = f"{MANAGER}.Failed"
 MALFORMED = f"{MANAGER}.Malformed"
 

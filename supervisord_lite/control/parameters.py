@@ -58,6 +58,23 @@ def flag(call: Call, parameter: str) -> bool:
     return value
 
 
+def numbers(call: Call, parameter: str) -> dict[str, int]:
+    """Return names with a whole number each; at least one.
+
+    Raises:
+        InvalidParameterError: Something else, nothing, or too many.
+    """
+    value = call.parameters.get(parameter)
+    if not isinstance(value, dict) or not 0 < len(value) <= MAX_NAMES:
+        raise InvalidParameterError(parameter)
+    found: dict[str, int] = {}
+    for name, number in value.items():
+        if not name or not isinstance(number, int) or isinstance(number, bool):
+            raise InvalidParameterError(parameter)
+        found[name] = number
+    return found
+
+
 def text(call: Call, parameter: str) -> str:
     """Return a text that is needed.
 

@@ -106,6 +106,8 @@ class Runs:
             self._trees.clear(run, now_s)
         elif request["do"] == "signal":
             self._signal(run, request)
+        elif request["do"] == "relog":
+            self._relog(run, request)
 
     def leave(self) -> bool:
         """Step out of the cgroup of a run; return whether the keeper is in its own."""
@@ -126,6 +128,12 @@ class Runs:
                 self._trees.signal(run, each)
             else:
                 self._trees.signal_leader(run, each)
+
+    def _relog(self, run: Run, request: dict[str, Any]) -> None:
+        """Let the output of a run go elsewhere; it has a pipe for each file that is named."""
+        targets = [each for each in (request["stdout"], request["stderr"]) if each["to"] == "log"]
+        for stream, target in zip(run.streams, targets, strict=False):
+            self.streams.move(stream, {"name": request["name"], **target["stream"]})
 
     def signal_all(self, number: int) -> None:
         """Send a signal to every leader."""

@@ -41,6 +41,7 @@ class Streams:
         self._calls = calls
         self._open: dict[int, Stream] = {}
         self._untold: list[Stream] = []
+        self._moved: list[Stream] = []
         self._unretired: list[int] = []
         self._next = 1
 
@@ -67,6 +68,17 @@ class Streams:
         del self._open[stream.entry["stream"]]
         self._calls.close(stream.descriptor)
 
+    def move(self, stream: Stream, entry: dict[str, Any]) -> None:
+        """Let a stream go elsewhere from its next line on; *entry*: path and limits."""
+        was = stream.entry
+        if stream.retired:
+            return
+        stream.entry = {"stream": was["stream"], **entry}
+        if was["path"] != entry["path"]:
+            stream.entry["was"] = was["path"]
+        if stream not in self._untold:
+            self._moved.append(stream)
+
     def retire(self, stream: Stream) -> None:
         """Its writers are gone: the scribe reads to the end and says done."""
         if not stream.retired:
@@ -87,18 +99,24 @@ class Streams:
     def restart(self) -> None:
         """There is a new scribe: everything open is to be told again, in the order made."""
         self._untold = list(self._open.values())
+        self._moved = []
         self._unretired = [number for number, stream in self._open.items() if stream.retired]
 
     def pages(self) -> list[tuple[dict[str, Any], list[int]]]:
         """Take what is to be told: messages with their descriptors."""
         untold, self._untold = self._untold, []
         retired, self._unretired = self._unretired, []
+        moved, self._moved = self._moved, []
         messages: list[tuple[dict[str, Any], list[int]]] = [
             (
                 {"do": "attach", "streams": [stream.entry for stream in page]},
                 [stream.descriptor for stream in page],
             )
             for page in _fitting(untold)
+        ]
+        messages += [
+            ({"do": "move", "streams": [stream.entry for stream in page]}, [])
+            for page in _fitting(moved)
         ]
         messages += [
             ({"do": "retire", "streams": retired[start : start + 1000]}, [])

@@ -6,6 +6,7 @@ import os
 import select
 from collections import deque
 
+from supervisord_lite.base.packets import memory_content
 from supervisord_lite.keeper.children import Child
 from supervisord_lite.keeper.pulse import Pulse
 from supervisord_lite.wire import channel
@@ -105,8 +106,8 @@ class SupervisorSide(Child):
         """Take what it has said."""
         own = self.channel
         while own is not None and (packets := own.receive()):
-            for data, _ in packets:
-                self._take(data)
+            for data, descriptors in packets:
+                self._take(data, descriptors)
         if own is not None:
             self._poller.mind(own, self._readable)
             if own.ended:
@@ -115,11 +116,17 @@ class SupervisorSide(Child):
     def _readable(self, _mask: int) -> None:
         self.read()
 
-    def _take(self, data: bytes) -> None:
+    def _take(self, data: bytes, descriptors: list[int]) -> None:
         try:
-            self._obey(channel.decode(data))
+            if data == channel.IN_MEMORY:
+                self._obey(channel.decode_whole(memory_content(descriptors[0])))
+            else:
+                self._obey(channel.decode(data))
         except Exception as error:  # noqa: BLE001  # the keeper outlives whatever is said to it
             self._journal.write("error", "supervisor.bad_message", reason=repr(error))
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
 
     def _obey(self, message: dict[str, Any]) -> None:
         if "save" in message or "applied" in message:

@@ -57,6 +57,9 @@ Rules where two meet
 * The next run's stream is read when the earlier one has ended, so last words come before first
   words. A retired stream is waited for `RETIRED_S`, because a grandchild may hold it; after that
   what is in the pipe is still read.
+* A stream that is moved to another path (`move`) goes there from its next line on: the line that
+  is being written is finished where it began. The keeper's entry has the new path at once, and the
+  one before as "was": so a successor knows where to finish.
 * "fd" instead of "path" is the daemon's own output (`inherit.py`): whole lines, no exactness.
 
 Two threads, one lock
@@ -78,7 +81,7 @@ long as that takes, because the scribe may itself be in a disk call that does no
 Messages
 --------
 
-From the keeper: ``attach``, ``retire``, ``reopen``, ``finish``, ``ping``. To the keeper::
+From the keeper: ``attach``, ``move``, ``retire``, ``reopen``, ``finish``, ``ping``. To the keeper::
 
     done STREAM             read to its end; the keeper may close its end of the pipe
     pong ID

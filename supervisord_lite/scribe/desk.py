@@ -57,6 +57,7 @@ class Desk:
         finishing: The keeper has said "finish".
         empty: Files that no stream needs any more.
         reopened: All files are to be closed.
+        moving: Streams that go to another file when they are at the beginning of a line.
         late_lines: An output that is a regular file has lines to be written.
     """
 
@@ -84,6 +85,7 @@ class Desk:
         self.finishing = False
         self.empty: list[LogFile] = []
         self.reopened = False
+        self.moving: set[Stream] = set()
         self.late_lines = False
         self.onlooker: Onlooker | None = None
         self._ledger = memory.ledger
@@ -133,6 +135,11 @@ class Desk:
             for number in message["streams"]:
                 if number in self.streams:
                     self._retire(self.streams[number])
+        elif do == "move":
+            for entry in message["streams"]:
+                moved = self.streams.get(entry["stream"])
+                if moved is not None and moved.file is not None and not moved.retired:
+                    self._aim(moved, moved.file, entry)
         elif do == "reopen":
             self.reopened = True
             for file in self.files.values():
@@ -160,22 +167,76 @@ class Desk:
         if "path" not in entry:
             self._attach_output(Stream(number, descriptor, None), entry["fd"])
             return
-        file = self._file_at(os.fsencode(entry["path"]))
-        file.max_size = entry.get("max_size", 0)
-        file.backups = entry.get("backups", 0)
         if stream is None:
+            file = self._file_of(number, entry)
             stream = self.streams[number] = Stream(number, descriptor, file)
             restore(stream, file)
         else:
             # A predecessor was reading it; those that are not attached again wait at the end.
+            assert stream.file is not None
+            file = stream.file
             stream.descriptor = descriptor
             file.queue.remove(stream)
+        self._aim(stream, file, entry)
+        self._queue_up(stream, file)
+
+    def _file_of(self, number: int, entry: dict[str, Any]) -> LogFile:
+        """Return where a stream goes on that a predecessor may have been reading."""
+        if "was" in entry:
+            path = os.fsencode(entry["was"])
+            known = self._ledger.entry(path)
+            if known.stream == number and (known.midline or known.skip):
+                return self._file_at(path)  # it died before the line was whole
+        return self._file_at(os.fsencode(entry["path"]))
+
+    def _queue_up(self, stream: Stream, file: LogFile) -> None:
         place = sum(1 for other in file.queue if other.descriptor >= 0)
         file.queue.insert(place, stream)
         if place == 0:
             self._begin(stream)
         elif self.onlooker is not None:
             self.onlooker.look_at(stream)
+
+    # Another file for a stream.
+
+    def _aim(self, stream: Stream, file: LogFile, entry: dict[str, Any]) -> None:
+        """Say where *stream*, which goes to *file* now, is to go."""
+        if os.fsencode(entry["path"]) == file.path_bytes:
+            stream.target = None
+            self.moving.discard(stream)
+            _limit(file, entry)
+        else:
+            stream.target = entry
+            self.moving.add(stream)
+
+    def move(self) -> None:
+        """Let the streams go to their other files that are at the beginning of a line.
+
+        Only the writer thread calls this, between two chunks: no record is about them then.
+        """
+        for stream in list(self.moving):
+            if stream.retired:
+                self.moving.discard(stream)  # its last words belong to the others
+            elif not (stream.midline or stream.skip or stream.descriptor < 0):
+                self._move(stream)
+
+    def _move(self, stream: Stream) -> None:
+        old, entry = stream.file, stream.target
+        assert old is not None
+        assert entry is not None
+        self.moving.discard(stream)
+        stream.target = None
+        if self.polled.pop(stream.descriptor, None) is not None:
+            self.poll.unregister(stream.descriptor)
+        was_first = old.queue[0] is stream
+        old.queue.remove(stream)
+        if not old.queue:
+            self.empty.append(old)
+        elif was_first and old.queue[0].descriptor >= 0:
+            self._begin(old.queue[0])
+        stream.file = new = self._file_at(os.fsencode(entry["path"]))
+        _limit(new, entry)
+        self._queue_up(stream, new)
 
     def _attach_output(self, stream: Stream, number: int) -> None:
         self.streams[stream.number] = stream
@@ -230,6 +291,7 @@ class Desk:
         file = stream.file
         del self.streams[stream.number]
         self._timed.discard(stream)
+        self.moving.discard(stream)
         if self.polled.pop(stream.descriptor, None) is not None:
             # Before the close: the keeper has the same opening of the pipe, so that the close
             # alone would leave it in the poll.
@@ -371,3 +433,8 @@ class Desk:
     def _say_dropped(self, path: str, dropped_bytes: int, dropped_lines: int) -> None:
         message = {"said": "dropped", "path": path, "bytes": dropped_bytes, "lines": dropped_lines}
         self.link.send(message)
+
+
+def _limit(file: LogFile, entry: dict[str, Any]) -> None:
+    file.max_size = entry.get("max_size", 0)
+    file.backups = entry.get("backups", 0)

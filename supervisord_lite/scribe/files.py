@@ -8,6 +8,8 @@ import stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from supervisord_lite.scribe.calls import Calls
     from supervisord_lite.scribe.ledger import Entry
 
@@ -30,11 +32,12 @@ class Stream:
         retired: Its writers should be gone.
         deadline_s: When to stop waiting for its end; None while that is open.
         last_bytes: How much is still to be read after the deadline; None before.
+        target: Where it goes from its next line on: the keeper's entry for it; None: it stays.
     """
 
     __slots__ = (
         "deadline_s", "descriptor", "file", "last_bytes", "midline", "number",
-        "retired", "skip",
+        "retired", "skip", "target",
     )  # fmt: skip
 
     def __init__(self, number: int, descriptor: int, file: LogFile | None) -> None:
@@ -47,6 +50,7 @@ class Stream:
         self.retired = False
         self.deadline_s: float | None = None
         self.last_bytes: int | None = None
+        self.target: dict[str, Any] | None = None
 
 
 class LogFile:

@@ -100,6 +100,8 @@ class Scribe:
             # The channel last: it may close descriptors whose numbers are in these events.
             if any(descriptor == desk.link.descriptor for descriptor, _ in events):
                 desk.attend()
+            if desk.moving:
+                desk.move()
             desk.keep_time()
         if desk.empty or desk.reopened or desk.late_lines:
             self._tidy()

@@ -9,7 +9,7 @@ from supervisord_lite.base.record import record
 from supervisord_lite.config.spec import settings_from_json, spec_from_json
 from supervisord_lite.core import events
 from supervisord_lite.supervisor.fleet import Fleet
-from supervisord_lite.supervisor.outbox import Outbox
+from supervisord_lite.supervisor.outbox import Outbox, Slot
 
 
 @record
@@ -51,13 +51,31 @@ def build_fleet(handover: Handover, outbox: Outbox, clock: Clock, rng: Rng) -> F
         for pool in json.loads(handover.saves["pools"])
     ]
     fleet = Fleet(settings, specs, outbox, clock, rng)
-    for key, text in handover.saves.items():
+    records, gone = _saved_workers(handover.saves)
+    former = [
+        spec_from_json(text)
+        for key, text in handover.saves.items()
+        if key.startswith("spec/") and key.removeprefix("spec/") not in fleet.specs
+    ]
+    fleet.expect(former, [slot for slot in records if slot not in fleet.workers], gone)
+    for slot, text in records.items():
+        if slot in fleet.workers:
+            fleet.restore(slot, text)
+    return fleet
+
+
+def _saved_workers(saves: dict[str, str]) -> tuple[dict[Slot, str], dict[Slot, int]]:
+    """Return the records of workers, and the latest run of those that were forgotten."""
+    records: dict[Slot, str] = {}
+    gone: dict[Slot, int] = {}
+    for key, text in saves.items():
         if key.startswith("worker/"):
             _, pool, index = key.split("/")
-            slot = (pool, int(index))
-            if slot in fleet.workers:
-                fleet.restore(slot, text)
-    return fleet
+            if text.startswith('{"gone"'):
+                gone[pool, int(index)] = json.loads(text)["gone"]
+            else:
+                records[pool, int(index)] = text
+    return records, gone
 
 
 def reconcile(fleet: Fleet, handover: Handover) -> None:

@@ -37,6 +37,7 @@ class DaemonState:
         at_once: A signal asked for it twice: everything is killed.
         seen: Number of the last fact in this record.
         on_escalated: Told why the service ends, before anybody is stopped for it.
+        on_reload: Called for a SIGHUP.
         verdict: The exit status that the stop leads to.
     """
 
@@ -64,6 +65,8 @@ class DaemonState:
         self._said = ""
         self._settled: set[Slot] = set()
         self._give_up_at_s: float | None = None
+        self._is_reloading = False
+        self.on_reload: Callable[[], None] | None = None
         self._may_be_broken = True  # an earlier supervisor may have died before it decided
         fleet.listen(self._stepped)
 
@@ -117,6 +120,8 @@ class DaemonState:
             self.begin_stop(name, at_once=self._was_signalled)
             self._was_signalled = True
             self._save()
+        elif name == "SIGHUP" and self.on_reload is not None:
+            self.on_reload()
         else:
             self._log("warning", "signal.ignored", signal=name, reason="not in this version")
 
@@ -186,6 +191,19 @@ class DaemonState:
         workers = self._fleet.workers
         return [slot for slot in workers if not isinstance(workers[slot].state, Stopped)]
 
+    def begin_reload(self, now_s: float) -> None:
+        """A file is being read that is to be put in force."""
+        self._is_reloading = True
+        if self._was_ready and not self.is_stopping:
+            # Source: sd_notify(3). The time tells systemd that it is not of an earlier reload.
+            self._say(f"RELOADING=1\nMONOTONIC_USEC={int(now_s * 1e6)}")
+
+    def end_reload(self) -> None:
+        """It is in force, or refused: what runs is as ready as it was."""
+        self._is_reloading = False
+        if self._was_ready and not self.is_stopping:
+            self._say("READY=1")
+
     # -- what systemd is told ----------------------------------------------------------------------
 
     def tell(self, *, anew: bool = False) -> None:
@@ -217,7 +235,7 @@ class DaemonState:
                 continue
             if has_had_its_chance(worker) or self._fleet.core.is_stuck(slot):
                 self._settled.add(slot)
-        return len(self._settled) == len(self._fleet.workers)
+        return all(slot in self._settled for slot in self._fleet.workers)
 
     def _patience_s(self) -> float:
         """Return how long it may take until something happens next."""
@@ -241,7 +259,7 @@ class DaemonState:
             why = f"{self._broken}; " if self._broken else ""
             return f"{why}stopping: {len(left)} of {len(workers)} left: {names}{more}"
         counts = self._counts()
-        parts = []
+        parts = ["reloading"] if self._is_reloading else []
         for word in sorted(counts, key=_ORDER.index):
             text = f"{counts[word]} {word}"
             if word == "tripped":

@@ -2,23 +2,26 @@
 
 import heapq
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from supervisord_lite.base.clock import Clock, Rng
 from supervisord_lite.base.record import replace
-from supervisord_lite.config.spec import Settings, Spec
+from supervisord_lite.config.spec import Settings, Spec, policy_from_data
 from supervisord_lite.core import actions, events, fleet, records
 from supervisord_lite.core.events import Event
+from supervisord_lite.core.moves import Live
 from supervisord_lite.core.pools import Pool
-from supervisord_lite.core.states import Worker
+from supervisord_lite.core.states import Stopped, Stopping, Worker
 from supervisord_lite.core.step import next_deadline_s
-from supervisord_lite.supervisor.launch import printed_name, spawn_request
+from supervisord_lite.supervisor.launch import printed_name, relog_request, spawn_request
 from supervisord_lite.supervisor.outbox import Outbox, Request, Slot, record_text
 from supervisord_lite.wire import channel
 
 #: Failures kept in a record: a message has an end. Only after a crash of ours, and only where
 #: `max_restarts` is larger, fewer are known than there were.
 _FAILURES_SAVED = 1000
+_STARTS = (events.StartRequested, events.RestartRequested)
 #: Told after each step: slot, the worker before, the worker now, the announcements.
 Listener = Callable[[Slot, Worker, Worker, tuple[actions.Announce, ...]], None]
 
@@ -27,7 +30,9 @@ class Fleet:
     """Specs in force and the workers made from them, in file order.
 
     Attributes:
-        specs: By pool.
+        specs: By pool, in file order; sizes as they are in force.
+        leaving: Slots that the configuration has no place for any more: they are on the way down
+            and then forgotten.
         core: The workers and what they are to each other; what to decide about them all.
         restored: Number of the latest run that an earlier supervisor had asked for, by slot.
         unusable: Slots whose saved record could not be read, and why: they stay stopped.
@@ -41,13 +46,16 @@ class Fleet:
         """Make every worker of *specs*, stopped."""
         self.settings = settings
         self.specs = {spec.pool: spec for spec in specs}
-        workers = {
-            (spec.pool, index): Worker(spec.pool, index, spec.policy)
-            for spec in self.specs.values()
-            for index in range(1, spec.pool_size + 1)
-        }
-        self.core = fleet.Fleet(map(_pool, self.specs.values()), workers)
-        self._outbox = outbox
+        self.leaving: set[Slot] = set()
+        # How many of each pool those are.
+        self._left: Counter[str] = Counter()
+        # Of pools that are in no file any more, while something of them is leaving.
+        self._former: dict[str, Spec] = {}
+        # The latest run of those that were forgotten: no run's number is ever used again.
+        self._gone: dict[Slot, int] = {}
+        self.core = fleet.Fleet((), {})
+        self._arrange({})
+        self.outbox = outbox
         self._clock = clock
         self._rng = rng
         self._seen: dict[Slot, int] = {}
@@ -63,9 +71,14 @@ class Fleet:
         """Present state by slot, in file order."""
         return self.core.workers
 
+    def spec(self, pool: str) -> Spec:
+        """Return the spec of a pool, also of one that is leaving."""
+        return self.specs.get(pool) or self._former[pool]
+
     def name(self, slot: Slot) -> str:
-        """Return the printed name of a slot."""
-        return printed_name(self.specs[slot[0]], slot[1])
+        """Return the printed name of a slot, also of one that has been forgotten."""
+        spec = self.specs.get(slot[0]) or self._former.get(slot[0])
+        return slot[0] if spec is None else printed_name(spec, slot[1])
 
     def listen(self, listener: Listener) -> None:
         """Tell *listener* of every step that changed or announced something."""
@@ -84,6 +97,8 @@ class Fleet:
             at_s: When; None: now.
             is_alone: What it would have to wait for is not asked.
         """
+        if slot in self.leaving and isinstance(event, _STARTS):
+            return  # it has no place any more
         now_s = self._clock.now_s() if at_s is None else at_s
         change = self.core.step(slot, event, now_s=now_s, rng=self._rng, is_alone=is_alone)
         self._perform(change)
@@ -94,6 +109,8 @@ class Fleet:
         woken = self.core.standing.woken
         while woken:
             slot = woken.popleft()
+            if slot not in self.workers:
+                continue
             try:
                 # A stop that had to wait has its whole time from now on, not from a fact of before.
                 now_s = self._clock.now_s()
@@ -111,17 +128,105 @@ class Fleet:
         """
         slot, after = change.slot, change.after
         if after is not change.before:
-            self._outbox.touch(slot)
+            self.outbox.touch(slot)
             self._arm(slot, after)
         announcements = []
         for action in change.actions:
             if isinstance(action, actions.Announce):
                 announcements.append(action)
             else:
-                self._outbox.request(slot, self._request(slot, action))
+                self.outbox.request(slot, self._request(slot, action))
         if is_news or after is not change.before or announcements:
             for listener in self._listeners:
                 listener(slot, change.before, after, tuple(announcements))
+        if not isinstance(after.state, Stopping):
+            self._catch_up(slot, after, is_new_run=after.run > change.before.run)
+
+    def _catch_up(self, slot: Slot, worker: Worker, *, is_new_run: bool) -> None:
+        """Let a new run go by the policy in force; a run of before ends by that of before."""
+        if slot in self.leaving:
+            if isinstance(worker.state, Stopped):
+                self._forget(slot)
+            return
+        policy = self.specs[slot[0]].policy
+        if worker.policy is not policy and (is_new_run or not isinstance(worker.state, Live)):
+            changed = events.PolicyChanged(policy)
+            now_s = self._clock.now_s()
+            self._perform(self.core.step(slot, changed, now_s=now_s, rng=self._rng))
+
+    def _forget(self, slot: Slot) -> None:
+        self._gone[slot] = self.workers[slot].run
+        self.leaving.discard(slot)
+        self.core.drop(slot)
+        for about in (self._deadline, self._seen, self.unusable):
+            about.pop(slot, None)
+        self.outbox.touch(slot)
+        pool = slot[0]
+        self._left[pool] -= 1
+        if pool in self._former and not self._left[pool]:
+            del self._former[pool]
+            self.outbox.save(f"spec/{pool}", None)
+
+    # -- another configuration ---------------------------------------------------------------------
+
+    def reconfigure(self, specs: Iterable[Spec]) -> list[Slot]:
+        """Put other specs in force; nobody is told yet. Return the slots that are new.
+
+        Workers that have no place any more are `leaving`; those whose place has come back are not.
+        """
+        before = self.specs
+        self._former.update(before)
+        self.specs = {}
+        for spec in specs:
+            old = before.get(spec.pool)
+            # The same policy stays the same object: that is how a worker is seen to live by it.
+            is_same = old is not None and old.policy == spec.policy
+            self.specs[spec.pool] = replace(spec, policy=old.policy) if old and is_same else spec
+        known = dict(self.workers)
+        self._arrange(known)
+        former = {slot[0] for slot in self.leaving}
+        self._former = {
+            pool: spec
+            for pool, spec in self._former.items()
+            if pool in former and pool not in self.specs
+        }
+        new = [slot for slot in self.workers if slot not in known]
+        for slot, worker in self.workers.items():
+            # Also of those who live by a policy that is not their spec's any more.
+            if slot not in known or worker.policy is not self.spec(slot[0]).policy:
+                self.outbox.touch(slot)
+        return new
+
+    def _arrange(self, known: Mapping[Slot, Worker]) -> None:
+        """Order all workers: those that the specs have a place for, then those that are leaving."""
+        workers = {
+            slot: known.get(slot)
+            or Worker(spec.pool, index, spec.policy, run=self._gone.get(slot, 0))
+            for spec in self.specs.values()
+            for index in range(1, spec.pool_size + 1)
+            if (slot := (spec.pool, index))
+        }
+        self.leaving = {slot for slot in known if slot not in workers}
+        self._left = Counter(pool for pool, _ in self.leaving)
+        for slot in workers:
+            self._gone.pop(slot, None)
+        specs = {**self._former, **self.specs}
+        self.core = fleet.Fleet(
+            map(_pool, specs.values()), {**workers, **{slot: known[slot] for slot in self.leaving}}
+        )
+
+    def dismiss(self, slot: Slot) -> None:
+        """Let a worker go that is leaving: down by the ladder that it knows, then forgotten."""
+        self.feed(slot, events.StopRequested())
+        if slot in self.leaving and isinstance(self.workers[slot].state, Stopped):
+            self._forget(slot)
+
+    def reopen_logs(self, slot: Slot) -> None:
+        """Let the output of a worker that runs go where its spec says now."""
+        worker = self.workers[slot]
+        if getattr(worker.state, "pid", None) is not None:
+            request = relog_request(self.specs[slot[0]], slot[1], worker.run)
+            self.outbox.request(slot, request)
 
     def feed_all(self, event: Event) -> None:
         """Let one event happen to every worker, in the order in which they stop."""
@@ -153,7 +258,7 @@ class Fleet:
         number = _number(fact["n"])
         if slot in self.workers and number > self._seen.get(slot, 0):
             self._seen[slot] = number
-            self._outbox.touch(slot)
+            self.outbox.touch(slot)
             at_s = fact["at_s"]
             assert isinstance(at_s, float)
             self._feed_guarded(slot, event_of(fact), at_s)
@@ -173,8 +278,11 @@ class Fleet:
                 self._deadline[slot] = None
                 due.append(slot)
         for slot in due:
+            if slot not in self.workers:
+                continue
             self._feed_guarded(slot, events.DeadlinePassed(), now_s)
-            self._arm(slot, self.workers[slot])
+            if slot in self.workers:
+                self._arm(slot, self.workers[slot])
 
     def next_deadline_s(self) -> float | None:
         """Return when `fire_due` is wanted next."""
@@ -200,7 +308,7 @@ class Fleet:
         base: Request = {"pool": slot[0], "index": slot[1], "run": action.run}
         match action:
             case actions.Spawn(run):
-                return spawn_request(self.specs[slot[0]], slot[1], run, self.settings.control_path)
+                return spawn_request(self.spec(slot[0]), slot[1], run, self.settings.control_path)
             case actions.SendSignal(_, number, scope):
                 return {"do": "signal", **base, "signal": number, "scope": scope, "stop": True}
             case actions.KillTree():
@@ -213,18 +321,21 @@ class Fleet:
             return False
         run = self.workers[slot].run
         request: Request = {"do": "signal", "pool": slot[0], "index": slot[1], "run": run}
-        self._outbox.request(slot, {**request, "signal": number, "scope": "leader"})
+        self.outbox.request(slot, {**request, "signal": number, "scope": "leader"})
         return True
 
     def flush(self) -> None:
         """Send every record that changed, with the requests that follow from it."""
-        self._outbox.flush(self._record, self._too_large)
+        self.outbox.flush(self._record, self._too_large)
 
     def _record(self, slot: Slot) -> str:
-        worker = self.workers[slot]
+        worker = self.workers.get(slot)
+        if worker is None:
+            return json.dumps({"gone": self._gone[slot]})
         if len(worker.failures) > _FAILURES_SAVED:
             worker = replace(worker, failures=worker.failures[-_FAILURES_SAVED:])
-        return record_text(self._seen.get(slot, 0), records.to_record(worker))
+        own = worker.policy if worker.policy is not self.spec(slot[0]).policy else None
+        return record_text(self._seen.get(slot, 0), records.to_record(worker), own)
 
     def _too_large(self, slot: Slot, request: Request) -> None:
         if request["do"] != "spawn":
@@ -236,15 +347,34 @@ class Fleet:
 
     # -- adoption ----------------------------------------------------------------------------------
 
+    def expect(self, former: Iterable[Spec], slots: Iterable[Slot], gone: dict[Slot, int]) -> None:
+        """Make room for workers that a dead supervisor was about to let go.
+
+        Args:
+            former: Specs of their pools that are not in force any more.
+            slots: Those that were leaving.
+            gone: The latest run of those that were forgotten.
+        """
+        self._former = {spec.pool: spec for spec in former}
+        self._gone = gone
+        leaving = {
+            slot: Worker(*slot, self.spec(slot[0]).policy)
+            for slot in slots
+            if slot[0] in self.specs or slot[0] in self._former
+        }
+        self._arrange({**self.workers, **leaving})
+
     def restore(self, slot: Slot, text: str) -> None:
         """Put a worker back as a dead supervisor had saved it."""
         try:
             saved = json.loads(text)
-            worker = records.from_record(saved["worker"], self.specs[slot[0]].policy)
+            own = saved.get("policy")
+            policy = self.spec(slot[0]).policy if own is None else policy_from_data(own)
+            worker = records.from_record(saved["worker"], policy)
             self._seen[slot] = saved["seen"]
         except (ValueError, KeyError, TypeError) as error:
             self.unusable[slot] = repr(error)
-            self._outbox.touch(slot)
+            self.outbox.touch(slot)
             return
         self.restored[slot] = worker.run
         self.core.put(slot, worker)
@@ -254,11 +384,21 @@ class Fleet:
         """End a run that belongs to no usable record, and never use its number again."""
         worker = self.workers[slot]
         self.core.put(slot, replace(worker, run=max(run, worker.run)))
-        self._outbox.request(slot, {"do": "kill", "pool": slot[0], "index": slot[1], "run": run})
+        self.outbox.request(slot, {"do": "kill", "pool": slot[0], "index": slot[1], "run": run})
+
+    def places(self, pool: str) -> Iterator[Slot]:
+        """Return the slots of one pool that its spec has a place for, in order."""
+        size = self.specs[pool].pool_size if pool in self.specs else 0
+        return ((pool, index) for index in range(1, size + 1))
 
     def slots(self, pool: str) -> Iterator[Slot]:
-        """Return the slots of one pool, in order."""
-        return ((pool, index) for index in range(1, self.specs[pool].pool_size + 1))
+        """Return the slots of one pool, in order; those that are leaving too."""
+        yield from self.places(pool)
+        yield from sorted(slot for slot in self.leaving if slot[0] == pool)
+
+    def pools(self) -> Iterable[str]:
+        """Return the names of all pools, those that are leaving too."""
+        return {**self.specs, **self._former}
 
 
 def _pool(spec: Spec) -> Pool:

@@ -9,7 +9,8 @@ from supervisord_lite.config.spec import Launch, LogTarget, Spec
 
 def printed_name(spec: Spec, index: int) -> str:
     """Return the name that people use: "web" of a pool of one, "web-2" of a larger one."""
-    return spec.pool if spec.pool_size == 1 else f"{spec.pool}-{index}"
+    # Not the others of a larger pool that has just become one: they are still on the way out.
+    return spec.pool if spec.pool_size == 1 and index == 1 else f"{spec.pool}-{index}"
 
 
 def spawn_request(spec: Spec, index: int, run: int, control_path: str) -> dict[str, object]:
@@ -45,6 +46,20 @@ def spawn_request(spec: Spec, index: int, run: int, control_path: str) -> dict[s
         },
         "rlimits": [[limit.name, limit.value] for limit in launch.rlimits],
         "cgroup": cgroup_limits(launch),
+        "stdout": _output(launch, launch.stdout, index),
+        "stderr": _output(launch, launch.stderr, index),
+    }
+
+
+def relog_request(spec: Spec, index: int, run: int) -> dict[str, object]:
+    """Return what the keeper is asked when the output of a run goes elsewhere from now on."""
+    launch = spec.launch
+    return {
+        "do": "relog",
+        "pool": spec.pool,
+        "index": index,
+        "run": run,
+        "name": printed_name(spec, index),
         "stdout": _output(launch, launch.stdout, index),
         "stderr": _output(launch, launch.stderr, index),
     }

@@ -6,6 +6,7 @@ from typing import NoReturn
 from supervisord_lite import __version__
 from supervisord_lite.base.clock import Clock, Rng
 from supervisord_lite.base.packets import PacketSocket
+from supervisord_lite.config.loading import Loading
 from supervisord_lite.control.calls import Peer
 from supervisord_lite.control.server import Server
 from supervisord_lite.core import actions
@@ -17,6 +18,7 @@ from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.escalation import EscalationNote, StartNote
 from supervisord_lite.supervisor.outbox import Outbox, Slot
 from supervisord_lite.supervisor.poller import Poller
+from supervisord_lite.supervisor.reload import Reloads, StartLoading
 from supervisord_lite.supervisor.rolls import Rolls
 from supervisord_lite.supervisor.verbs import Verbs
 from supervisord_lite.wire import channel
@@ -47,6 +49,7 @@ class Supervisor:
         journal: Journal,
         own_uid: int,
         start_note: StartNote = Note,
+        start_loading: StartLoading = Loading,
     ) -> None:
         """Take over; nothing is said to anybody yet.
 
@@ -59,6 +62,7 @@ class Supervisor:
             journal: For our own lines.
             own_uid: Who may control us, beside root.
             start_note: Writes the reason of an escalation; tests give another one.
+            start_loading: Starts what reads the configuration.
         """
         self._clock = clock
         self._journal = journal
@@ -78,7 +82,14 @@ class Supervisor:
         self._fleet.listen(self._announce)
         self._fleet.on_fault = self._worker_fault
         self._rolls = Rolls(self._fleet, self._outbox, handover.saves)
-        self._verbs = Verbs(self._fleet, self._daemon, handover, clock, self._dropped, self._rolls)
+        self._reloads = Reloads(
+            self._fleet, self._rolls, self._daemon, self._poller, handover.saves, clock,
+            journal.write, start_loading=start_loading,
+        )  # fmt: skip
+        self._daemon.on_reload = self._reloads.signalled
+        self._verbs = Verbs(
+            self._fleet, self._daemon, self._reloads, handover, clock, self._dropped, self._rolls
+        )
         self._server = Server(
             listener,
             self._poller,
@@ -105,6 +116,7 @@ class Supervisor:
             self._read_keeper()
             self._fleet.fire_due(now_s)
             self._server.expire(now_s)
+            self._reloads.expire(now_s)
         self._settle()
         self._send_all()
         self._verbs.deliver()
@@ -129,6 +141,7 @@ class Supervisor:
         self._note.resume()
         if not was_stopping:
             self._daemon.begin()
+        self._reloads.begin()
         self._daemon.tell(anew=True)
         if not self._handover.adoption:
             self._journal.write(
@@ -163,6 +176,7 @@ class Supervisor:
             self._server.next_deadline_s(),
             self._daemon.deadline_s,
             self._note.deadline_s,
+            self._reloads.deadline_s,
         )
         at_s = min((each for each in deadlines if each is not None), default=None)
         return None if at_s is None else at_s - self._clock.now_s()

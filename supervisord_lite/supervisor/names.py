@@ -44,7 +44,7 @@ def resolve(fleet: Fleet, names: Sequence[str]) -> list[Slot]:
     for name in names:
         found = set(_matching(fleet, by_name, name))
         if not found:
-            raise NoSuchWorkerError(name, nearest(name, [*by_name, *fleet.specs]))
+            raise NoSuchWorkerError(name, nearest(name, [*by_name, *fleet.pools()]))
         wanted |= found
     return [slot for slot in fleet.workers if slot in wanted]
 
@@ -58,7 +58,7 @@ def _matching(fleet: Fleet, by_name: dict[str, Slot], name: str) -> Iterable[Slo
         return fleet.workers
     if name in by_name:
         return [by_name[name]]
-    if name in fleet.specs:
+    if name in fleet.pools():
         return fleet.slots(name)
     if _is_glob(name):
         return [

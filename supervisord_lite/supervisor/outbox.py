@@ -3,11 +3,17 @@
 One worker's record and its requests are never split over two messages. "applied" goes with the last
 page only, when every record that contains a fact has been sent. What must be known before any
 worker is told of it (that the daemon stops) goes ahead of all pages.
+
+What changes the configuration goes as one message, whatever its size (`whole`): specs, records and
+requests together. Whoever takes over finds all of it or nothing.
 """
 
 import json
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
+from supervisord_lite.base.packets import memory_file
+from supervisord_lite.base.record import fields_of
 from supervisord_lite.wire import channel
 from supervisord_lite.wire.errors import WireError
 
@@ -19,16 +25,27 @@ _PAGE_BYTES = 60_000
 _SLOT_BYTES = channel.MAX_MESSAGE_BYTES - 4096
 
 
+class Send(Protocol):
+    """Sends one packet; descriptors that are *owned* are closed when it has left."""
+
+    def __call__(
+        self, data: bytes, descriptors: tuple[int, ...] = (), *, owned: bool = False
+    ) -> None:
+        """Send or queue."""
+
+
 class Outbox:
     """Collects between two flushes."""
 
-    def __init__(self, send: Callable[[bytes], None]) -> None:
+    def __init__(self, send: Send) -> None:
         """Take what sends one packet."""
-        self._send = send
+        self._send_packet = send
+        self._is_whole = False
+        self._merged: dict[str, object] = {}
         self._requests: dict[Slot, list[Request]] = {}
         self._extra: dict[str, object] = {}
-        self._saves: dict[str, str] = {}
-        self._first: dict[str, str] = {}
+        self._saves: dict[str, str | None] = {}
+        self._first: dict[str, str | None] = {}
         self._applied = 0
         self._said_applied = 0
 
@@ -40,13 +57,20 @@ class Outbox:
         """Ask the keeper for something that follows from the worker's record."""
         self._requests.setdefault(slot, []).append(request)
 
-    def save(self, key: str, text: str, *, first: bool = False) -> None:
-        """Keep a text that belongs to no worker: after the workers' records, or before them."""
+    def save(self, key: str, text: str | None, *, first: bool = False) -> None:
+        """Keep a text that belongs to no worker: after the workers' records, or before them.
+
+        None forgets what was kept.
+        """
         if first:
             self._first[key] = text
             self._saves.pop(key, None)
         else:
             self._saves[key] = text
+
+    def whole(self) -> None:
+        """Let the next flush be one message."""
+        self._is_whole = True
 
     def applied(self, number: int) -> None:
         """Every fact up to *number* is in the records."""
@@ -61,17 +85,17 @@ class Outbox:
         return self._extra.get(key)
 
     def flush(
-        self, record: Callable[[Slot], str], too_large: Callable[[Slot, Request], None]
+        self, record: Callable[[Slot], str | None], too_large: Callable[[Slot, Request], None]
     ) -> None:
         """Send everything collected.
 
         Args:
-            record: Returns the present record of a slot.
+            record: Returns the present record of a slot; None: it is to be forgotten.
             too_large: Told of a request that does not fit into a message; it was left out.
         """
         if self._first:
             first, self._first = self._first, {}
-            self._send(channel.encode({"save": first}))
+            self._send({"save": first})
         while self._requests:
             requests, self._requests = self._requests, {}
             self._send_pages(requests, record, too_large)
@@ -84,29 +108,53 @@ class Outbox:
             last.update(self._extra)
             self._extra = {}
         if last:
-            self._send(channel.encode(last))
+            self._send(last)
+        if self._is_whole:
+            self._send_whole()
+
+    def _send(self, message: dict[str, object]) -> None:
+        if not self._is_whole:
+            self._send_packet(channel.encode(message))
+            return
+        for key, value in message.items():
+            held = self._merged.get(key)
+            if isinstance(held, dict) and isinstance(value, dict):
+                held.update(value)
+            elif isinstance(held, list) and isinstance(value, list):
+                held += value
+            else:
+                self._merged[key] = value
+
+    def _send_whole(self) -> None:
+        message, self._merged, self._is_whole = self._merged, {}, False
+        data = channel.encode_whole(message)
+        if len(data) <= channel.MAX_MESSAGE_BYTES:
+            self._send_packet(data)
+        else:
+            self._send_packet(channel.IN_MEMORY, (memory_file(data),), owned=True)
 
     def _send_pages(
         self,
         requests: dict[Slot, list[Request]],
-        record: Callable[[Slot], str],
+        record: Callable[[Slot], str | None],
         too_large: Callable[[Slot, Request], None],
     ) -> None:
-        saves: dict[str, str] = {}
+        saves: dict[str, str | None] = {}
         todo: list[Request] = []
         size = 0
         for slot, wanted in requests.items():
-            text = record(slot)
+            kept = record(slot)
+            text = kept or ""
             cost = len(text) + text.count('"') + text.count("\\") + len(slot[0]) + 40
             fitting = list(self._fitting(slot, wanted, _SLOT_BYTES - cost, too_large))
             cost += sum(cost for _, cost in fitting)
             if saves and size + cost > _PAGE_BYTES:
-                self._send(channel.encode({"save": saves, "do": todo}))
+                self._send({"save": saves, "do": todo})
                 saves, todo, size = {}, [], 0
-            saves[f"worker/{slot[0]}/{slot[1]}"] = text
+            saves[f"worker/{slot[0]}/{slot[1]}"] = kept
             todo += [request for request, _ in fitting]
             size += cost
-        self._send(channel.encode({"save": saves, "do": todo}))
+        self._send({"save": saves, "do": todo})
 
     def _fitting(
         self,
@@ -127,6 +175,15 @@ class Outbox:
             yield request, cost
 
 
-def record_text(seen: int, worker: dict[str, object]) -> str:
-    """Return the text of one worker's record; *seen*: number of the last fact in it."""
-    return json.dumps({"seen": seen, "worker": worker}, separators=(",", ":"))
+def record_text(seen: int, worker: dict[str, object], policy: object | None = None) -> str:
+    """Return the text of one worker's record.
+
+    Args:
+        seen: Number of the last fact in it.
+        worker: Without its policy.
+        policy: What it lives by, where that is not its spec's any more.
+    """
+    record = {"seen": seen, "worker": worker}
+    if policy is not None:
+        record["policy"] = policy
+    return json.dumps(record, separators=(",", ":"), default=fields_of)

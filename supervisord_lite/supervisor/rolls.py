@@ -40,6 +40,8 @@ class Rolls:
         """Replace these instances, behind those of a roll that is under way."""
         most = self._fleet.specs[pool].max_unavailable
         self._rolls[pool] = roll.joined(self._rolls.get(pool), pool, indexes, most)
+        # Now, and not with the first who is told: all may have to wait for one who is away.
+        self._outbox.save(_KEY + pool, _to_text(self._rolls[pool]), first=True)
         self._moved[pool] = None
         self.go_on()
 

@@ -4,6 +4,7 @@ from supervisord_lite.base.log_line import rfc3339
 from supervisord_lite.base.signals import name_of
 from supervisord_lite.base.units import format_bytes, format_duration
 from supervisord_lite.config.spec import Spec
+from supervisord_lite.core.scale import ScaledByHand
 from supervisord_lite.core.standing import is_ready
 from supervisord_lite.core.states import (
     Backoff,
@@ -27,6 +28,7 @@ def worker_status(
     controllers: list[str],
     dropped: dict[str, int],
     stuck: str = "",
+    by_hand: ScaledByHand | None = None,
 ) -> dict[str, object]:
     """Return one worker for the wire.
 
@@ -39,6 +41,7 @@ def worker_status(
         controllers: Which cgroup limits are enforced.
         dropped: Bytes of output lost, by path.
         stuck: For whom it waits in vain, for people; else empty.
+        by_hand: The size that a person gave its pool; None: it has that of the file.
     """
     state = worker.state
     policy = spec.policy
@@ -71,6 +74,7 @@ def worker_status(
             "dropped_bytes": sum(dropped.get(path, 0) for path in {stdout, stderr}),
         },
         "limits": not_enforced(spec, controllers),
+        "file_pool_size": by_hand and by_hand.file_size,
     }
 
 

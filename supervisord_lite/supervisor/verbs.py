@@ -9,11 +9,11 @@ from functools import partial
 from supervisord_lite import __version__
 from supervisord_lite.base.clock import Clock
 from supervisord_lite.base.log_line import rfc3339
-from supervisord_lite.base.record import replace
+from supervisord_lite.base.record import fields_of, replace
+from supervisord_lite.base.suggest import nearest
 from supervisord_lite.control import interface, parameters
 from supervisord_lite.control.calls import Call
 from supervisord_lite.core import events
-from supervisord_lite.core.meetings import Doing, rule_for
 from supervisord_lite.core.standing import is_ready
 from supervisord_lite.core.states import Exited, Stopped, Stopping, Tripped, Worker
 from supervisord_lite.supervisor.adoption import Handover
@@ -24,6 +24,8 @@ from supervisord_lite.supervisor.launch import outputs
 from supervisord_lite.supervisor.names import NoSuchWorkerError, resolve
 from supervisord_lite.supervisor.orders import Goal, Order, Orders, Outcome
 from supervisord_lite.supervisor.outbox import Slot
+from supervisord_lite.supervisor.reload import Done, Refusal, Reloads
+from supervisord_lite.supervisor.report import refusal_report, refusal_status, reload_report
 from supervisord_lite.supervisor.rolls import Rolls
 from supervisord_lite.supervisor.samples import Samples
 from supervisord_lite.supervisor.status import worker_status
@@ -45,6 +47,7 @@ class Verbs:
         self,
         fleet: Fleet,
         daemon: DaemonState,
+        reloads: Reloads,
         handover: Handover,
         clock: Clock,
         dropped: dict[str, int],
@@ -53,6 +56,7 @@ class Verbs:
         """Take what is asked about."""
         self._fleet = fleet
         self._daemon = daemon
+        self._reloads = reloads
         self._handover = handover
         self._clock = clock
         self._dropped = dropped
@@ -73,6 +77,8 @@ class Verbs:
             "Reset": self._reset,
             "Signal": self._signal,
             "Shutdown": self._shutdown,
+            "Reload": self._reload,
+            "Scale": self._scale,
             "LogFiles": self._log_files,
             "Version": self._version,
         }
@@ -117,13 +123,14 @@ class Verbs:
             worker = self._fleet.workers[slot]
             workers.append(
                 worker_status(
-                    self._fleet.specs[slot[0]],
+                    self._fleet.spec(slot[0]),
                     worker,
                     usage=self._samples.usage.get(getattr(worker.state, "pid", None) or 0),
                     now_s=now_s,
                     wall_s=wall_s,
                     controllers=self._handover.controllers,
                     dropped=self._dropped,
+                    by_hand=self._reloads.by_hand.get(slot[0]),
                     stuck=self._fleet.why_stuck(slot),
                 )
             )
@@ -137,7 +144,9 @@ class Verbs:
             "keeper_pid": self._handover.keeper_pid,
             "state": self._daemon.word,
             "started_at": rfc3339(wall_s - (now_s - self._handover.started_at_s)),
-            "generation": 1,
+            "generation": self._reloads.generation,
+            "config_files": self._reloads.files,
+            "config_errors": refusal_status(self._reloads.refusal),
             "config": self._fleet.settings.config_path,
             "warnings": [
                 *self._last_escalation.warnings(now_s - self._handover.started_at_s),
@@ -157,7 +166,7 @@ class Verbs:
     def _log_files(self, call: Call) -> None:
         files = []
         for slot in resolve(self._fleet, parameters.names(call)):
-            stdout, stderr = outputs(self._fleet.specs[slot[0]], slot[1])
+            stdout, stderr = outputs(self._fleet.spec(slot[0]), slot[1])
             files.append({"name": self._fleet.name(slot), "stdout": stdout, "stderr": stderr})
         call.reply({"files": files})
 
@@ -169,10 +178,7 @@ class Verbs:
     def _order(self, call: Call, *, goal: Goal, event: events.Event) -> None:
         slots = resolve(self._fleet, parameters.names(call, needed=True))
         wait = parameters.flag(call, "wait") and call.more
-        asked: Doing = "start" if goal == "ready" else "stop"
-        if self._daemon.is_stopping and rule_for(asked, ("shutdown",)) == "refused":
-            names = {"name": self._fleet.name(slots[0]), "hint": None}
-            call.error(interface.REFUSED, {**names, "reason": "the daemon is stopping"})
+        if goal == "ready" and self._is_refused(call, self._fleet.name(slots[0])):
             return
         is_alone = parameters.flag(call, "no_deps")
         needed = self._needed(slots) if goal == "ready" and not is_alone else []
@@ -300,6 +306,48 @@ class Verbs:
     def _shutdown(self, call: Call) -> None:
         self._daemon.begin_stop("shutdown by a client")
         self._reply(call, {})
+
+    def _reload(self, call: Call) -> None:
+        if self._is_refused(call, ""):
+            return
+        self._reloads.ask(partial(self._reloaded, call), is_dry=parameters.flag(call, "dry_run"))
+
+    def _reloaded(self, call: Call, came: Done | Refusal) -> None:
+        # What was applied is told when it is saved, so that it is true whatever happens then.
+        if isinstance(came, Done):
+            self._reply(call, reload_report(came))
+        else:
+            told = refusal_report(came, self._reloads)
+            self._replies.append(partial(call.error, interface.CONFIGURATION_REFUSED, told))
+
+    def _scale(self, call: Call) -> None:
+        sizes = parameters.numbers(call, "sizes")
+        for pool, size in sizes.items():
+            spec = self._fleet.specs.get(pool)
+            if spec is None:
+                raise NoSuchWorkerError(pool, nearest(pool, self._fleet.specs))
+            why = self._reloads.why_not_scaled(spec, size)
+            if why:
+                told = {"name": f"{pool}={size}", "reason": f"{pool} {why}", "hint": None}
+                call.error(interface.REFUSED, told)
+                return
+            if self._is_refused(call, pool):
+                return
+        before = {pool: self._fleet.specs[pool].pool_size for pool in sizes}
+        how_many = self._reloads.scale(sizes)
+        hands = self._reloads.by_hand
+        pools = [
+            {"pool": pool, "old": before[pool], "new": size, "file": hands[pool].file_size}
+            for pool, size in sizes.items()
+        ]
+        self._reply(call, {"pools": pools, **fields_of(how_many)})
+
+    def _is_refused(self, call: Call, name: str) -> bool:
+        """Answer a call that would start something while the daemon stops."""
+        if self._daemon.is_stopping:
+            reason = "the daemon is stopping"
+            call.error(interface.REFUSED, {"name": name, "reason": reason, "hint": None})
+        return self._daemon.is_stopping
 
 
 class _Waiting:

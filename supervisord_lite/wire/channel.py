@@ -3,6 +3,10 @@
 The socket is AF_UNIX SOCK_SEQPACKET, so the kernel keeps messages apart and there is no framing to
 get wrong. Both ends are bounded, so that a peer can size its buffers once and a lying one is told
 apart from a long one.
+
+One message may be larger, because it must arrive as a whole or not at all: a changed configuration
+with everything that follows from it. It lies in a memory file whose descriptor comes with the
+packet `IN_MEMORY`.
 """
 
 from __future__ import annotations
@@ -22,6 +26,9 @@ MAX_MESSAGE_BYTES = 192 * 1024
 #: Most descriptors that travel with one message. The kernel takes 253.
 MAX_DESCRIPTORS = 64
 
+#: The packet that brings a message in a memory file.
+IN_MEMORY = b'{"in":"memory"}'
+
 _encoder = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
@@ -34,15 +41,24 @@ def encode(message: dict[str, Any]) -> bytes:
     Raises:
         WireError: It is not plain JSON, or longer than `MAX_MESSAGE_BYTES`.
     """
-    try:
-        data = _encoder.encode(message).encode("ascii")
-    except (TypeError, ValueError, RecursionError) as error:
-        text = f"not a message: {error}"
-        raise WireError(text) from error
+    data = encode_whole(message)
     if len(data) > MAX_MESSAGE_BYTES:
         text = f"a message of {len(data)} bytes; {MAX_MESSAGE_BYTES} is the most"
         raise WireError(text)
     return data
+
+
+def encode_whole(message: dict[str, Any]) -> bytes:
+    """Return *message* as bytes, however many: for a packet or for a memory file.
+
+    Raises:
+        WireError: It is not plain JSON.
+    """
+    try:
+        return _encoder.encode(message).encode("ascii")
+    except (TypeError, ValueError, RecursionError) as error:
+        text = f"not a message: {error}"
+        raise WireError(text) from error
 
 
 def decode(data: bytes) -> dict[str, Any]:
@@ -54,6 +70,15 @@ def decode(data: bytes) -> dict[str, Any]:
     if len(data) > MAX_MESSAGE_BYTES:
         text = f"a packet of {len(data)} bytes; {MAX_MESSAGE_BYTES} is the most"
         raise WireError(text)
+    return decode_whole(data)
+
+
+def decode_whole(data: bytes) -> dict[str, Any]:
+    """Return the message in *data*, which came in a packet or a memory file.
+
+    Raises:
+        WireError: Not UTF-8, not JSON, or not an object.
+    """
     try:
         message = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:

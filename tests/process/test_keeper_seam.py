@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from supervisord_lite.base.packets import memory_file
 from supervisord_lite.keeper import children
 from supervisord_lite.keeper.pulse import HANG_S, Pulse
+from supervisord_lite.wire import channel
 from tests.support import leftovers
 from tests.support.keeper import (
     SeamCalls,
@@ -184,6 +186,23 @@ def test_what_a_dead_supervisor_had_said_still_counts() -> None:
         assert keeper.fact("web", "spawned")
 
 
+def test_a_message_too_large_for_a_packet_is_taken_as_a_whole() -> None:
+    """A changed configuration of any size is in the keeper, or it is not."""
+    with a_keeper() as keeper:
+        run = start(keeper, "web", "sleep", "100")
+        specs = {f"spec/{n}": "x" * 1000 for n in range(1000)}
+        ask = request("more", "sleep", "100")
+        file = memory_file(channel.encode_whole({"save": {**specs, "settings": None}, "do": [ask]}))
+        keeper.calls.peers["supervisor"].send(channel.IN_MEMORY, (file,), owned=True)
+        keeper.turn()
+
+        saves = keeper.keeper._table.saves
+        assert saves == {**specs, "worker/web/1": "run 1"}
+        assert keeper.fact("more", "spawned")
+        assert run == 1
+        assert not [what for what in open_descriptors().values() if "memfd:message" in what]
+
+
 def test_facts_that_fit_into_no_message_are_told_in_smaller_ones() -> None:
     """A hundred long reasons at once reach the supervisor."""
     with a_keeper() as keeper:
@@ -210,10 +229,13 @@ def test_nonsense_from_the_supervisor_is_logged_and_nothing_more() -> None:
         ):  # fmt: skip
             keeper.say(**message)
         keeper.calls.peers["supervisor"].send(b"\xff")
+        keeper.calls.peers["supervisor"].send(channel.IN_MEMORY)
+        file = memory_file(b"no message")
+        keeper.calls.peers["supervisor"].send(channel.IN_MEMORY, (file,), owned=True)
         keeper.turn()
         run = start(keeper, "more", "sleep", "100")
 
-        assert keeper.lines().count("supervisor.bad_message") == 4
+        assert keeper.lines().count("supervisor.bad_message") == 6
         assert run == 1
 
 

@@ -111,3 +111,37 @@ def test_whatever_disk_call_fails_what_is_lost_is_counted(
             assert fail_at > 40, "the scenario must have many disk calls"
             return
     pytest.fail("never ran clean")
+
+
+@pytest.mark.parametrize("die", ["before", "after", "half"])
+def test_a_scribe_killed_while_output_moves_to_another_file_cuts_no_line(
+    tmp_path: Path, die: str
+) -> None:
+    """The line that was begun is finished where it began; every later one is in the new file."""
+    for die_at in range(1, 1000):
+        calls = FaultyCalls(die_at=die_at, die=die)
+        successor = FaultyCalls(die_at=die_at * 5 % 13 if die_at % 2 else 0, die=die)
+        inside = Inside()
+        old, new = tmp_path / str(die_at) / "old.log", tmp_path / str(die_at) / "new.log"
+        try:
+            number, writer = inside.attach(old, max_size=MAX_SIZE)
+            for place, arrival in enumerate(ARRIVALS):
+                if place == 2:
+                    inside.move(number, new)
+                os.write(writer, arrival)
+                inside.settle(*(() if place else (calls, successor)))
+                inside.now_s += 0.4
+            os.close(writer)
+            inside.settle()
+            _run(inside, new)
+            _run(inside, old)
+            assert inside.done == {1, 2, 3}
+        finally:
+            inside.close()
+        where = (die_at, calls.names[-1], successor.names[-1:])
+        assert whole(old) == b"".join(LINES[:5]) + NEXT_RUN, where
+        assert whole(new) == b"".join(LINES[5:]) + NEXT_RUN, where
+        if not inside.deaths:
+            assert die_at > 60, "the scenario must have many calls"
+            return
+    pytest.fail("never ran clean")

@@ -346,6 +346,14 @@ class Inside:
         descriptors = [self._readers[number] for number in numbers]
         socket.send_fds(self._channel, [channel.encode(message)], descriptors)
 
+    def move(self, number: int, path: Path) -> None:
+        """Let a stream go to another file, as the keeper does."""
+        entry = self._entries[number]
+        self._entries[number] = {**entry, "path": str(path), "was": entry["path"]}
+        if self._channel is not None:
+            message = {"do": "move", "streams": [self._entries[number]]}
+            self._channel.send(channel.encode(message))
+
     def settle(self, *lives: Calls) -> None:
         """Let scribes work until nothing is left to do; one that dies is replaced.
 

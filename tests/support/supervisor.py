@@ -6,8 +6,9 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from supervisord_lite.base.packets import PacketSocket
-from supervisord_lite.config.spec import Launch, Origin, Settings, Spec, to_json
+from supervisord_lite.base.packets import PacketSocket, memory_content
+from supervisord_lite.config.loading import Loaded, Refused
+from supervisord_lite.config.spec import Configuration, Launch, Origin, Settings, Spec, to_json
 from supervisord_lite.core.policy import BackoffPolicy, Critical, Policy
 from supervisord_lite.core.states import Worker
 from supervisord_lite.keeper.journal import Journal
@@ -16,7 +17,8 @@ from supervisord_lite.scribe.note import Note
 from supervisord_lite.supervisor.adoption import Handover
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.loop import Supervisor
-from supervisord_lite.supervisor.outbox import Outbox, Slot
+from supervisord_lite.supervisor.outbox import Outbox, Send, Slot
+from supervisord_lite.supervisor.reload import Done, Refusal
 from supervisord_lite.wire import channel
 from tests.support.core import FixedRng
 
@@ -59,10 +61,31 @@ def a_spec(
     )
 
 
+def message_of(data: bytes, descriptors: Sequence[int]) -> dict[str, Any]:
+    """Return the message of one packet, as the keeper takes it; descriptors are closed."""
+    try:
+        if data == channel.IN_MEMORY:
+            return channel.decode_whole(memory_content(descriptors[0]))
+        return channel.decode(data)
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def collecting(sent: list[dict[str, Any]]) -> Send:
+    """Return what sends packets to nobody but *sent*."""
+
+    def send(data: bytes, descriptors: tuple[int, ...] = (), *, owned: bool = False) -> None:
+        assert owned == bool(descriptors)
+        sent.append(message_of(data, descriptors))
+
+    return send
+
+
 def a_fleet(*specs: Spec) -> tuple[Fleet, Outbox, list[dict[str, Any]]]:
     """Return a fleet, its outbox and the messages that it sends."""
     sent: list[dict[str, Any]] = []
-    outbox = Outbox(lambda data: sent.append(channel.decode(data)))
+    outbox = Outbox(collecting(sent))
     return Fleet(SETTINGS, specs, outbox, HandClock(), FixedRng()), outbox, sent
 
 
@@ -85,6 +108,8 @@ class TableKeeper:
     Attributes:
         started: Every run that was started, in order.
         signalled: Requests to signal or kill, in order.
+        spawned: The request behind each run.
+        relogged: Requests to log elsewhere, in order.
     """
 
     def __init__(self, *specs: Spec) -> None:
@@ -99,16 +124,19 @@ class TableKeeper:
         self.started: list[Key] = []
         self.signalled: list[dict[str, Any]] = []
         self.failing: list[dict[str, object]] = []
+        self.spawned: dict[Key, dict[str, Any]] = {}
+        self.relogged: list[dict[str, Any]] = []
         self._next_pid = 1000
 
-    def obey(self, data: bytes) -> None:
-        message = channel.decode(data)
+    def obey(self, message: dict[str, Any]) -> None:
         if "save" in message or "applied" in message:
             self.table.save(message.get("save", {}), message.get("applied", 0))
         for request in message.get("do", ()):
             key = (request["pool"], request["index"], request["run"])
             if request["do"] == "spawn":
                 self._spawn(key, request)
+            elif request["do"] == "relog":
+                self.relogged.append(request)
             elif key in self.table.runs and not self.table.runs[key].emptied:
                 self.signalled.append(request)
 
@@ -117,6 +145,7 @@ class TableKeeper:
             return
         self.table.note_asked(key)
         self.started.append(key)
+        self.spawned[key] = request
         if self.failing:
             self.table.fact("spawn_failed", self.clock.s, key, **self.failing.pop())
             return
@@ -160,6 +189,36 @@ class HeldNote(Note):
         return "exit 1"
 
 
+class ReadyMade:
+    """A reading of the configuration that is over before it has begun."""
+
+    def __init__(self, answer: Loaded | Refused) -> None:
+        self.answer: Loaded | Refused | None = answer
+        self.unwritten = ""
+        self.is_over = False
+        self.deadline_s = float("inf")
+        self.in_force: list[Settings] = []
+        self._descriptor = os.eventfd(1)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def receive(self, now_s: float) -> None:
+        del now_s
+        self.is_over = self.is_over or isinstance(self.answer, Refused)
+
+    def put_in_force(self, settings: Settings, *, now_s: float) -> None:
+        del now_s
+        self.in_force.append(settings)
+        self.is_over = True
+
+    def dismiss(self) -> None:
+        self.is_over = True
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
 class Daemon:
     """A keeper and one supervisor after the other.
 
@@ -174,6 +233,8 @@ class Daemon:
         self.notified: list[str] = []
         self.lines: list[str] = []
         self.notes: list[HeldNote] = []
+        self.file: Loaded | Refused | None = None
+        self.readings = 0
         self._quiet = os.open(os.devnull, os.O_WRONLY)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind("")
@@ -206,6 +267,7 @@ class Daemon:
             journal=Journal(self._quiet, "text", "info"),
             own_uid=os.getuid(),
             start_note=self._start_note,
+            start_loading=self._start_loading,
         )
         self.adoption += 1
         self.supervisor._adopt()
@@ -213,6 +275,36 @@ class Daemon:
     def _start_note(self, path: str, content: dict[str, Any], *, now_s: float) -> HeldNote:
         self.notes.append(HeldNote(path, content, now_s=now_s))
         return self.notes[-1]
+
+    def _start_loading(self, path: str, *, environ: dict[str, str], now_s: float) -> ReadyMade:
+        del path, environ, now_s
+        assert self.file is not None
+        self.readings += 1
+        return ReadyMade(self.file)
+
+    def write(self, *specs: Spec, settings: Settings = SETTINGS) -> None:
+        """Change the file."""
+        configuration = Configuration(settings, specs)
+        self.file = Loaded(configuration, "", ("x.toml",), {"/x.toml": str(self.readings)})
+
+    def read_file(self) -> None:
+        """Let the supervisor take what its child has read."""
+        reloads = self.supervisor._reloads
+        while reloads._loading is not None:
+            reloads._receive()
+
+    def reload(self, *specs: Spec, is_dry: bool = False) -> list[Done | Refusal]:
+        """Change the file, ask for a reload, and let it be judged: the next turn applies it."""
+        answers: list[Done | Refusal] = []
+        if specs:
+            self.write(*specs)
+        self.supervisor._reloads.ask(answers.append, is_dry=is_dry)
+        self.read_file()
+        return answers
+
+    def hang_up(self) -> None:
+        """Send SIGHUP to the main process."""
+        self.keeper.table.fact("signalled", self.clock.s, signal="SIGHUP")
 
     def turn(
         self, *, dies_after: int | None = None, meanwhile: Callable[[], None] | None = None
@@ -233,12 +325,13 @@ class Daemon:
         self.supervisor._settle()
         number = 0
         while packets := self._channel.receive():
-            for data, _ in packets:
+            for data, descriptors in packets:
+                message = message_of(data, descriptors)
                 if dies_after is not None and number >= dies_after:
                     continue
                 number += 1
-                self.notified += channel.decode(data).get("notify", "").split("\n")
-                self.keeper.obey(data)
+                self.notified += message.get("notify", "").split("\n")
+                self.keeper.obey(message)
             self.supervisor._channel.flush()
         if dies_after is not None:
             if meanwhile is not None:

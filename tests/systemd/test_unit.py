@@ -64,6 +64,27 @@ def test_start_returns_when_every_worker_is_ready(installed: Machine) -> None:
     assert str(unit_cgroup) not in homes
 
 
+def test_reload_touches_what_changed_and_fails_for_a_bad_file(installed: Machine) -> None:
+    """`systemctl reload` returns when the file is in force, and fails when it is refused."""
+    start(installed)
+    before = pids(status(installed))
+    installed.write(CONFIG, THREE_WORKERS.replace("pool_size = 2", "pool_size = 3"))
+    installed.systemctl("reload", UNIT)
+    after = pids(status(installed))
+    assert {name: after[name] for name in before} == before
+    assert set(after) - set(before) == {"web-3"}
+
+    installed.write(CONFIG, "[worker.web]\nnonsense = 1\n")
+    refused = installed.run("systemctl", "reload", UNIT, check=False)
+    assert refused.returncode != 0
+    assert 'unknown key "nonsense"' in installed.journal(UNIT)
+    answer = status(installed)
+    assert set(pids(answer)) == set(after)
+    assert answer["supervisor"]["config_errors"]["count"] >= 1
+    shown = installed.show(UNIT, "ActiveState", "SubState")
+    assert shown == {"ActiveState": "active", "SubState": "running"}
+
+
 def test_stop_leaves_nothing(installed: Machine) -> None:
     """After `systemctl stop` no process of any worker's tree lives and the cgroup is gone."""
     start(installed)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from supervisord_lite.base.packets import PacketSocket
+from supervisord_lite.base.packets import PacketSocket, memory_content, memory_file
 
 LARGEST = 65536
 Pair = tuple[PacketSocket, PacketSocket]
@@ -167,3 +167,26 @@ def test_a_shortage_delays_and_drops_nothing(number: int) -> None:
     assert texts(right) == [b"one", b"two"]
     left.close()
     right.close()
+
+
+def test_descriptors_that_are_owned_are_closed_when_they_have_left(pair: Pair) -> None:
+    """Nobody has to remember them: sent, dropped with a dead peer, or given up unsent."""
+    left, right = pair
+    files = [memory_file(b"x" * 300_000) for _ in range(3)]
+    left.send(b"take it", files[:1], owned=True)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(files[0])
+    ((_, received),) = right.receive()
+    assert memory_content(received[0]) == b"x" * 300_000
+    os.close(received[0])
+
+    while not left.is_blocked:
+        left.send(b"x" * LARGEST)
+    left.send(b"later", files[1:2], owned=True)
+    os.fstat(files[1])
+    right.close()
+    left.flush()
+    left.send(b"nobody hears", files[2:], owned=True)
+    for file in files[1:]:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(file)

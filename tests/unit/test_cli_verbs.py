@@ -26,7 +26,6 @@ def namespace(**given: object) -> argparse.Namespace:
         (["daemon-reload"], "systemctl's daemon-reload is: reload"),
         (["kill"], "systemctl's kill is: signal SIG NAME"),
         (["statsu"], "did you mean status?"),
-        (["reload"], '"reload" is not in this version'),
         (["why", "web"], '"why" is not in this version'),
         (["frobnicate"], 'no verb "frobnicate"\n'),
         (["restart"], "restart: which workers?"),

@@ -221,7 +221,7 @@ def test_a_spawn_that_never_arrived_is_asked_for_again() -> None:
         daemon.turn()
         daemon.clock.s += 1.0
         fleet.fire_due(daemon.clock.s)
-        fleet._outbox._requests["web", 1].clear()
+        fleet.outbox._requests["web", 1].clear()
         daemon.turn()
         assert isinstance(daemon.workers["web", 1].state, Starting)
         assert daemon.keeper.live() == []
@@ -313,7 +313,7 @@ def test_a_record_stays_small_however_many_failures_there_were() -> None:
             run = fleet.workers[slot].run
             fleet.feed(slot, events.SpawnFailed(run, "exec", "no such file"))
             fleet.feed(slot, events.StartRequested())
-        fleet._outbox._requests[slot].clear()  # nobody could start them so fast
+        fleet.outbox._requests[slot].clear()  # nobody could start them so fast
         daemon.turn()
         assert len(fleet.workers[slot].failures) == 3000
 

@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from supervisord_lite.supervisor.outbox import Outbox, Request, Slot, record_text
-from supervisord_lite.wire import channel
+from tests.support.supervisor import collecting
 
 Sent = list[dict[str, Any]]
 
 
 def an_outbox() -> tuple[Outbox, Sent]:
     sent: Sent = []
-    return Outbox(lambda data: sent.append(channel.decode(data))), sent
+    return Outbox(collecting(sent)), sent
 
 
 def flush(outbox: Outbox, texts: dict[Slot, str] | None = None) -> list[Slot]:
@@ -161,3 +161,32 @@ def test_a_request_that_is_no_json_is_refused() -> None:
 def test_a_record_says_how_far_it_is(seen: int) -> None:
     """The number of the last fact in it stands beside the worker."""
     assert json.loads(record_text(seen, {"a": 1})) == {"seen": seen, "worker": {"a": 1}}
+
+
+@pytest.mark.parametrize("size", [10, 150_000])
+def test_what_belongs_to_a_reload_is_one_message(size: int) -> None:
+    """Whatever its size: whoever takes over finds all of it or nothing."""
+    outbox, sent = an_outbox()
+    slots = [("web", index) for index in range(1, 4)]
+    for slot in slots:
+        outbox.request(slot, spawn(slot, size))
+    outbox.save("pools", "x" * size)
+    outbox.save("spec/old", None)
+    outbox.save("daemon", "first", first=True)
+    outbox.applied(7)
+    outbox.say("notify", "READY=1")
+    outbox.whole()
+    flush(outbox)
+
+    (message,) = sent
+    assert message["save"] == {
+        "daemon": "first", "pools": "x" * size, "spec/old": None,
+        **{f"worker/web/{index}": "record" for _, index in slots},
+    }  # fmt: skip
+    assert message["do"] == [spawn(slot, size) for slot in slots]
+    assert (message["applied"], message["notify"]) == (7, "READY=1")
+
+    outbox.touch(("web", 1))
+    outbox.save("a", "b")
+    flush(outbox)
+    assert len(sent) == 3, "and the next flush goes page by page again"

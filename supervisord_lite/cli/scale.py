@@ -1,0 +1,78 @@
+"""`scale NAME=N …`: another number of instances, now; with --save also in the file."""
+
+import argparse
+import json
+import os
+from typing import Any
+
+from supervisord_lite.base import exit_codes
+from supervisord_lite.cli import place
+from supervisord_lite.cli.errors import UsageError
+from supervisord_lite.cli.text import printable
+from supervisord_lite.control.client import Client
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("sizes", metavar="NAME=N", nargs="+", help="a pool and its size")
+    parser.add_argument(
+        "--save", action="store_true", help="write pool_size into the configuration file too"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Order it; the file is written when the daemon has agreed."""
+    sizes = _sizes(arguments.sizes)
+    with place.connect(arguments) as client:
+        if arguments.save:
+            answer = _scale_and_save(client, sizes)
+        else:
+            answer = client.call("Scale", {"sizes": sizes})
+    if arguments.json:
+        print(json.dumps({"ok": True, "saved": arguments.save, **answer}))
+        return exit_codes.OK
+    for pool in answer.get("pools") or []:
+        print(_line(pool, is_saved=arguments.save))
+    return exit_codes.OK
+
+
+def _scale_and_save(client: Client, sizes: dict[str, int]) -> dict[str, Any]:
+    """Do both or neither, as far as that can be."""
+    # Only who saves pays for the import of the loader.
+    from supervisord_lite.config.rewrite import Edit
+
+    status = client.call("Status", {"names": list(sizes)})
+    path = str((status.get("supervisor") or {}).get("config"))
+    with Edit.of_sizes(path, sizes, environ=os.environ, as_root=os.geteuid() == 0) as edit:
+        answer = client.call("Scale", {"sizes": sizes})
+        edit.write()
+    return answer
+
+
+def _line(pool: dict[str, object], *, is_saved: bool) -> str:
+    name, old, new, in_file = (pool.get(key) for key in ("pool", "old", "new", "file"))
+    text = f"{printable(str(name))}   {old} -> {new}"
+    if is_saved:
+        return f"{text}   (saved)"
+    if new == in_file:
+        return f"{text}   (as in the file)"
+    return f"{text}   (file: {in_file}; until that changes, or the service is stopped)"
+
+
+def _sizes(words: list[str]) -> dict[str, int]:
+    """Return pool -> size.
+
+    Raises:
+        UsageError: A word is not NAME=N.
+    """
+    sizes: dict[str, int] = {}
+    for word in words:
+        name, equals, number = word.partition("=")
+        if not (name and equals and number.isascii() and number.isdigit()):
+            text = f'"{word}" is not NAME=N'
+            raise UsageError(text, hint="supervisord-lite scale web=4")
+        if sizes.setdefault(name, int(number)) != int(number):
+            text = f"{name} cannot have {sizes[name]} and {number} instances"
+            raise UsageError(text)
+    return sizes

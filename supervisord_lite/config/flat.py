@@ -1,0 +1,150 @@
+"""A configuration as people wrote it: every key with its value, dotted keys as tuples.
+
+Imported by the supervisor, which compares what is in force with what the file says now: no `re`,
+nothing of the loader. `effective.py` writes the same keys as a file.
+"""
+
+from __future__ import annotations
+
+import json
+
+from supervisord_lite.base.signals import name_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from supervisord_lite.config.spec import Grant, Launch, LogTarget, Settings, Spec
+    from supervisord_lite.core.policy import Policy
+
+#: ("stop_timeout",) or ("environment", "PATH"): the parts of a dotted key.
+Key = tuple[str, ...]
+#: What `user` sets, in this order: see launch.py.
+ACCOUNT = ("HOME", "USER", "LOGNAME", "SHELL")
+#: The rlimits that count bytes, so that "64M" makes sense.
+RLIMITS_IN_BYTES = frozenset({"as", "core", "data", "fsize", "memlock", "msgqueue", "rss", "stack"})
+_BARE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
+
+
+def dotted(key: Key) -> str:
+    """Return a key as one writes it: ``environment.PATH``, quoted where TOML wants that."""
+    return ".".join(part if part and _BARE.issuperset(part) else json.dumps(part) for part in key)
+
+
+def supervisor_keys(settings: Settings) -> Mapping[Key, object]:
+    """Return the keys of [supervisor]; None: there is no such value."""
+    return {
+        ("state_dir",): settings.state_dir,
+        ("runtime_dir",): settings.runtime_dir,
+        ("log_dir",): settings.log_dir,
+        ("log_level",): settings.log_level,
+        ("log_format",): settings.log_format,
+    }
+
+
+def control_keys(settings: Settings) -> Mapping[Key, object]:
+    """Return the keys of [control]."""
+    return {
+        ("path",): settings.control_path,
+        ("admin",): _grants(settings.admin),
+        ("operate",): _grants(settings.operate),
+        ("read",): _grants(settings.read),
+    }
+
+
+def worker_keys(spec: Spec) -> Mapping[Key, object]:
+    """Return the keys of one worker; None: there is no such value."""
+    return {
+        ("command",): list(spec.launch.argv),
+        ("pool_size",): spec.pool_size,
+        ("critical",): {"no": False, "any": True, "all": "all"}[spec.critical],
+        ("singleton",): spec.singleton,
+        ("max_unavailable",): spec.max_unavailable,
+        ("requires",): list(spec.requires),
+        ("after",): list(spec.after),
+        ("operators",): _grants(spec.operators),
+        **_policy(spec.policy),
+        **_launch(spec.launch),
+    }
+
+
+def _policy(policy: Policy) -> dict[Key, object]:
+    signals = [name_of(rung.signal) for rung in policy.stop_ladder]
+    waits = [_seconds(rung.timeout_s) for rung in policy.stop_ladder]
+    alive = "spawned" if policy.ready_after_s == 0 else _seconds(policy.ready_after_s)
+    backoff = policy.backoff
+    return {
+        ("autostart",): policy.autostart,
+        ("restart",): policy.restart,
+        ("ok_exit_codes",): list(policy.ok_exit_codes),
+        ("ready",): "exit" if policy.ready_by == "exit" else alive,
+        ("start_timeout",): _seconds(policy.start_timeout_s),
+        ("run_timeout",): None if policy.run_timeout_s is None else _seconds(policy.run_timeout_s),
+        ("stop_signal",): signals if len(signals) > 1 else signals[0],
+        ("stop_timeout",): waits if len(waits) > 1 else waits[0],
+        ("stop_scope",): policy.stop_scope,
+        ("stable_run_period",): _seconds(policy.stable_run_period_s),
+        ("max_restarts",): policy.max_restarts,
+        ("circuit_window",): _seconds(policy.circuit_window_s),
+        ("circuit_cooldown",): (
+            None if policy.circuit_cooldown_s is None else _seconds(policy.circuit_cooldown_s)
+        ),
+        ("backoff", "min"): _seconds(backoff.min_s),
+        ("backoff", "max"): _seconds(backoff.max_s),
+        ("backoff", "factor"): backoff.factor,
+        ("backoff", "jitter"): backoff.jitter,
+    }
+
+
+def _launch(launch: Launch) -> dict[Key, object]:
+    table: dict[Key, object] = {("directory",): launch.directory}
+    identity = launch.identity
+    if identity is not None:
+        # Only `user` puts all four there, in front; then it must be said again for a reload.
+        names = tuple(name for name, _ in launch.environment[: len(ACCOUNT)])
+        table["user",] = identity.user if names == ACCOUNT else None
+        table["group",] = identity.gid
+    table["umask",] = f"{launch.umask:03o}"
+    table["nice",] = launch.nice
+    for name, value in launch.environment:
+        table["environment", name] = False if value is None else value
+    table["limits", "memory"] = _size(launch.memory_bytes)
+    table["limits", "cpu"] = launch.cpu_cores
+    table["limits", "pids"] = launch.pids
+    for limit in launch.rlimits:
+        most = _size(limit.value) if limit.name in RLIMITS_IN_BYTES else limit.value
+        table["limits", limit.name] = "unlimited" if most is None else most
+    table["log", "stdout"] = _target(launch.stdout)
+    table["log", "stderr"] = _target(launch.stderr)
+    table["log", "max_size"] = _size(launch.log_max_size_bytes)
+    table["log", "backups"] = launch.log_backups
+    return table
+
+
+def _seconds(seconds: float) -> str | float:
+    """Return a duration that is read as exactly this many seconds."""
+    whole = int(seconds)
+    if whole == seconds:
+        for unit, unit_s in (("h", 3600), ("m", 60)):
+            if whole % unit_s == 0:
+                return f"{whole // unit_s}{unit}"
+        return f"{whole}s"
+    return seconds  # a bare number is seconds too
+
+
+def _size(size_bytes: int | None) -> str | int | None:
+    """Return a size that is read as exactly this many bytes."""
+    for unit, unit_bytes in (("G", 1 << 30), ("M", 1 << 20), ("K", 1 << 10)):
+        if size_bytes and size_bytes % unit_bytes == 0:
+            return f"{size_bytes // unit_bytes}{unit}"
+    return size_bytes
+
+
+def _target(target: LogTarget) -> str | None:
+    if target.kind == "file":
+        return target.path
+    return None if target.kind == "stdout" else target.kind
+
+
+def _grants(grants: Sequence[Grant]) -> list[str]:
+    return [grant.name for grant in grants]

@@ -1,0 +1,211 @@
+"""What a reload changes: the configuration in force against the one that the file means now.
+
+Pure: specs in, a `Plan` out; what people read and what the daemon does are made from the same plan.
+Values are compared key by key as the file names them (`flat.py`), so that an edit which changes no
+value (a comment, an order, a default written out) changes nothing.
+
+Each key has an effect on a worker that runs:
+
+* ``live``     it holds from now on; the process is not touched.
+* ``reopen``   its output goes on into another file, or under other limits; not touched either.
+* ``restart``  it holds only for a process that starts with it.
+"""
+
+from __future__ import annotations
+
+import json
+
+from supervisord_lite.base.record import record
+from supervisord_lite.config import flat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Literal
+
+    from supervisord_lite.config.flat import Key
+    from supervisord_lite.config.spec import Launch, Settings, Spec
+
+    Effect = Literal["live", "reopen", "restart"]
+
+#: From weak to strong.
+_EFFECTS: tuple[Effect, ...] = ("live", "reopen", "restart")
+#: Keys that are handed to the process; whole tables by their first part.
+_LAUNCH = frozenset(
+    {"command", "directory", "environment", "group", "limits", "nice", "umask", "user"}
+)
+#: Written without quotes, as people say them.
+_DURATIONS = frozenset(
+    {("ready",), ("start_timeout",), ("run_timeout",), ("stop_timeout",), ("stable_run_period",),
+     ("circuit_window",), ("circuit_cooldown",), ("backoff", "min"), ("backoff", "max")}
+)  # fmt: skip
+#: A variable whose name holds one of these is not shown.
+_SECRET_WORDS = ("PASS", "SECRET", "TOKEN", "KEY", "CREDENTIAL", "DSN", "_URL", "AUTH")
+HIDDEN = "***"
+
+
+@record
+class KeyChange:
+    """One key with another value.
+
+    Attributes:
+        key: As one writes it: "stop_timeout", "environment.LOG_LEVEL".
+        old, new: As one writes them; None: absent; `HIDDEN` where nobody should read it.
+        effect: On a worker that runs; None: it needs a restart of the daemon.
+    """
+
+    key: str
+    old: str | None
+    new: str | None
+    effect: Effect | None
+
+
+@record
+class Changed:
+    """One worker of which something changes.
+
+    Attributes:
+        old, new: What it was and will be.
+        keys: In the order of the file's documentation; at least one.
+    """
+
+    old: Spec
+    new: Spec
+    keys: tuple[KeyChange, ...]
+
+    @property
+    def effect(self) -> Effect:
+        """Return the strongest effect on those of its processes that stay."""
+        return max((key.effect or "live" for key in self.keys), key=_EFFECTS.index)
+
+    @property
+    def is_other_program(self) -> bool:
+        """Return whether more changes than how many there are and where their output goes."""
+        return any(key.key != "pool_size" and key.effect != "reopen" for key in self.keys)
+
+
+@record
+class Plan:
+    """Everything that a reload does. Workers stand in the order of the file.
+
+    Attributes:
+        added, removed: Workers that come and go.
+        changed: Workers that stay, with other values.
+        kept: Names of those that stay as they are.
+        daemon: Keys of [supervisor] and [control] with other values.
+    """
+
+    added: tuple[Spec, ...]
+    removed: tuple[Spec, ...]
+    changed: tuple[Changed, ...]
+    kept: tuple[str, ...]
+    daemon: tuple[KeyChange, ...]
+
+    @property
+    def is_empty(self) -> bool:
+        """Return whether nothing changes."""
+        return not (self.added or self.removed or self.changed or self.daemon)
+
+
+def make_plan(
+    old: Iterable[Spec], new: Iterable[Spec], settings: tuple[Settings, Settings] | None = None
+) -> Plan:
+    """Return what leads from *old* to *new*.
+
+    Args:
+        old: In force, with the sizes that are in force.
+        new: As the file means them, with the sizes that would be in force.
+        settings: Those in force and those of the file; None: not compared.
+    """
+    before = {spec.pool: spec for spec in old}
+    after = {spec.pool: spec for spec in new}
+    changed, kept = [], []
+    for pool, spec in after.items():
+        if pool in before:
+            keys = _changed_keys(before[pool], spec)
+            if keys:
+                changed.append(Changed(before[pool], spec, keys))
+            else:
+                kept.append(pool)
+    return Plan(
+        added=tuple(spec for pool, spec in after.items() if pool not in before),
+        removed=tuple(spec for pool, spec in before.items() if pool not in after),
+        changed=tuple(changed),
+        kept=tuple(kept),
+        daemon=_daemon_keys(*settings) if settings else (),
+    )
+
+
+def _changed_keys(old: Spec, new: Spec) -> tuple[KeyChange, ...]:
+    if old is new or old == new:
+        return ()
+    changes = tuple(
+        KeyChange(flat.dotted(key), *_shown(key, was, now), _effect(key, old.launch, new.launch))
+        for key, was, now in _differences(flat.worker_keys(old), flat.worker_keys(new))
+    )
+    if old.launch.identity == new.launch.identity:
+        return changes
+    if any(change.key in ("user", "group") for change in changes):
+        return changes
+    # The same name, and another account behind it.
+    return (*changes, KeyChange("user", _account(old.launch), _account(new.launch), "restart"))
+
+
+def _account(launch: Launch) -> str | None:
+    identity = launch.identity
+    if identity is None:
+        return None
+    groups = " ".join(map(str, identity.groups))
+    return f'"{identity.user}" (uid {identity.uid}, gid {identity.gid}, groups {groups})'
+
+
+def _daemon_keys(old: Settings, new: Settings) -> tuple[KeyChange, ...]:
+    found = []
+    for table, was, now in (
+        ("supervisor", flat.supervisor_keys(old), flat.supervisor_keys(new)),
+        ("control", flat.control_keys(old), flat.control_keys(new)),
+    ):
+        found += [
+            KeyChange(flat.dotted((table, *key)), *_shown(key, before, after), None)
+            for key, before, after in _differences(was, now)
+        ]
+    return tuple(found)
+
+
+def _differences(
+    old: Mapping[Key, object], new: Mapping[Key, object]
+) -> Iterable[tuple[Key, object, object]]:
+    for key in dict.fromkeys((*new, *old)):
+        was, now = old.get(key), new.get(key)
+        if was != now or type(was) is not type(now):
+            yield key, was, now
+
+
+def _effect(key: Key, old: Launch, new: Launch) -> Effect:
+    if key[0] in _LAUNCH:
+        return "restart"
+    if key[0] != "log":
+        return "live"
+    if key[1] in ("stdout", "stderr"):
+        was, now = getattr(old, key[1]), getattr(new, key[1])
+        # What has no pipe cannot get one, and a pipe that is shared cannot be divided.
+        return "reopen" if was.kind == now.kind == "file" else "restart"
+    has_file = "file" in (new.stdout.kind, new.stderr.kind)
+    return "reopen" if has_file else "live"
+
+
+def _shown(key: Key, old: object, new: object) -> tuple[str | None, str | None]:
+    if key[0] == "environment" and any(word in key[1].upper() for word in _SECRET_WORDS):
+        return None if old is None else HIDDEN, None if new is None else HIDDEN
+    return _text(key, old), _text(key, new)
+
+
+def _text(key: Key, value: object) -> str | None:
+    """Return a value as one writes it, durations without quotes."""
+    if value is None:
+        return None
+    if isinstance(value, list):
+        return f"[{', '.join(_text(key, item) or '' for item in value)}]"
+    if key in _DURATIONS:
+        return value if isinstance(value, str) else f"{value:g}s"
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,217 @@
+"""From one configuration to another, in one step that nobody can see half of.
+
+Everything that a change leads to (specs, records, requests) leaves as one message (`Outbox.whole`):
+a supervisor that is killed at any moment has changed all of it, or nothing. What takes its time,
+the stops and the starts, is in the records then, and goes on under whoever comes next.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Set
+
+from supervisord_lite.base.record import record, replace
+from supervisord_lite.config.expand import instance_text
+from supervisord_lite.config.plan import Changed, Plan
+from supervisord_lite.config.spec import Launch, LogTarget, Settings, Spec, to_json
+from supervisord_lite.core import events
+from supervisord_lite.core.moves import Live
+from supervisord_lite.core.orders import told_of_change
+from supervisord_lite.core.scale import ScaledByHand, size_in_force, why_not
+from supervisord_lite.core.states import Stopped, Stopping
+from supervisord_lite.supervisor.fleet import Fleet
+from supervisord_lite.supervisor.launch import printed_name
+from supervisord_lite.supervisor.outbox import Slot
+from supervisord_lite.supervisor.rolls import Rolls
+
+
+@record
+class Touched:
+    """How many processes a plan touches.
+
+    Attributes:
+        started, restarted, stopped: Processes that are started, started anew, or stopped.
+        left_alone: Processes that live and go on.
+    """
+
+    started: int
+    restarted: int
+    stopped: int
+    left_alone: int
+
+
+def change_over(fleet: Fleet, rolls: Rolls, plan: Plan, specs: Iterable[Spec]) -> None:
+    """Put *specs* in force and let everything happen that *plan* says.
+
+    Nothing is sent before the next flush, which sends all of it.
+
+    Args:
+        fleet: Changed.
+        rolls: Replaces the instances of a pool a few at a time.
+        plan: From the specs in force to *specs*.
+        specs: With their sizes in force, in file order.
+    """
+    fleet.outbox.whole()
+    before = fleet.specs
+    new = frozenset(fleet.reconfigure(specs))
+    # What was on its way out, and has its place again, counts as new, but has its state.
+    back = [slot for slot in fleet.workers if slot not in new and _had_no_place(slot, before)]
+    fleet.outbox.save("pools", json.dumps(list(fleet.specs)))
+    for pool, spec in fleet.specs.items():
+        if spec != before.get(pool):
+            fleet.outbox.save(f"spec/{pool}", to_json(spec))
+    in_stop_order = fleet.core.graph.in_stop_order
+    for slot in in_stop_order(fleet.leaving):
+        fleet.dismiss(slot)
+    changes = {change.new.pool: change for change in plan.changed}
+    replaced = [
+        [slot for slot in _live(fleet, pool) if slot not in new]
+        for pool, change in changes.items()
+        if change.effect == "restart"
+    ]
+    for slot in in_stop_order(fleet.workers):
+        change = changes.get(slot[0])
+        if change is not None and slot not in fleet.leaving and slot not in new:
+            _tell(fleet, slot, change)
+    for slots in replaced:
+        _replace(fleet, rolls, slots)
+    wanted = [slot for slot in (*new, *back) if slot not in fleet.leaving]
+    stopped = {pool for pool in before if _is_stopped_by_hand(fleet, pool, new)}
+    starting = [
+        slot for slot in wanted if slot[0] not in stopped and fleet.specs[slot[0]].policy.autostart
+    ]
+    for slot in fleet.core.to_start(starting, by_person=False):
+        fleet.feed(slot, events.StartRequested())
+    fleet.wake_all()
+
+
+def _had_no_place(slot: Slot, before: Mapping[str, Spec]) -> bool:
+    spec = before.get(slot[0])
+    return spec is None or slot[1] > spec.pool_size
+
+
+def _tell(fleet: Fleet, slot: Slot, change: Changed) -> None:
+    """Tell one instance that stays what has changed."""
+    if any(key.effect == "reopen" for key in change.keys):
+        fleet.reopen_logs(slot)
+    if not change.is_other_program:
+        return
+    worker, policy = fleet.workers[slot], fleet.specs[slot[0]].policy
+    is_new_run = change.effect == "restart"
+    if isinstance(worker.state, Stopping) or (is_new_run and isinstance(worker.state, Live)):
+        # It ends by the ladder of the old spec: the new policy comes with the next run.
+        fleet.feed(slot, events.ResetRequested("changed"))
+        return
+    for event in told_of_change(worker, policy, is_new_run=is_new_run):
+        if slot in fleet.workers:
+            fleet.feed(slot, event)
+
+
+def _replace(fleet: Fleet, rolls: Rolls, slots: list[Slot]) -> None:
+    """Start what lives of one pool anew: at once, or in a roll where not all may be away."""
+    if slots and len(slots) > fleet.specs[slots[0][0]].max_unavailable:
+        rolls.begin(slots[0][0], [index for _, index in slots])
+        return
+    for slot in slots:
+        fleet.feed(slot, events.RestartRequested())
+
+
+def _is_stopped_by_hand(fleet: Fleet, pool: str, new: Set[Slot]) -> bool:
+    """Return whether somebody has stopped all of a pool: then its new instances stay down too."""
+    if pool not in fleet.specs:
+        return False
+    slots = [slot for slot in fleet.places(pool) if slot not in new]
+    down = Stopped(by_hand=True)
+    return bool(slots) and all(fleet.workers[slot].state == down for slot in slots)
+
+
+def touched(fleet: Fleet, plan: Plan) -> Touched:
+    """Return how many processes *plan* touches; ask before it is carried out."""
+    started = restarted = stopped = 0
+    for spec in plan.added:
+        started += spec.pool_size if spec.policy.autostart else 0
+    for spec in plan.removed:
+        stopped += len(_live(fleet, spec.pool))
+    for change in plan.changed:
+        grown = max(0, change.new.pool_size - change.old.pool_size)
+        started += grown if change.new.policy.autostart else 0
+        live = _live(fleet, change.new.pool)
+        staying = [slot for slot in live if slot[1] <= change.new.pool_size]
+        stopped += len(live) - len(staying)
+        restarted += len(staying) if change.effect == "restart" else 0
+    alive = sum(len(_live(fleet, pool)) for pool in fleet.specs)
+    return Touched(started, restarted, stopped, alive - restarted - stopped)
+
+
+def _live(fleet: Fleet, pool: str) -> list[Slot]:
+    return [slot for slot in fleet.places(pool) if isinstance(fleet.workers[slot].state, Live)]
+
+
+# -- sizes that people have set --------------------------------------------------------------------
+
+
+def sized(
+    specs: Iterable[Spec], by_hand: Mapping[str, ScaledByHand]
+) -> tuple[list[Spec], dict[str, ScaledByHand]]:
+    """Return the specs with the sizes in force, and what holds on of *by_hand*.
+
+    Args:
+        specs: As the file means them.
+        by_hand: Pool -> what a person made of it.
+    """
+    specs = list(specs)
+    kept: dict[str, ScaledByHand] = {}
+    found = []
+    for spec in specs:
+        hand = by_hand.get(spec.pool)
+        size = size_in_force(spec.pool_size, hand)
+        if hand is None or size == spec.pool_size or cannot_have(spec, size, specs):
+            found.append(spec)
+        else:
+            kept[spec.pool] = hand
+            found.append(of_size(spec, size))
+    return found, kept
+
+
+def cannot_have(spec: Spec, size: int, others: Iterable[Spec]) -> str:
+    """Return why a pool cannot have *size* instances, for people; empty: it can."""
+    if size == spec.pool_size:
+        return ""
+    why = why_not(size, is_singleton=spec.singleton)
+    if why:
+        return why
+    resized = replace(spec, pool_size=size)
+    names = {printed_name(resized, index) for index in range(1, size + 1)}
+    for other in others:
+        if other.pool == spec.pool:
+            continue
+        if other.pool in names:
+            return f"one of its instances would be called {other.pool}, as another worker is"
+        clash = names.intersection(
+            printed_name(other, index) for index in range(1, other.pool_size + 1)
+        )
+        if clash:
+            return f"one of its instances would be called {min(clash)}, as another worker is"
+    return ""
+
+
+def of_size(spec: Spec, size: int) -> Spec:
+    """Return *spec* with another size; several instances get log files of their own."""
+    launch = spec.launch
+    if size > 1:
+        launch = replace(launch, stdout=_told_apart(launch, "stdout"))
+        launch = replace(launch, stderr=_told_apart(launch, "stderr"))
+    return replace(spec, pool_size=size, launch=launch)
+
+
+def _told_apart(launch: Launch, stream: str) -> LogTarget:
+    target: LogTarget = getattr(launch, stream)
+    if target.kind != "file" or instance_text(target.path, 1) != instance_text(target.path, 2):
+        return target
+    stem, dot, ending = target.path.rpartition(".")
+    if not dot or "/" in ending:
+        stem, dot, ending = target.path, "", ""
+    return LogTarget("file", f"{stem}-%i{dot}{ending}")
+
+
+def settings_in_force(old: Settings, new: Settings) -> Settings:
+    """Return the settings after a reload: some cannot change while the daemon runs."""
+    return replace(old, log_dir=new.log_dir, admin=new.admin, operate=new.operate, read=new.read)

@@ -1,0 +1,354 @@
+"""Reloads: one at a time, read by a child, changed over in one step.
+
+::
+
+    SIGHUP, Reload ──▶ asked ──▶ Loading (a child reads the file) ──▶ plan ──▶ change_over ──▶ told
+                         ▲                                             │
+                         └── whoever asks meanwhile waits for one more ┘
+
+* However many ask while one is read, they cost one more; and each is told of a file that was read
+  after they had asked.
+* A signal has nobody who could ask again, so what it asked for is saved until it is done.
+* A refused file changes nothing. It is remembered, and shown, until a reload finds a good one.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from supervisord_lite.base.clock import Clock
+from supervisord_lite.base.log_line import rfc3339
+from supervisord_lite.base.record import fields_of, record
+from supervisord_lite.config.loading import Loaded, Loading, Refused
+from supervisord_lite.config.plan import Plan, make_plan
+from supervisord_lite.config.spec import Settings, Spec, to_json
+from supervisord_lite.core.scale import ScaledByHand
+from supervisord_lite.supervisor.changeover import (
+    Touched,
+    cannot_have,
+    change_over,
+    of_size,
+    settings_in_force,
+    sized,
+    touched,
+)
+from supervisord_lite.supervisor.daemon_state import DaemonState
+from supervisord_lite.supervisor.fleet import Fleet
+from supervisord_lite.supervisor.poller import Poller
+from supervisord_lite.supervisor.rolls import Rolls
+
+
+@record
+class Refusal:
+    """Why a file is not in force.
+
+    Attributes:
+        message: As people read it; the last line says that nothing changed.
+        problems: As `Refused.problems`.
+        at: RFC 3339 UTC, of the first refusal since the last good file.
+    """
+
+    message: str
+    problems: tuple[dict[str, Any], ...]
+    at: str
+
+    @property
+    def first(self) -> str:
+        """Return the first error in one line."""
+        for problem in self.problems:
+            if "message" in problem:
+                return f"{problem['file']}:{problem['line']}: {problem['message']}"
+        return self.message.partition("\n")[0]
+
+    @property
+    def count(self) -> int:
+        """Return how many errors there are; 1 where the file could not be judged."""
+        return max(1, len(self.problems))
+
+
+@record
+class Done:
+    """A file was good.
+
+    Attributes:
+        plan: What changed, or would.
+        touched: How many processes that touches.
+        is_dry: Nothing was changed.
+        warnings: As people read them; empty: none.
+        generation: That is in force now.
+    """
+
+    plan: Plan
+    touched: Touched
+    is_dry: bool
+    warnings: str
+    generation: int
+
+
+#: Told what came of it, once, before the flush that makes it true.
+Answer = Callable[[Done | Refusal], None]
+
+
+class Reading(Protocol):
+    """What `Loading` is to us."""
+
+    answer: Loaded | Refused | None
+    unwritten: str
+    is_over: bool
+    deadline_s: float
+
+    def fileno(self) -> int:
+        """Return the descriptor to watch for reading."""
+
+    def receive(self, now_s: float) -> None:
+        """Take what has come."""
+
+    def put_in_force(self, settings: Settings, *, now_s: float) -> None:
+        """Let it be written down."""
+
+    def dismiss(self) -> None:
+        """Let it go."""
+
+    def close(self) -> None:
+        """Let go of the descriptor."""
+
+
+class StartLoading(Protocol):
+    """Begins to read the file."""
+
+    def __call__(self, path: str, *, environ: dict[str, str], now_s: float) -> Reading:
+        """Return what reads it.
+
+        Raises:
+            OSError: No process could be started.
+        """
+
+
+class Reloads:
+    """What is asked for, what is under way, and what is in force.
+
+    Attributes:
+        generation: How many configurations have been in force since `run`.
+        files: Of the one in force: absolute path -> digest.
+        since: When it came into force, RFC 3339 UTC.
+        refusal: Of the file on the disk, the last time that it was read; None: it was good.
+        by_hand: Pool -> the size that a person gave it.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        rolls: Rolls,
+        daemon: DaemonState,
+        poller: Poller,
+        saves: dict[str, str],
+        clock: Clock,
+        log: Callable[..., None],
+        *,
+        start_loading: StartLoading = Loading,
+    ) -> None:
+        """Take over what an earlier supervisor had saved.
+
+        Args:
+            fleet: To be changed.
+            rolls: Replace the instances of a pool.
+            daemon: Tells systemd.
+            poller: Waits for the child.
+            saves: What the keeper kept.
+            clock: Now.
+            log: Takes lines.
+            start_loading: Starts the child.
+        """
+        self._fleet = fleet
+        self._rolls = rolls
+        self._daemon = daemon
+        self._poller = poller
+        self._clock = clock
+        self._log = log
+        self._start_loading = start_loading
+        self._environ: dict[str, str] = json.loads(saves.get("environment", "{}"))
+        force = json.loads(saves.get("force", "{}"))
+        self.generation: int = force.get("generation", 1)
+        self.files: dict[str, str] = force.get("files", {})
+        self.since: str = force.get("since", "")
+        hands = json.loads(saves.get("by_hand", "{}"))
+        self.by_hand = {pool: ScaledByHand(**hand) for pool, hand in hands.items()}
+        refused = json.loads(saves.get("refused", "null"))
+        self.refusal = None if refused is None else Refusal(**refused)
+        self._loading: Reading | None = None
+        self._asked: list[tuple[Answer, bool]] = []
+        self._next: list[tuple[Answer, bool]] = []
+        self._was_signalled = "reload_wanted" in saves
+
+    # -- asking ------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """After an adoption: go on with what a signal had asked for."""
+        if self._was_signalled:
+            self._ask(_nobody, is_dry=False)
+
+    def signalled(self) -> None:
+        """SIGHUP."""
+        if self._daemon.is_stopping:
+            self._log("warning", "config.not_reloaded", reason="the daemon is stopping")
+            return
+        self._fleet.outbox.save("reload_wanted", "1", first=True)
+        self._was_signalled = True
+        self._ask(_nobody, is_dry=False)
+
+    def ask(self, answer: Answer, *, is_dry: bool) -> None:
+        """Read the file again, and answer when it is in force or refused.
+
+        Args:
+            answer: Called once, from the loop.
+            is_dry: Only tell what would change.
+        """
+        self._ask(answer, is_dry=is_dry)
+
+    def _ask(self, answer: Answer, *, is_dry: bool) -> None:
+        self._next.append((answer, is_dry))
+        if self._loading is None:
+            self._begin_next()
+
+    def _begin_next(self) -> None:
+        self._asked, self._next = self._next, []
+        if not all(is_dry for _, is_dry in self._asked):
+            self._daemon.begin_reload(self._clock.now_s())
+        path = self._fleet.settings.config_path
+        try:
+            self._loading = self._start_loading(
+                path, environ=self._environ, now_s=self._clock.now_s()
+            )
+        except OSError as error:
+            message = f"the configuration could not be read: {error.strerror}"
+            self._refused(Refused(message))
+            return
+        self._poller.watch(self._loading.fileno(), readable=self._receive)
+
+    # -- the child ---------------------------------------------------------------------------------
+
+    @property
+    def deadline_s(self) -> float | None:
+        """When to call `expire`; None: not at all."""
+        return None if self._loading is None else self._loading.deadline_s
+
+    def expire(self, now_s: float) -> None:
+        """Give up a child that does not answer."""
+        if self._loading is not None and now_s >= self._loading.deadline_s:
+            self._receive()
+
+    def _receive(self) -> None:
+        loading = self._loading
+        assert loading is not None
+        loading.receive(self._clock.now_s())
+        if loading.answer is not None and self._asked:
+            self._judged(loading, loading.answer)
+        if loading.is_over:
+            self._poller.unwatch(loading.fileno())
+            loading.close()
+            self._loading = None
+            if loading.unwritten:
+                self._log("warning", "config.not_written", reason=loading.unwritten)
+            if self._next:
+                self._begin_next()
+
+    def _judged(self, loading: Reading, answer: Loaded | Refused) -> None:
+        if isinstance(answer, Refused):
+            self._refused(answer)
+            return
+        is_dry = all(is_dry for _, is_dry in self._asked)
+        if not is_dry and self._daemon.is_stopping:
+            is_dry = True  # nothing undoes a shutdown; whoever asked is told what there was
+        self._good(answer, is_dry=is_dry)
+        if is_dry:
+            loading.dismiss()
+        else:
+            loading.put_in_force(self._fleet.settings, now_s=self._clock.now_s())
+
+    def _good(self, answer: Loaded, *, is_dry: bool) -> None:
+        fleet = self._fleet
+        specs, by_hand = sized(answer.configuration.specs, self.by_hand)
+        settings = answer.configuration.settings
+        plan = make_plan(fleet.specs.values(), specs, (fleet.settings, settings))
+        done = Done(plan, touched(fleet, plan), is_dry, answer.warnings, self.generation + 1)
+        if not is_dry:
+            self.generation += 1
+            self.files = dict(answer.digests)
+            self.since = rfc3339(self._clock.wall_s())
+            self.refusal = None
+            fleet.settings = settings_in_force(fleet.settings, settings)
+            change_over(fleet, self._rolls, plan, specs)
+            fleet.outbox.save("settings", to_json(fleet.settings))
+            self._save_force(by_hand)
+            fleet.outbox.save("refused", None)
+            self._log(
+                "info", "config.reloaded", generation=self.generation, **fields_of(done.touched)
+            )
+        self._end(done)
+
+    def _save_force(self, by_hand: dict[str, ScaledByHand]) -> None:
+        self.by_hand = by_hand
+        force = {"generation": self.generation, "files": self.files, "since": self.since}
+        self._fleet.outbox.save("force", json.dumps(force))
+        hands = {pool: fields_of(hand) for pool, hand in by_hand.items()}
+        self._fleet.outbox.save("by_hand", json.dumps(hands))
+
+    def _refused(self, refused: Refused) -> None:
+        at = self.refusal.at if self.refusal else rfc3339(self._clock.wall_s())
+        self.refusal = Refusal(refused.message, refused.problems, at)
+        if not all(is_dry for _, is_dry in self._asked):
+            self._save_refusal()
+        self._log("error", "config.refused", errors=self.refusal.count, reason=self.refusal.first)
+        self._end(self.refusal)
+
+    def _save_refusal(self) -> None:
+        assert self.refusal is not None
+        # Only what `status` shows: the whole may be larger than a message.
+        shown = {
+            "message": self.refusal.first[:2000],
+            "problems": [{}] * self.refusal.count,
+            "at": self.refusal.at,
+        }
+        self._fleet.outbox.save("refused", json.dumps(shown))
+
+    def _end(self, came: Done | Refusal) -> None:
+        asked, self._asked = self._asked, []
+        if not all(is_dry for _, is_dry in asked):
+            self._daemon.end_reload()
+        if self._was_signalled and not any(answer is _nobody for answer, _ in self._next):
+            self._was_signalled = False
+            self._fleet.outbox.save("reload_wanted", None)
+        for answer, _ in asked:
+            answer(came)
+
+    # -- by hand -----------------------------------------------------------------------------------
+
+    def why_not_scaled(self, spec: Spec, size: int) -> str:
+        """Return why a pool cannot have *size* instances, for people; empty: it can."""
+        return cannot_have(spec, size, self._fleet.specs.values())
+
+    def scale(self, sizes: dict[str, int]) -> Touched:
+        """Give pools other sizes, until the file gives them another one itself.
+
+        Args:
+            sizes: Pool -> instances wanted; `why_not_scaled` of each has said nothing.
+        """
+        fleet = self._fleet
+        by_hand = dict(self.by_hand)
+        specs = []
+        for pool, spec in fleet.specs.items():
+            if pool in sizes:
+                file_size = by_hand[pool].file_size if pool in by_hand else spec.pool_size
+                by_hand[pool] = ScaledByHand(sizes[pool], file_size)
+                if sizes[pool] != spec.pool_size:
+                    spec = of_size(spec, sizes[pool])
+            specs.append(spec)
+        plan = make_plan(fleet.specs.values(), specs)
+        how_many = touched(fleet, plan)
+        change_over(fleet, self._rolls, plan, specs)
+        self._save_force(by_hand)
+        return how_many
+
+
+def _nobody(_came: Done | Refusal) -> None:
+    """Answer a signal."""
