@@ -45,6 +45,7 @@ class Daemon:
 
     Attributes:
         control_path: Of its control socket.
+        owner_pid: The process that it belongs to.
         standings: How each worker stands, by name; to be read under `changed`.
         tripped: How those stood whose breaker was found open; they may be stopped since.
         changed: Notified with each change of these, and at the end.
@@ -75,6 +76,7 @@ class Daemon:
             on_trip: Told of each breaker that opens, on the thread that follows.
             on_end: Told at the end, before *done* is set, with `error`.
         """
+        self.owner_pid = os.getpid()
         self._config_path = config_path
         self._state_dir = state_dir
         self._empty_config_path = empty_config_path
@@ -105,7 +107,7 @@ class Daemon:
         command = [sys.executable, "-P", "-c", _ENTER, str(_ROOT)]
         try:
             self._process = subprocess.Popen(
-                [*command, "run", "-c", self._config_path, "--owner", str(os.getpid())],
+                [*command, "run", "-c", self._config_path, "--owner", str(self.owner_pid)],
                 stdin=subprocess.DEVNULL,
                 env=environment,
                 # One Ctrl-C is one signal, and it is for this process.

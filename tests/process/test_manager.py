@@ -408,6 +408,18 @@ if __name__ == "__main__":
 """
 
 
+#: A child has the object, but not the daemon.
+FORKED = """
+    child = os.fork()
+    if not child:
+        manager.stop()
+        sys.exit()
+    os.waitpid(child, 0)
+    assert not manager.done.wait(0.5)
+    assert all(worker.ready for worker in manager.workers.values())
+"""
+
+
 @pytest.mark.parametrize(
     ("end", "number", "status"),
     [
@@ -418,6 +430,7 @@ if __name__ == "__main__":
         ("pass", None, 0),
         ("sys.exit(4)", None, 4),
         ("os.waitpid(os.fork() or os._exit(0), 0); manager.stop()", None, 0),
+        (FORKED, None, 0),
     ],
 )
 def test_no_orphan_is_left_however_the_owner_ends(
