@@ -26,11 +26,11 @@ START_S = 30.0
 #: Between two looks for the control socket, and for the end of a daemon that does not answer.
 _PAUSE_S = 0.01
 _AGAIN_S = 0.1
-#: The current folder may hold anything, so nothing is imported from there (-P); and this package
-#: may be importable for us only, from wherever it is.
+#: The current folder may hold anything, so nothing is imported from there (-P); and it must be this
+#: package, from wherever it is, and no other version of it.
 _ROOT = Path(__file__).parents[2]
 _ENTER = (
-    "import sys; sys.path.append(sys.argv[1]); from supervisord_lite.cli import main;"
+    "import sys; sys.path.insert(0, sys.argv[1]); from supervisord_lite.cli import main;"
     " sys.exit(main(sys.argv[2:]))"
 )
 #: What a service manager says to us is not for the daemon.
@@ -92,10 +92,9 @@ class Daemon:
         self.done = done
 
     @property
-    def pid(self) -> int:
-        """Return the pid of its main process."""
-        assert self._process is not None
-        return self._process.pid
+    def pid(self) -> int | None:
+        """Return the pid of its main process; None before it is started."""
+        return None if self._process is None else self._process.pid
 
     def start(self) -> None:
         """Start it, and return when control answers.
