@@ -26,11 +26,11 @@ START_S = 30.0
 #: Between two looks for the control socket, and for the end of a daemon that does not answer.
 _PAUSE_S = 0.01
 _AGAIN_S = 0.1
-#: The current folder may hold anything, so nothing is imported from there (-P); and this package
-#: may be importable for us only, from wherever it is.
+#: The current folder may hold anything, so nothing is imported from there (-P); and it must be this
+#: package, from wherever it is, and no other version of it.
 _ROOT = Path(__file__).parents[2]
 _ENTER = (
-    "import sys; sys.path.append(sys.argv[1]); from supervisord_lite.cli import main;"
+    "import sys; sys.path.insert(0, sys.argv[1]); from supervisord_lite.cli import main;"
     " sys.exit(main(sys.argv[2:]))"
 )
 #: What a service manager says to us is not for the daemon.
@@ -45,6 +45,7 @@ class Daemon:
 
     Attributes:
         control_path: Of its control socket.
+        owner_pid: The process that it belongs to.
         standings: How each worker stands, by name; to be read under `changed`.
         tripped: How those stood whose breaker was found open; they may be stopped since.
         changed: Notified with each change of these, and at the end.
@@ -75,6 +76,7 @@ class Daemon:
             on_trip: Told of each breaker that opens, on the thread that follows.
             on_end: Told at the end, before *done* is set, with `error`.
         """
+        self.owner_pid = os.getpid()
         self._config_path = config_path
         self._state_dir = state_dir
         self._empty_config_path = empty_config_path
@@ -90,10 +92,9 @@ class Daemon:
         self.done = done
 
     @property
-    def pid(self) -> int:
-        """Return the pid of its main process."""
-        assert self._process is not None
-        return self._process.pid
+    def pid(self) -> int | None:
+        """Return the pid of its main process; None before it is started."""
+        return None if self._process is None else self._process.pid
 
     def start(self) -> None:
         """Start it, and return when control answers.
@@ -105,7 +106,7 @@ class Daemon:
         command = [sys.executable, "-P", "-c", _ENTER, str(_ROOT)]
         try:
             self._process = subprocess.Popen(
-                [*command, "run", "-c", self._config_path, "--owner", str(os.getpid())],
+                [*command, "run", "-c", self._config_path, "--owner", str(self.owner_pid)],
                 stdin=subprocess.DEVNULL,
                 env=environment,
                 # One Ctrl-C is one signal, and it is for this process.

@@ -201,14 +201,14 @@ class Manager:
         folders.setdefault("state_dir", f"{private}/state")
         folders.setdefault("runtime_dir", f"{private}/runtime")
         control_path = f"{folders['runtime_dir']}/control/control.sock"
-        settings = {**folders, "log_level": self._log_level}
+        settings = {**folders, "log_level": self._log_level, "log_format": "text"}
         config_path = Path(private) / "supervisord-lite.toml"
         config_path.write_text(document(self._workers, settings, control_path), encoding="utf-8")
         empty_path = Path(private) / "nothing.toml"
         empty_path.write_text(document({}, settings, control_path), encoding="utf-8")
 
         def ended(error: ManagerError | None) -> None:
-            atexit.unregister(stop_at_exit)
+            atexit.unregister(self.stop)
             shutil.rmtree(private, ignore_errors=True)
             if isinstance(error, CriticalWorkerFailed) and self._critical_handler is not None:
                 _call(self._critical_handler, lambda: error)
@@ -221,14 +221,14 @@ class Manager:
             str(config_path), folders["state_dir"], control_path,
             empty_config_path=str(empty_path), done=self._done, on_trip=tripped, on_end=ended,
         )  # fmt: skip
-        stop_at_exit = _stopper(daemon, os.getpid())
-        atexit.register(stop_at_exit)
+        atexit.register(self.stop)
         return daemon
 
     def stop(self, timeout_s: float | None = None) -> None:
         """Stop all workers in order and end the daemon; return when nothing lives.
 
-        Fine when nothing runs. How long it takes is bounded by each worker's `stop_timeout`.
+        Fine when nothing runs, and in a forked child, to which the daemon does not belong. How long
+        it takes is bounded by each worker's `stop_timeout`.
 
         Args:
             timeout_s: How long to wait; what was asked for goes on.
@@ -237,8 +237,8 @@ class Manager:
             TimeoutError: The time is over.
         """
         daemon = self._daemon
-        if daemon is None or daemon.done.is_set():
-            return
+        if daemon is None or daemon.done.is_set() or os.getpid() != daemon.owner_pid:
+            return  # of a forked child it is not
         daemon.ask_to_stop()
         if not daemon.done.wait(timeout_s):
             message = f"the workers are not stopped after {timeout_s:g}s"
@@ -340,14 +340,3 @@ def _call(handler: Callable[..., object], argument: Callable[[], object]) -> Non
         threading.Thread(target=guarded, name="supervisord-lite-handler").start()
     except RuntimeError:  # the interpreter is about to end
         guarded()
-
-
-def _stopper(daemon: Daemon, owner_pid: int) -> Callable[[], None]:
-    """Return what stops a daemon at the end of the interpreter, but not of a forked child's."""
-
-    def stop() -> None:
-        if os.getpid() == owner_pid and not daemon.done.is_set():
-            daemon.ask_to_stop()
-            daemon.done.wait()
-
-    return stop

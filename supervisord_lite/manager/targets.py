@@ -94,7 +94,7 @@ def _words_of(target: Callable[..., Any]) -> tuple[str, str | None]:
 def _of_the_script(shown: str) -> tuple[str, str | None]:
     main = sys.modules[SCRIPT]
     spec = getattr(main, "__spec__", None)
-    if spec is not None and spec.name and not spec.name.endswith(".__main__"):
+    if spec is not None and spec.name:  # python -m
         return str(spec.name), None
     file = getattr(main, "__file__", None)
     if file is None or not Path(file).is_file():

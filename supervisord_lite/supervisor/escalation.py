@@ -111,8 +111,8 @@ class EscalationNote:
         pool = escalation.slot[0]
         tripped = [
             slot
-            for slot in self._fleet.slots(pool)
-            if isinstance(self._fleet.workers[slot].state, Tripped)
+            for slot, worker in self._fleet.workers.items()
+            if slot[0] == pool and isinstance(worker.state, Tripped)
         ]
         started_at_s = self._handover.started_at_s
         return {
@@ -144,8 +144,8 @@ class EscalationNote:
         ends = dict(self._failures.get(slot, {}))
         if times and worker.last_exit is not None:
             ends.setdefault(times[-1], worker.last_exit)  # it tripped, so the latest end was that
-        stdout, stderr = outputs(self._fleet.specs[slot[0]], slot[1])
-        places = (stderr, stdout)
+        spec = self._fleet.specs.get(slot[0])  # none is in force for one that is leaving
+        places = () if spec is None else reversed(outputs(spec, slot[1]))
         paths = [p for p in places if p.startswith("/") and len(p) <= _LONGEST_PATH]
         return {
             "name": self._fleet.name(slot),

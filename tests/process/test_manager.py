@@ -408,6 +408,18 @@ if __name__ == "__main__":
 """
 
 
+#: A child has the object, but not the daemon.
+FORKED = """
+    child = os.fork()
+    if not child:
+        manager.stop()
+        sys.exit()
+    os.waitpid(child, 0)
+    assert not manager.done.wait(0.5)
+    assert all(worker.ready for worker in manager.workers.values())
+"""
+
+
 @pytest.mark.parametrize(
     ("end", "number", "status"),
     [
@@ -418,6 +430,7 @@ if __name__ == "__main__":
         ("pass", None, 0),
         ("sys.exit(4)", None, 4),
         ("os.waitpid(os.fork() or os._exit(0), 0); manager.stop()", None, 0),
+        (FORKED, None, 0),
     ],
 )
 def test_no_orphan_is_left_however_the_owner_ends(
@@ -449,6 +462,42 @@ def test_no_orphan_is_left_however_the_owner_ends(
     finally:
         leftovers.kill(leftovers.marked(marker, token))
         owner.communicate()
+
+
+INTERRUPTED = """
+import os, signal, threading
+from supervisord_lite import Manager
+
+manager = Manager()
+manager.register(["/bin/sleep", "1000"], ready="50ms")
+
+def interrupt():
+    while manager.pid is None:
+        os.sched_yield()
+    os.kill(os.getpid(), signal.SIGINT)
+
+threading.Thread(target=interrupt, daemon=True).start()
+try:
+    manager.start()
+except KeyboardInterrupt:
+    assert not manager.is_running
+    manager.start()
+    manager.wait_ready(timeout_s=20)
+    manager.stop()
+    print("started again")
+"""
+
+
+def test_an_interrupted_start_leaves_nothing_and_may_be_tried_again(tmp_path: Path) -> None:
+    """Ctrl-C while the daemon is not up yet: it is ended before the exception goes on."""
+    environment = clean_environment({"TMPDIR": str(tmp_path), "PYTHONPATH": str(CHECKOUT)})
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], env=environment, capture_output=True, text=True,
+        stdin=subprocess.DEVNULL, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert (done.returncode, done.stdout) == (0, "started again\n"), done.stderr
+    assert os.listdir(tmp_path) == []
 
 
 def test_it_works_without_root(tmp_path: Path) -> None:
