@@ -11,8 +11,8 @@ from supervisord_lite.cli import place
 from supervisord_lite.cli.text import clock_time, count, fold, printable
 from supervisord_lite.control.errors import ConfigurationRefusedError, ReplacedError
 
-#: The daemon itself gives up on a file after half a minute.
-_ANSWER_TIMEOUT_S = 45.0
+#: The daemon itself gives up on a file after half a minute, and one may be read before ours.
+_ANSWER_TIMEOUT_S = 75.0
 #: Most columns of names.
 _MAX_COLUMNS = 20
 
@@ -86,7 +86,9 @@ def lines_of(answer: dict[str, Any], *, is_dry: bool) -> list[str]:
     kept = answer.get("kept") or []
     if kept:
         lines.append(f"= {count(len(kept), 'worker')} unchanged")
-    daemon = answer.get("daemon") or []
+    settings = answer.get("daemon") or []
+    lines += [fold(f"~ {_key(key)} (live)", indent=2) for key in settings if key.get("effect")]
+    daemon = [key for key in settings if not key.get("effect")]
     if daemon:
         lines.append("! needs a restart of the daemon, and is not in force until then:")
         lines += [fold(f"  {_key(key)}", indent=4) for key in daemon]

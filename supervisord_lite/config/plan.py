@@ -42,6 +42,10 @@ _DURATIONS = frozenset(
 #: A variable whose name holds one of these is not shown.
 _SECRET_WORDS = ("PASS", "SECRET", "TOKEN", "KEY", "CREDENTIAL", "DSN", "_URL", "AUTH")
 HIDDEN = "***"
+#: Keys of the daemon that hold from now on; the others need its restart.
+LIVE_SETTINGS = frozenset(
+    {("supervisor", "log_dir"), ("control", "admin"), ("control", "operate"), ("control", "read")}
+)
 
 
 @record
@@ -166,7 +170,11 @@ def _daemon_keys(old: Settings, new: Settings) -> tuple[KeyChange, ...]:
         ("control", flat.control_keys(old), flat.control_keys(new)),
     ):
         found += [
-            KeyChange(flat.dotted((table, *key)), *_shown(key, before, after), None)
+            KeyChange(
+                flat.dotted((table, *key)),
+                *_shown(key, before, after),
+                "live" if (table, *key) in LIVE_SETTINGS else None,
+            )
             for key, before, after in _differences(was, now)
         ]
     return tuple(found)

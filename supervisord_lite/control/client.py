@@ -33,7 +33,7 @@ PAUSE_S = 0.02
 
 #: Methods that mean the same when they are said twice.
 IDEMPOTENT = frozenset(
-    {"Status", "Watch", "Start", "Stop", "Reset", "LogFiles", "Version", "Shutdown"},
+    {"Status", "Watch", "Start", "Stop", "Reset", "LogFiles", "Version", "Shutdown", "Scale"},
 )
 #: A status of the largest fleet fits many times.
 MAX_REPLY_BYTES = 64 * 1024 * 1024

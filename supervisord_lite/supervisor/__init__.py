@@ -21,7 +21,12 @@ Dying is normal
   delivered again after a crash is recognised and skipped.
 * A new supervisor (`adoption.py`) takes the records, replays the facts that nobody had applied, and
   compares with the inventory: a spawn that was asked for and never arrived is asked for again.
-* Specs in force come from the saves, never from the file.
+* Specs in force come from the saves, never from the file. A reload (`reload.py`) lets a child read
+  the file, and changes specs, records and requests in one message (`changeover.py`).
+* A worker whose spec has changed ends its run by the policy that it was started with; that one is
+  in its record until a new run goes by the new one.
+* A worker that the file has no place for any more is *leaving*, and forgotten when nothing of it is
+  left; only the number of its latest run is kept, so that none is ever used twice.
 * What the daemon as a whole is doing (booted, ready, stopping, with which verdict) is one more
   record, and so is each roll. Order among workers needs none: who waits is in the worker's own
   record, and for what follows from how the others are.

@@ -21,7 +21,7 @@ from supervisord_lite.base.log_line import rfc3339
 from supervisord_lite.base.record import fields_of, record
 from supervisord_lite.config.loading import Loaded, Loading, Refused
 from supervisord_lite.config.plan import Plan, make_plan
-from supervisord_lite.config.spec import Settings, Spec, to_json
+from supervisord_lite.config.spec import Settings, Spec, spec_from_json, to_json
 from supervisord_lite.core.scale import ScaledByHand
 from supervisord_lite.supervisor.changeover import (
     Touched,
@@ -36,6 +36,9 @@ from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.poller import Poller
 from supervisord_lite.supervisor.rolls import Rolls
+
+#: Supervisors that may die while a file is read before it is left alone.
+_MOST_TRIES = 3
 
 
 @record
@@ -172,29 +175,42 @@ class Reloads:
         self.files: dict[str, str] = force.get("files", {})
         self.since: str = force.get("since", "")
         hands = json.loads(saves.get("by_hand", "{}"))
-        self.by_hand = {pool: ScaledByHand(**hand) for pool, hand in hands.items()}
+        self.by_hand = {pool: ScaledByHand(*hand[:2]) for pool, hand in hands.items()}
+        # Of those pools: the spec as the file has it.
+        self._of_file = {pool: spec_from_json(hand[2]) for pool, hand in hands.items()}
         refused = json.loads(saves.get("refused", "null"))
         self.refusal = None if refused is None else Refusal(**refused)
         self._loading: Reading | None = None
         self._asked: list[tuple[Answer, bool]] = []
         self._next: list[tuple[Answer, bool]] = []
-        self._was_signalled = "reload_wanted" in saves
+        self._tries = int(saves.get("reload_wanted", "0"))
+        self._was_signalled = self._tries > 0
 
     # -- asking ------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """After an adoption: go on with what a signal had asked for."""
-        if self._was_signalled:
-            self._ask(_nobody, is_dry=False)
+        """After an adoption: go on with what a signal had asked for, unless that is what kills."""
+        if self._tries >= _MOST_TRIES:
+            reason = f"{self._tries} supervisors died at it"
+            self._log("error", "config.not_reloaded", reason=reason)
+            self._fleet.outbox.save("reload_wanted", None)
+            self._was_signalled = False
+        elif self._was_signalled:
+            self._want()
+
+    def _want(self) -> None:
+        self._tries += 1
+        self._fleet.outbox.save("reload_wanted", str(self._tries), first=True)
+        self._was_signalled = True
+        self._ask(_nobody, is_dry=False)
 
     def signalled(self) -> None:
         """SIGHUP."""
         if self._daemon.is_stopping:
             self._log("warning", "config.not_reloaded", reason="the daemon is stopping")
             return
-        self._fleet.outbox.save("reload_wanted", "1", first=True)
-        self._was_signalled = True
-        self._ask(_nobody, is_dry=False)
+        self._tries = 0
+        self._want()
 
     def ask(self, answer: Answer, *, is_dry: bool) -> None:
         """Read the file again, and answer when it is in force or refused.
@@ -279,18 +295,23 @@ class Reloads:
             fleet.settings = settings_in_force(fleet.settings, settings)
             change_over(fleet, self._rolls, plan, specs)
             fleet.outbox.save("settings", to_json(fleet.settings))
-            self._save_force(by_hand)
+            of_file = {spec.pool: spec for spec in answer.configuration.specs}
+            self._save_force(by_hand, of_file)
             fleet.outbox.save("refused", None)
             self._log(
                 "info", "config.reloaded", generation=self.generation, **fields_of(done.touched)
             )
         self._end(done)
 
-    def _save_force(self, by_hand: dict[str, ScaledByHand]) -> None:
+    def _save_force(self, by_hand: dict[str, ScaledByHand], of_file: dict[str, Spec]) -> None:
         self.by_hand = by_hand
+        self._of_file = {pool: of_file[pool] for pool in by_hand}
         force = {"generation": self.generation, "files": self.files, "since": self.since}
         self._fleet.outbox.save("force", json.dumps(force))
-        hands = {pool: fields_of(hand) for pool, hand in by_hand.items()}
+        hands = {
+            pool: (hand.size, hand.file_size, to_json(self._of_file[pool]))
+            for pool, hand in by_hand.items()
+        }
         self._fleet.outbox.save("by_hand", json.dumps(hands))
 
     def _refused(self, refused: Refused) -> None:
@@ -335,18 +356,22 @@ class Reloads:
         """
         fleet = self._fleet
         by_hand = dict(self.by_hand)
+        of_file = {**fleet.specs, **self._of_file}
         specs = []
         for pool, spec in fleet.specs.items():
-            if pool in sizes:
-                file_size = by_hand[pool].file_size if pool in by_hand else spec.pool_size
-                by_hand[pool] = ScaledByHand(sizes[pool], file_size)
-                if sizes[pool] != spec.pool_size:
-                    spec = of_size(spec, sizes[pool])
-            specs.append(spec)
+            size, original = sizes.get(pool, spec.pool_size), of_file[pool]
+            if size == spec.pool_size:
+                specs.append(spec)
+            elif size == original.pool_size:
+                by_hand.pop(pool, None)
+                specs.append(original)
+            else:
+                by_hand[pool] = ScaledByHand(size, original.pool_size)
+                specs.append(of_size(original, size))
         plan = make_plan(fleet.specs.values(), specs)
         how_many = touched(fleet, plan)
         change_over(fleet, self._rolls, plan, specs)
-        self._save_force(by_hand)
+        self._save_force(by_hand, of_file)
         return how_many
 
 

@@ -336,8 +336,9 @@ class Verbs:
         before = {pool: self._fleet.specs[pool].pool_size for pool in sizes}
         how_many = self._reloads.scale(sizes)
         hands = self._reloads.by_hand
+        in_file = {pool: hand.file_size for pool, hand in hands.items()}
         pools = [
-            {"pool": pool, "old": before[pool], "new": size, "file": hands[pool].file_size}
+            {"pool": pool, "old": before[pool], "new": size, "file": in_file.get(pool, size)}
             for pool, size in sizes.items()
         ]
         self._reply(call, {"pools": pools, **fields_of(how_many)})

@@ -73,8 +73,9 @@ def test_nothing_to_do_is_said_in_one_word() -> None:
 
 def test_keys_of_the_daemon_are_named_apart() -> None:
     """Nobody waits for what needs a restart of the daemon."""
-    plan = {"changed": True, "daemon": [a_key("control.path", '"/a"', '"/b"', None)]}
-    assert lines_of(plan, is_dry=False)[:2] == [
+    keys = [a_key("control.path", '"/a"', '"/b"', None), a_key("control.admin", "[]", '["anna"]')]
+    assert lines_of({"changed": True, "daemon": keys}, is_dry=False)[:3] == [
+        '~ control.admin [] -> ["anna"] (live)',
         "! needs a restart of the daemon, and is not in force until then:",
         '  control.path "/a" -> "/b"',
     ]

@@ -6,7 +6,7 @@ import pytest
 
 from supervisord_lite.base.record import replace
 from supervisord_lite.config.plan import HIDDEN, KeyChange, make_plan
-from supervisord_lite.config.spec import Identity, LogTarget, Origin, Spec
+from supervisord_lite.config.spec import Grant, Identity, LogTarget, Origin, Spec
 from supervisord_lite.core.policy import Rung
 from tests.support.supervisor import SETTINGS, a_spec
 
@@ -126,3 +126,9 @@ def test_keys_of_the_daemon_need_its_restart() -> None:
         KeyChange("supervisor.log_level", '"info"', '"debug"', None),
     )
     assert not plan.is_empty
+
+
+def test_some_keys_of_the_daemon_hold_at_once() -> None:
+    """Who may do what, and where the logs of workers go, need no restart of anything."""
+    plan = make_plan([], [], (SETTINGS, replace(SETTINGS, admin=(Grant("anna", 7),))))
+    assert plan.daemon == (KeyChange("control.admin", "[]", '["anna"]', "live"),)

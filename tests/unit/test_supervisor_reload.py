@@ -329,6 +329,21 @@ def test_a_signal_is_not_lost_with_the_supervisor(made: list[Daemon]) -> None:
     assert daemon.readings == 2
 
 
+def test_a_file_that_kills_supervisors_is_left_alone(made: list[Daemon]) -> None:
+    """Whatever the fault is: it does not end the daemon."""
+    daemon = running(made, a_spec("web"))
+    daemon.write(a_spec("web"))
+    daemon.hang_up()
+    daemon.turn()
+    for _ in range(5):
+        daemon.turn()
+        daemon.replace()
+    assert daemon.readings == 3
+    assert daemon.supervisor._reloads._loading is None
+    daemon.settle()
+    assert "reload_wanted" not in daemon.keeper.table.saves
+
+
 def test_keys_of_the_daemon_stay_as_they_are(made: list[Daemon]) -> None:
     """They are named; what the file says of them holds after a restart of the daemon."""
     daemon = running(made, a_spec("web"))
@@ -354,9 +369,24 @@ def test_a_size_given_by_hand_holds_until_the_file_gives_another(made: list[Daem
     paths = [daemon.keeper.spawned["web", n, 1]["stdout"]["stream"]["path"] for n in (1, 2, 3)]
     assert paths == ["/log/web.log", "/log/web-2.log", "/log/web-3.log"]
     assert [ask["index"] for ask in daemon.keeper.relogged] == [1]
-    done = good(daemon.reload(a_spec("web", 2, launch=log), a_spec("db", max_restarts=2)))
+    file = [a_spec("web", 2, launch=log), a_spec("db", max_restarts=2)]
+    done = good(daemon.reload(*file))
     assert done.touched.stopped == 1
     assert daemon.supervisor._reloads.by_hand == {}
+
+
+def test_a_size_given_back_leaves_no_trace(made: list[Daemon]) -> None:
+    """Also after a crash: the pool is what the file says, down to the names of its logs."""
+    file = [a_spec("web", launch={"stdout": LogTarget("file", "/log/web.log")})]
+    daemon = running(made, *file)
+    daemon.supervisor._reloads.scale({"web": 3})
+    daemon.settle()
+    daemon.replace()
+    assert daemon.supervisor._reloads.scale({"web": 1}).stopped == 2
+    daemon.settle()
+    assert daemon.supervisor._reloads.by_hand == {}
+    assert list(daemon.supervisor._fleet.specs.values()) == file
+    assert good(daemon.reload(*file)).plan.is_empty
 
 
 @pytest.mark.parametrize(
