@@ -155,20 +155,37 @@ max_restarts = 1
     assert "timed out" not in journal.text()
 
 
-def test_78_is_not_tried_again(watched: Machine) -> None:
-    """A bad file fails at once, without one restart, and somebody is told."""
-    watched.write(CONFIG, "[worker.web]\ncomand = 1\n")
+SLEEP = '[worker.web]\ncommand = ["/bin/sleep", "100000"]\nready = "100ms"\n'
+BAD_USAGE = "[Service]\nExecStart=\nExecStart=/usr/bin/supervisord-lite run --no-such-option\n"
+
+
+@pytest.mark.parametrize(
+    ("config", "drop_in", "status"),
+    [
+        ("[worker.web]\ncomand = 1\n", "", 78),
+        (f'[supervisor]\nstate_dir = "/proc/none"\n{SLEEP}', "", 77),
+        (SLEEP, BAD_USAGE, 2),
+    ],
+)
+def test_what_would_only_fail_again_is_not_tried_again(
+    config: str, drop_in: str, status: int, watched: Machine
+) -> None:
+    """A bad file, a folder that cannot be had, a wrong word: no restart, and somebody is told."""
+    if drop_in:
+        watched.write(f"/etc/systemd/system/{UNIT}.d/usage.conf", drop_in)
+        watched.systemctl("daemon-reload")
+    watched.write(CONFIG, config)
     assert watched.systemctl("start", UNIT, check=False).returncode != 0
 
     shown = failed(watched)
 
-    assert (shown["ExecMainStatus"], shown["NRestarts"]) == ("78", "0")
-    assert alarms(watched) == [f"{UNIT}:78"]
+    assert (shown["ExecMainStatus"], shown["NRestarts"]) == (str(status), "0")
+    assert alarms(watched) == [f"{UNIT}:{status}"]
 
 
 def test_a_killed_main_process_is_started_again_with_closed_breakers(watched: Machine) -> None:
     """The whole unit ends and starts afresh: one restart, nothing of the old one lives."""
-    watched.write(CONFIG, '[worker.web]\ncommand = ["/bin/sleep", "100000"]\nready = "100ms"\n')
+    watched.write(CONFIG, SLEEP)
     watched.systemctl("start", UNIT)
     main_pid = watched.main_pid(UNIT)
 
