@@ -20,6 +20,7 @@ from supervisord_lite.core.states import (
     Tripped,
 )
 from supervisord_lite.supervisor.outbox import Slot
+from supervisord_lite.wire import channel
 from tests.support.supervisor import Daemon, a_spec
 
 FOR_EVER_S = 1e9
