@@ -11,8 +11,10 @@ from __future__ import annotations
 import os
 import sys
 
-ROLES = ("keeper", "supervisor", "scribe", "config")
+ROLES = ("keeper", "supervisor", "scribe", "config", "note")
 _WITH_LIBRARIES = ("config",)
+#: Where a role's entrance is not `__main__` of the package of that name.
+_ENTRANCES = {"note": "scribe.note_child"}
 
 
 def arguments_for(role: str, *arguments: str) -> list[str]:
@@ -27,7 +29,8 @@ def _main() -> int:
     sys.path.insert(0, root)
     role = sys.argv[1]
     assert role in ROLES, role
-    module = __import__(f"supervisord_lite.{role}.__main__", fromlist=["main"])
+    entrance = _ENTRANCES.get(role, f"{role}.__main__")
+    module = __import__(f"supervisord_lite.{entrance}", fromlist=["main"])
     status: int = module.main(sys.argv[2:])
     return status
 

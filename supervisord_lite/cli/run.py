@@ -23,6 +23,7 @@ from supervisord_lite.base import resident
 from supervisord_lite.base.clock import SystemClock
 from supervisord_lite.base.errors import PermissionRefusedError
 from supervisord_lite.base.log_line import rfc3339
+from supervisord_lite.cli.last_escalation import read_last_escalation
 from supervisord_lite.config.defaults import default_config_path
 from supervisord_lite.config.digests import digests_of
 from supervisord_lite.config.effective import FILE_NAME, write_effective
@@ -38,6 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `run` understands."""
     what = "the configuration file; no pipe and not -, for it is read again at each reload"
     parser.add_argument("-c", "--config", metavar="FILE", help=what)
+    parser.add_argument(
+        "--owner", metavar="PID", type=int,
+        help="stop in order when this process, which must have started this one, has ended",
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -59,8 +64,16 @@ def run(arguments: argparse.Namespace) -> int:
         _lock(Path(folder)) for folder in dict.fromkeys((settings.state_dir, settings.runtime_dir))
     ]
     listener = _listen(settings.control_path)
+    last_escalation = read_last_escalation(settings.state_dir)
     _note_effective(configuration)
-    _become_keeper(configuration, digests_of(judged.documents), locks, listener)
+    _become_keeper(
+        configuration,
+        digests_of(judged.documents),
+        locks,
+        listener,
+        arguments.owner,
+        last_escalation,
+    )
 
 
 def _become_keeper(
@@ -68,6 +81,8 @@ def _become_keeper(
     digests: Mapping[str, str],
     locks: list[int],
     listener: socket.socket,
+    owner_pid: int | None,
+    last_escalation: dict[str, object] | None,
 ) -> NoReturn:
     settings = configuration.settings
     style = settings.log_format or ("text" if os.isatty(2) else "json")
@@ -81,6 +96,8 @@ def _become_keeper(
         # For reading the file again: the supervisor itself is started with next to nothing.
         "environment": json.dumps(dict(os.environ)),
     }
+    if last_escalation is not None:
+        saves["last_escalation"] = json.dumps(last_escalation)
     saves.update((f"spec/{spec.pool}", to_json(spec)) for spec in configuration.specs)
     folder = Path(settings.state_dir).resolve()
     memory = boot.prepare(
@@ -91,6 +108,7 @@ def _become_keeper(
         log_style=style,
         log_level=settings.log_level,
         remove=[settings.control_path],
+        owner_pid=owner_pid,
     )
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:  # it was closed when we were started

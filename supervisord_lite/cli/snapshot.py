@@ -15,6 +15,7 @@ _SUPERVISOR_KEYS = (
     "config_files",
     "config_errors",
     "warnings",
+    "last_escalation",
 )
 _WORKER_KEYS = (
     "name",

@@ -33,7 +33,7 @@ PAUSE_S = 0.02
 
 #: Methods that mean the same when they are said twice.
 IDEMPOTENT = frozenset(
-    {"Status", "Start", "Stop", "Reset", "LogFiles", "Version", "Shutdown", "Scale"},
+    {"Status", "Watch", "Start", "Stop", "Reset", "LogFiles", "Version", "Shutdown", "Scale"},
 )
 #: This one does with this parameter, which says what the client saw before.
 _IDEMPOTENT_WITH = {"Restart": "begun_by_s"}

@@ -33,6 +33,7 @@ class Boot:
         nofile_soft: Soft limit of descriptors before it was raised.
         has_terminal: Whether we were started from a terminal.
         remove: Paths to remove at the end.
+        owner: Readable once the process that the daemon belongs to has ended; None: nobody's.
     """
 
     def __init__(self, calls: Calls, descriptor: int) -> None:
@@ -57,6 +58,8 @@ class Boot:
         self.nofile_soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         self.scribe_memory = calls.memfd_create("scribe", os.MFD_CLOEXEC)  # the scribe sizes it
+        owner_pid: int | None = said["owner_pid"]
+        self.owner = None if owner_pid is None else _watch_parent(calls, owner_pid)
         self.journal_reader = -1
         self.journal_stream: Stream | None = None
 
@@ -70,6 +73,7 @@ def prepare(
     log_style: str,
     log_level: str,
     remove: list[str],
+    owner_pid: int | None = None,
 ) -> int:
     """Write what `Boot` reads; return the memfd, inheritable like the descriptors named in it."""
     said = {
@@ -80,6 +84,7 @@ def prepare(
         "log_style": log_style,
         "log_level": log_level,
         "remove": remove,
+        "owner_pid": owner_pid,
     }
     memory = os.memfd_create("boot", 0)
     data = memoryview(json.dumps(said).encode())
@@ -99,6 +104,24 @@ def keep_from_workers() -> None:
                 os.set_inheritable(int(name), False)
             except OSError:
                 continue  # the listing's own
+
+
+def _watch_parent(calls: Calls, pid: int) -> int:
+    """Return a descriptor that is readable once our parent *pid* has ended, also if it has already.
+
+    No parent-death signal: that one comes when the *thread* that started us ends.
+    """
+    descriptor: int
+    try:
+        descriptor = calls.pidfd_open(pid)
+    except OSError:  # none has that pid any more, or none can have it
+        descriptor = -1
+    # Still our parent after its pidfd was opened: so the pidfd is that of our parent.
+    if descriptor >= 0 and os.getppid() == pid:
+        return descriptor
+    ended, writer = calls.pipe2(os.O_CLOEXEC)
+    calls.close(writer)
+    return int(ended)
 
 
 def _move_up(number: int) -> int:

@@ -75,6 +75,8 @@ class Keeper:
         """Run until the daemon ends; return its exit code."""
         self._listen_for_signals()
         self._poller.watch(self._boot.listener, select.EPOLLIN | select.EPOLLET, self._client_came)
+        if self._boot.owner is not None:
+            self._poller.watch(self._boot.owner, select.EPOLLIN, self._owner_ended)
         planned_s: float | None = None
         while True:
             now_s = time.monotonic()
@@ -147,6 +149,15 @@ class Keeper:
         elif self._ending is None:
             self._stop_asked = self._stop_asked or name in ("SIGTERM", "SIGINT")
             self._table.fact("signalled", now_s, signal=name)
+
+    def _owner_ended(self, _mask: int) -> None:
+        """Whoever started us for itself is gone, and nobody else would ever stop us."""
+        assert self._boot.owner is not None
+        self._poller.unwatch(self._boot.owner)
+        self._journal.write("warning", "owner.ended", next="stop")
+        if self._ending is None:
+            self._stop_asked = True
+            self._table.fact("signalled", time.monotonic(), signal="SIGTERM")
 
     # -- the dead ---------------------------------------------------------------------------------
 

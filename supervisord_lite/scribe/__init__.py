@@ -72,6 +72,12 @@ more than half full, and counts it with a record of its own. All state (`desk.py
 lock, which is never held during a disk call. When the writer thread is back, it cuts off the line
 whose rest is gone, and goes on.
 
+Beside the resident process
+---------------------------
+
+`note.py` writes one file, the reason of an escalation, for the supervisor: by a child that lives as
+long as that takes, because the scribe may itself be in a disk call that does not return.
+
 Messages
 --------
 

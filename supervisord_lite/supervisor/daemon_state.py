@@ -7,6 +7,7 @@ from collections.abc import Callable
 from supervisord_lite.base import exit_codes
 from supervisord_lite.core import events
 from supervisord_lite.core.actions import Announce
+from supervisord_lite.core.fleet import Escalation
 from supervisord_lite.core.policy import Policy
 from supervisord_lite.core.standing import has_had_its_chance, is_ready
 from supervisord_lite.core.states import (
@@ -35,6 +36,7 @@ class DaemonState:
         is_stopping: A stop has begun.
         at_once: A signal asked for it twice: everything is killed.
         seen: Number of the last fact in this record.
+        on_escalated: Told why the service ends, before anybody is stopped for it.
         on_reload: Called for a SIGHUP.
         verdict: The exit status that the stop leads to.
     """
@@ -59,6 +61,7 @@ class DaemonState:
         self.seen: int = record.get("seen", 0)
         self._broken: str = record.get("broken", "")
         self.verdict: int = record.get("verdict", exit_codes.OK)
+        self.on_escalated: Callable[[Escalation, str], None] = lambda _escalation, _why: None
         self._said = ""
         self._settled: set[Slot] = set()
         self._give_up_at_s: float | None = None
@@ -147,6 +150,7 @@ class DaemonState:
             reason=escalation.reason, exit=exit_codes.CRITICAL_WORKER,
         )  # fmt: skip
         self.verdict = exit_codes.CRITICAL_WORKER
+        self.on_escalated(escalation, self._broken)
         self.begin_stop(self._broken)
 
     def begin_stop(self, why: str, *, at_once: bool = False) -> None:

@@ -12,8 +12,10 @@ from supervisord_lite.control.server import Server
 from supervisord_lite.core import actions
 from supervisord_lite.core.states import Worker
 from supervisord_lite.keeper.journal import Journal
+from supervisord_lite.scribe.note import Note
 from supervisord_lite.supervisor.adoption import Handover, build_fleet, reconcile
 from supervisord_lite.supervisor.daemon_state import DaemonState
+from supervisord_lite.supervisor.escalation import EscalationNote, StartNote
 from supervisord_lite.supervisor.logs import Logs
 from supervisord_lite.supervisor.outbox import Outbox, Slot
 from supervisord_lite.supervisor.poller import Poller
@@ -47,6 +49,7 @@ class Supervisor:
         rng: Rng,
         journal: Journal,
         own_uid: int,
+        start_note: StartNote = Note,
         start_loading: StartLoading = Loading,
     ) -> None:
         """Take over; nothing is said to anybody yet.
@@ -59,6 +62,7 @@ class Supervisor:
             rng: Chance, for jitter.
             journal: For our own lines.
             own_uid: Who may control us, beside root.
+            start_note: Writes the reason of an escalation; tests give another one.
             start_loading: Starts what reads the configuration.
         """
         self._clock = clock
@@ -72,6 +76,10 @@ class Supervisor:
         self._daemon = DaemonState(
             self._fleet, self._outbox, handover.saves.get("daemon"), journal.write
         )
+        self._note = EscalationNote(
+            self._fleet, self._outbox, self._poller, handover, clock, journal.write, start_note
+        )
+        self._daemon.on_escalated = self._note.take
         self._fleet.listen(self._announce)
         self._fleet.on_fault = self._worker_fault
         self._rolls = Rolls(self._fleet, self._outbox, handover.saves)
@@ -101,7 +109,7 @@ class Supervisor:
             KeeperGoneError: The channel has ended.
         """
         self._adopt()
-        while not self._daemon.is_over(self._clock.now_s()):
+        while not self._is_over(self._clock.now_s()):
             self._settle()
             self._poller.wait(self._wait_s())
             now_s = self._clock.now_s()
@@ -116,6 +124,9 @@ class Supervisor:
         self._server.close()
         return self._daemon.verdict
 
+    def _is_over(self, now_s: float) -> bool:
+        return self._daemon.is_over(now_s) and self._note.is_written(now_s)
+
     def _adopt(self) -> None:
         was_stopping = self._daemon.is_stopping
         if was_stopping:
@@ -128,6 +139,7 @@ class Supervisor:
         for slot, reason in self._fleet.unusable.items():
             name = self._fleet.name(slot)
             self._journal.write("error", "worker.unusable", name=name, reason=reason)
+        self._note.resume()
         if not was_stopping:
             self._daemon.begin()
         self._reloads.begin()
@@ -164,6 +176,7 @@ class Supervisor:
             self._fleet.next_deadline_s(),
             self._server.next_deadline_s(),
             self._daemon.deadline_s,
+            self._note.deadline_s,
             self._reloads.deadline_s,
         )
         at_s = min((each for each in deadlines if each is not None), default=None)

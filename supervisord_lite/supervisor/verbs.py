@@ -18,6 +18,7 @@ from supervisord_lite.core.standing import is_ready
 from supervisord_lite.core.states import Exited, Stopped, Stopping, Tripped, Worker
 from supervisord_lite.supervisor.adoption import Handover
 from supervisord_lite.supervisor.daemon_state import DaemonState
+from supervisord_lite.supervisor.escalation import LastEscalation
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.launch import outputs
 from supervisord_lite.supervisor.logs import Logs
@@ -29,6 +30,7 @@ from supervisord_lite.supervisor.report import refusal_report, refusal_status, r
 from supervisord_lite.supervisor.rolls import Rolls
 from supervisord_lite.supervisor.samples import Samples
 from supervisord_lite.supervisor.status import worker_status
+from supervisord_lite.supervisor.watchers import Watchers
 
 #: Outcomes that a worker may have had before it was ordered.
 _STANDING = ("ready", "stopped")
@@ -60,13 +62,16 @@ class Verbs:
         self._clock = clock
         self._logs = logs
         self._samples = Samples(clock)
+        self._last_escalation = LastEscalation(handover.saves.get("last_escalation"))
         self._orders = Orders(fleet.why_stuck)
         self._replies: list[Callable[[], None]] = []
         fleet.listen(self._orders.stepped)
+        self._watchers = Watchers(fleet)
         self._rolls = rolls
         rolls.on_failed = self._roll_failed
         self._methods: dict[str, Callable[[Call], None]] = {
             "Status": self._status,
+            "Watch": self._watchers.begin,
             "Start": partial(self._order, goal="ready", event=events.StartRequested()),
             "Restart": partial(self._order, goal="ready", event=events.RestartRequested()),
             "Stop": partial(self._order, goal="stopped", event=events.StopRequested()),
@@ -96,6 +101,7 @@ class Verbs:
         replies, self._replies = self._replies, []
         for reply in replies:
             reply()
+        self._watchers.deliver()
         return self._orders.deliver() or bool(replies)
 
     def _reply(self, call: Call, parameters: dict[str, object], *, continues: bool = False) -> None:
@@ -143,7 +149,11 @@ class Verbs:
             "config_files": self._reloads.files,
             "config_errors": refusal_status(self._reloads.refusal),
             "config": self._fleet.settings.config_path,
-            "warnings": self._warnings(),
+            "warnings": [
+                *self._last_escalation.warnings(now_s - self._handover.started_at_s),
+                *self._warnings(),
+            ],
+            "last_escalation": self._last_escalation.shown,
         }
 
     def _warnings(self) -> list[str]:

@@ -34,6 +34,10 @@ def _seed() -> int:
     return seed
 
 
+def _has_started(daemon: Daemon, times: int) -> bool:
+    return len((daemon.folder / "starts").read_text().split()) >= times
+
+
 @pytest.mark.parametrize("options", [(), ("--no-wait",)])
 def test_a_restart_succeeds_and_happens_once_whenever_the_supervisor_dies(
     options: tuple[str, ...],
@@ -58,14 +62,10 @@ def test_a_restart_succeeds_and_happens_once_whenever_the_supervisor_dies(
                 out, err = order.communicate(timeout=30)
             assert (order.returncode, err) == (0, "")
             assert options or out.startswith("web       2 of 2 ready, "), out
-            wait_until(partial(_has_started, daemon, 2 * number + 2), what="all are replaced")
+            wait_until(partial(_has_started, daemon, 2 * (number + 1)), what="both are replaced")
             daemon.ctl("start", "all", check=True)
             starts = (daemon.folder / "starts").read_text().split()
             assert sorted(starts) == ["1"] * (number + 1) + ["2"] * (number + 1)
-
-
-def _has_started(daemon: Daemon, count: int) -> bool:
-    return len((daemon.folder / "starts").read_text().split()) >= count
 
 
 def test_following_logs_goes_on_through_a_replaced_supervisor_and_ends_with_the_daemon() -> None:

@@ -52,6 +52,14 @@ def command(wheel_bin: Path, cwd: Path, *words: str) -> subprocess.CompletedProc
     )
 
 
+def words_of(pid: int) -> list[str]:
+    """Return the command line of a process; nothing of one that has just ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
 def test_the_wheel_brings_all_files(wheel_bin: Path, tmp_path: Path) -> None:
     """Code, interface, type marker, unit file and demo are there; the source is not used."""
     script = (
@@ -65,6 +73,7 @@ def test_the_wheel_brings_all_files(wheel_bin: Path, tmp_path: Path) -> None:
 
     assert Path(root).is_relative_to(wheel_bin.parent)
     assert {
+        "__init__.pyi",
         "py.typed",
         "control/io.supervisordlite.Manager.varlink",
         "share/systemd/supervisord-lite.service",
@@ -113,7 +122,7 @@ def test_the_installed_daemon_keeps_the_demo_alive(wheel_bin: Path) -> None:
         code = {
             Path(word)
             for pid in daemon.marked_pids()
-            for word in Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+            for word in words_of(pid)
             if word.endswith("resident.py")
         }
         assert code

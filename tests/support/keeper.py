@@ -111,6 +111,7 @@ class PlainBoot(Boot):
         self.log_style, self.log_level = "text", "debug"
         self.remove: list[str] = []
         self.has_terminal = False
+        self.owner: int | None = None
         # As in a real boot: low numbers are kept free for what is handed on.
         self._reserved = [os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)]
         while self._reserved[-1] < 10:

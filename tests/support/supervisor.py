@@ -13,6 +13,7 @@ from supervisord_lite.core.policy import BackoffPolicy, Critical, Policy
 from supervisord_lite.core.states import Worker
 from supervisord_lite.keeper.journal import Journal
 from supervisord_lite.keeper.table import Key, Run, Table
+from supervisord_lite.scribe.note import Note
 from supervisord_lite.supervisor.adoption import Handover
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.loop import Supervisor
@@ -170,6 +171,24 @@ class TableKeeper:
         self.table.note_emptied(run, self.table.last)
 
 
+class HeldNote(Note):
+    """A note whose child the test plays, through `child`."""
+
+    def __init__(self, path: str, content: dict[str, Any], *, now_s: float) -> None:
+        self.path, self.content = path, content
+        self.is_written = self.is_over = False
+        self.problem = ""
+        self.deadline_s = now_s + 6.0
+        self._limit_s = 5.0
+        self._said = b""
+        self._pid = 0
+        self._socket, self.child = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.setblocking(False)
+
+    def _reap(self, options: int) -> str:
+        return "exit 1"
+
+
 class ReadyMade:
     """A reading of the configuration that is over before it has begun."""
 
@@ -201,7 +220,11 @@ class ReadyMade:
 
 
 class Daemon:
-    """A keeper and one supervisor after the other."""
+    """A keeper and one supervisor after the other.
+
+    Attributes:
+        notes: Every note that was begun.
+    """
 
     def __init__(self, *specs: Spec) -> None:
         self.keeper = TableKeeper(*specs)
@@ -209,6 +232,7 @@ class Daemon:
         self.told = 0
         self.notified: list[str] = []
         self.lines: list[str] = []
+        self.notes: list[HeldNote] = []
         self.file: Loaded | Refused | None = None
         self.readings = 0
         self._quiet = os.open(os.devnull, os.O_WRONLY)
@@ -242,10 +266,15 @@ class Daemon:
             rng=FixedRng(),
             journal=Journal(self._quiet, "text", "info"),
             own_uid=os.getuid(),
+            start_note=self._start_note,
             start_loading=self._start_loading,
         )
         self.adoption += 1
         self.supervisor._adopt()
+
+    def _start_note(self, path: str, content: dict[str, Any], *, now_s: float) -> HeldNote:
+        self.notes.append(HeldNote(path, content, now_s=now_s))
+        return self.notes[-1]
 
     def _start_loading(self, path: str, *, environ: dict[str, str], now_s: float) -> ReadyMade:
         del path, environ, now_s
@@ -337,5 +366,8 @@ class Daemon:
 
     def close(self) -> None:
         self._end_supervisor()
+        for note in self.notes:
+            note.close()
+            note.child.close()
         self._listener.close()
         os.close(self._quiet)

@@ -176,6 +176,14 @@ def test_the_resident_processes_use_the_standard_library_only(package: str) -> N
     assert upward == []
 
 
+def test_a_python_worker_needs_nothing_but_the_standard_library() -> None:
+    """What is imported into people's own processes can be broken by no other distribution."""
+    for path, imports in closure("worker").items():
+        assert path.relative_to(PACKAGE).parts[0] in ("worker", "__init__.py")
+        foreign = [module for _, module in imports]
+        assert {name.split(".")[0] for name in foreign} <= sys.stdlib_module_names
+
+
 @pytest.mark.parametrize("package", RESIDENT)
 def test_the_resident_processes_import_nothing_heavy(package: str) -> None:
     """Always-running processes leave out the modules that cost most memory."""

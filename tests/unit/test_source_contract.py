@@ -224,6 +224,89 @@ ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
+_MANAGER = "process/test_manager.py::"
+_REGISTER = "unit/test_manager_register.py::"
+_NOTE = "process/test_daemon_escalation.py::"
+
+#: The same rows as the library keeps them, and what escalation adds.
+LIBRARY_ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "GZ-01": (
+        "an option that is not given is what the file's default is",
+        (f"{_REGISTER}test_gz_01_defaults_are_those_of_the_configuration_file",),
+    ),
+    "GZ-02": (
+        "each option changes itself alone, and options chain",
+        (
+            f"{_REGISTER}test_gz_02_each_option_changes_itself_alone_and_options_chain",
+            f"{_REGISTER}test_every_option_arrives",
+        ),
+    ),
+    "GZ-03, GZ-04, GZ-09": (
+        "wrong values are refused by register, and nothing is added",
+        (f"{_REGISTER}test_gz_03_04_09_wrong_values_are_refused_and_nothing_is_added",),
+    ),
+    "GZ-10": (
+        "a worker that is not critical trips alone",
+        (f"{_MANAGER}test_gz_10_a_worker_that_is_not_critical_trips_alone",),
+    ),
+    "GZ-14, GZ-39": (
+        "the critical handler is called once, and may wait for anything",
+        (f"{_MANAGER}test_gz_14_39_and_41_a_critical_failure_ends_all_and_is_told_once",),
+    ),
+    "GZ-16, GZ-37": (
+        "stop before start, twice, or of what does not run",
+        (f"{_MANAGER}test_gz_16_and_37_a_stop_of_what_does_not_run_is_fine",),
+    ),
+    "GZ-18, GZ-20, GZ-21": (
+        "a trip is told with reason, count and last words; a handler's fault changes nothing",
+        (f"{_MANAGER}test_gz_18_20_and_21_a_trip_is_told_with_the_last_words",),
+    ),
+    "GZ-22": (
+        "a start that fails has a reason and no last words",
+        (f"{_MANAGER}test_gz_22_a_command_that_is_missing_has_a_reason_and_no_last_words",),
+    ),
+    "GZ-30, GZ-31": (
+        "registered, started once, stopped once, done",
+        (f"{_MANAGER}test_gz_30_and_31_workers_start_once_and_stop_once",),
+    ),
+    "GZ-32": (
+        "a pool of three has the names -1, -2, -3",
+        (f"{_MANAGER}test_gz_32_a_pool_of_three_has_numbers",),
+    ),
+    "GZ-33": (
+        "a stop from outside is done within two seconds",
+        (f"{_MANAGER}test_gz_33_a_stop_from_outside_is_done",),
+    ),
+    "GZ-34": (
+        "five workers start within half a second",
+        (f"{_MANAGER}test_gz_34_five_workers_start_within_half_a_second_of_each_other",),
+    ),
+    "GZ-35, GZ-36": (
+        "a second start, and a registration while running, are an error and change nothing",
+        (f"{_MANAGER}test_gz_35_and_36_a_second_start_or_a_late_registration_is_an_error",),
+    ),
+    "GZ-38": (
+        "a start without workers is fine, and done",
+        (f"{_MANAGER}test_gz_38_a_start_without_workers_is_fine_and_done",),
+    ),
+    "GZ-41": (
+        "the exit status is 75 through every entrance, with the reason kept",
+        (
+            f"{_NOTE}test_the_reason_is_in_the_journal_and_in_a_file",
+            f"{_NOTE}test_a_supervisor_killed_again_and_again_still_ends_with_75_and_the_reason",
+            (
+                "systemd/test_escalation.py"
+                "::test_75_is_started_again_up_to_the_limit_and_then_somebody_is_told_once"
+            ),
+        ),
+    ),
+    "restart after stop": (
+        "the lifecycle may be gone through again",
+        (f"{_MANAGER}test_it_can_be_started_again_after_a_stop",),
+    ),
+}
+
+
 @cache
 def names_in(file: str) -> frozenset[str]:
     """Return the names of the test functions of one file."""
@@ -231,10 +314,19 @@ def names_in(file: str) -> frozenset[str]:
     return frozenset(node.name for node in tree.body if isinstance(node, ast.FunctionDef))
 
 
+@pytest.mark.parametrize("label", LIBRARY_ROWS)
+def test_each_row_is_kept_by_the_library_too(label: str) -> None:
+    """As for the daemon."""
+    _check_row(label, *LIBRARY_ROWS[label])
+
+
 @pytest.mark.parametrize("label", ROWS)
 def test_each_row_of_the_contract_is_held_by_tests_that_exist(label: str) -> None:
     """No row is lost when a test is renamed or removed."""
-    promise, tests = ROWS[label]
+    _check_row(label, *ROWS[label])
+
+
+def _check_row(label: str, promise: str, tests: tuple[str, ...]) -> None:
     assert promise
     assert tests
     for test in tests:

@@ -1,0 +1,222 @@
+"""One run of the daemon as our child: from its start to its end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from supervisord_lite.base import exit_codes
+from supervisord_lite.base.errors import SupervisordLiteError
+from supervisord_lite.control.client import Client
+from supervisord_lite.control.errors import NoDaemonError
+from supervisord_lite.manager.errors import CriticalWorkerFailed, DaemonFailed, ManagerError
+from supervisord_lite.manager.standing import Standing, standing_of
+from supervisord_lite.scribe.note import LAST_ESCALATION
+
+#: How long it may take until control answers; judging the file and its folders come first.
+START_S = 30.0
+#: Between two looks for the control socket, and for the end of a daemon that does not answer.
+_PAUSE_S = 0.01
+_AGAIN_S = 0.1
+#: The current folder may hold anything, so nothing is imported from there (-P); and it must be this
+#: package, from wherever it is, and no other version of it.
+_ROOT = Path(__file__).parents[2]
+_ENTER = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from supervisord_lite.cli import main;"
+    " sys.exit(main(sys.argv[2:]))"
+)
+#: What a service manager says to us is not for the daemon.
+_SCRUBBED = (
+    "NOTIFY_", "LISTEN_", "WATCHDOG_", "RUNTIME_DIRECTORY", "STATE_DIRECTORY", "LOGS_DIRECTORY",
+    "SUPERVISORD_LITE_", "INVOCATION_ID", "JOURNAL_STREAM",
+)  # fmt: skip
+
+
+class Daemon:
+    """A daemon that belongs to this process.
+
+    Attributes:
+        control_path: Of its control socket.
+        owner_pid: The process that it belongs to.
+        standings: How each worker stands, by name; to be read under `changed`.
+        tripped: How those stood whose breaker was found open; they may be stopped since.
+        changed: Notified with each change of these, and at the end.
+        error: Why it ended, if not because it was asked to; known when `done` is set.
+        done: Set when it has ended.
+    """
+
+    def __init__(
+        self,
+        config_path: str,
+        state_dir: str,
+        control_path: str,
+        *,
+        empty_config_path: str | None,
+        done: threading.Event,
+        on_trip: Callable[[Standing], None],
+        on_end: Callable[[ManagerError | None], None],
+    ) -> None:
+        """Prepare; nothing runs yet.
+
+        Args:
+            config_path: Of the configuration file.
+            state_dir: As in that file.
+            control_path: As in that file.
+            empty_config_path: Of a file with the same folders and no workers: a daemon with it
+                ends what is left by one that was killed.
+            done: Set at the end.
+            on_trip: Told of each breaker that opens, on the thread that follows.
+            on_end: Told at the end, before *done* is set, with `error`.
+        """
+        self.owner_pid = os.getpid()
+        self._config_path = config_path
+        self._state_dir = state_dir
+        self._empty_config_path = empty_config_path
+        self.control_path = control_path
+        self._on_trip = on_trip
+        self._on_end = on_end
+        self._process: subprocess.Popen[bytes] | None = None
+        self._was_asked = False
+        self.standings: dict[str, Standing] = {}
+        self.tripped: dict[str, Standing] = {}
+        self.changed = threading.Condition()
+        self.error: ManagerError | None = None
+        self.done = done
+
+    @property
+    def pid(self) -> int | None:
+        """Return the pid of its main process; None before it is started."""
+        return None if self._process is None else self._process.pid
+
+    def start(self) -> None:
+        """Start it, and return when control answers.
+
+        Raises:
+            DaemonFailed: It has ended, or does not answer; its words are on stderr.
+        """
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(_SCRUBBED)}
+        command = [sys.executable, "-P", "-c", _ENTER, str(_ROOT)]
+        try:
+            self._process = subprocess.Popen(
+                [*command, "run", "-c", self._config_path, "--owner", str(self.owner_pid)],
+                stdin=subprocess.DEVNULL,
+                env=environment,
+                # One Ctrl-C is one signal, and it is for this process.
+                start_new_session=True,
+            )
+            self._wait_until_it_answers(self._process)
+        except BaseException:
+            self._abandon()
+            raise
+        threading.Thread(target=self._follow, daemon=True, name="supervisord-lite").start()
+
+    def _wait_until_it_answers(self, process: subprocess.Popen[bytes]) -> None:
+        deadline_s = time.monotonic() + START_S
+        while True:
+            status = process.poll()
+            if status is not None:
+                message = f"the daemon ended with {status} before it answered"
+                raise DaemonFailed(message, status, hint="what it said is on stderr")
+            try:
+                with Client(self.control_path) as client:
+                    client.call("Version")
+            except SupervisordLiteError:
+                if time.monotonic() >= deadline_s:
+                    message = f"the daemon does not answer at {self.control_path}"
+                    raise DaemonFailed(message, 0) from None
+                time.sleep(_PAUSE_S)
+            else:
+                return
+
+    def ask_to_stop(self) -> None:
+        """Ask for the ordered stop; harmless when it has ended, or stops already."""
+        with contextlib.suppress(NoDaemonError), Client(self.control_path) as client:
+            client.call("Shutdown")
+        self._was_asked = True
+
+    def _abandon(self) -> None:
+        """Give up a start that has failed: the daemon stops as soon as it can hear it."""
+        process = self._process
+        while process is not None and process.poll() is None:
+            with contextlib.suppress(SupervisordLiteError):
+                self.ask_to_stop()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_AGAIN_S)
+        self._on_end(None)
+        self.done.set()
+
+    # -- the thread that follows -------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        process = self._process
+        assert process is not None
+        while process.poll() is None:
+            try:
+                with Client(self.control_path) as client:
+                    for answer in client.stream("Watch", {}):
+                        self._take(answer["workers"])
+            except SupervisordLiteError:
+                # It is about to end, or its supervisor is being replaced: it will answer again.
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_AGAIN_S)
+        self._end(process.returncode)
+
+    def _take(self, workers: list[dict[str, Any]]) -> None:
+        news = [standing_of(told) for told in workers]
+        opened = []
+        with self.changed:
+            for standing in news:
+                known = self.tripped.get(standing.name)
+                if standing.state == "tripped" and (known is None or known.run != standing.run):
+                    self.tripped[standing.name] = standing
+                    opened.append(standing)
+                elif standing.ready:
+                    self.tripped.pop(standing.name, None)
+                self.standings[standing.name] = standing
+            is_over = all(standing.at_rest for standing in self.standings.values())
+            self.changed.notify_all()
+        for standing in opened:
+            self._on_trip(standing)
+        if is_over and not self._was_asked:
+            self.ask_to_stop()
+
+    def _end(self, status: int) -> None:
+        if status == exit_codes.CRITICAL_WORKER:
+            self.error = CriticalWorkerFailed(self._note())
+        elif status != exit_codes.OK:
+            how = f"was killed by signal {-status}" if status < 0 else f"ended with {status}"
+            self.error = DaemonFailed(f"the daemon {how}", status)
+            self._end_what_is_left()
+        self._on_end(self.error)
+        self.done.set()
+        with self.changed:
+            self.changed.notify_all()
+
+    def _end_what_is_left(self) -> None:
+        """Start another one on the same folders, without workers: it clears up and is done."""
+        if self._empty_config_path is None:
+            return
+        next_one = Daemon(
+            self._empty_config_path, self._state_dir, self.control_path, empty_config_path=None,
+            done=threading.Event(), on_trip=lambda _: None, on_end=lambda _: None,
+        )  # fmt: skip
+        with contextlib.suppress(ManagerError, OSError):
+            next_one.start()
+            next_one.done.wait(START_S)
+
+    def _note(self) -> dict[str, Any]:
+        """Return what the daemon has noted of its end; empty if that is not to be had."""
+        try:
+            text = (Path(self._state_dir) / LAST_ESCALATION).read_text(encoding="utf-8")
+            note: dict[str, Any] = json.loads(text)
+            return note if note["daemon"]["pid"] == self.pid else {}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}

@@ -1,0 +1,540 @@
+"""The daemon as a library: the contract of the manager, with real processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from supervisord_lite import (
+    AlreadyRunning,
+    CircuitBreakerTripped,
+    CriticalWorkerFailed,
+    DaemonFailed,
+    InvalidWorker,
+    Manager,
+    WorkerOptions,
+    WorkerStopped,
+)
+from supervisord_lite.manager import Trip
+from tests.support import cgroups, leftovers, targets
+from tests.support.daemon import CHECKOUT, clean_environment
+from tests.support.wait import wait_until
+
+pytestmark = pytest.mark.process
+
+SLEEP = ["/bin/sleep", "1000"]
+QUICK = WorkerOptions(
+    ready="50ms", backoff_min="20ms", backoff_max="20ms", max_restarts=3, start_timeout="5s"
+)
+WAIT_S = 20.0
+
+
+@pytest.fixture
+def manager() -> Iterator[Manager]:
+    with Manager() as manager:
+        yield manager
+    assert not manager.is_running
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "notes"
+
+
+def lines(file: Path) -> list[str]:
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def until_noted(file: Path, *words: str) -> list[str]:
+    """Wait until all of *words* stand in a file; return all that stands there."""
+    wait_until(lambda: set(words) <= set(lines(file)), what=f"{words} in the notes",
+               on_timeout=lambda: str(lines(file)))  # fmt: skip
+    return lines(file)
+
+
+# Start and stop.
+
+
+def test_gz_30_and_31_workers_start_once_and_stop_once(manager: Manager, file: Path) -> None:
+    """And `done` is set when both are down."""
+    for name in ("a", "b"):
+        manager.register(targets.until_stopped, name=name, config={"file": str(file)})
+    assert not manager.is_running
+    manager.start()
+    until_noted(file, "started a", "started b")
+    assert not manager.done.is_set()
+
+    manager.stop()
+
+    assert manager.done.is_set()
+    assert sorted(lines(file)) == ["started a", "started b", "stopped a", "stopped b"]
+    manager.wait()
+
+
+def test_gz_32_a_pool_of_three_has_numbers(manager: Manager) -> None:
+    """Each instance with a state of its own."""
+    manager.register(SLEEP, name="web", options=QUICK, pool_size=3)
+    manager.start()
+    manager.wait_ready("web", WAIT_S)
+
+    assert list(manager.workers) == ["web-1", "web-2", "web-3"]
+    assert all(standing.ready and standing.run == 1 for standing in manager.workers.values())
+    manager.wait_ready("web-2", WAIT_S)
+    with pytest.raises(InvalidWorker, match="no worker 'web-4'"):
+        manager.wait_ready("web-4")
+
+
+def test_gz_33_a_stop_from_outside_is_done(manager: Manager) -> None:
+    """Whoever ends the daemon, the manager hears of it within two seconds."""
+    manager.register(SLEEP, options=QUICK)
+    manager.start()
+    manager.wait_ready(timeout_s=WAIT_S)
+    pid = manager.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGTERM)
+
+    assert manager.done.wait(2.0)
+    assert manager.pid is None
+    manager.wait()
+
+
+def test_gz_34_five_workers_start_within_half_a_second_of_each_other(
+    manager: Manager, file: Path
+) -> None:
+    """All at once, not one after the other."""
+    script = f"date +%s.%N >> {file}; exec sleep 1000"
+    for number in range(5):
+        manager.register(["/bin/sh", "-c", script], name=f"w{number}", options=QUICK)
+    manager.start()
+
+    wait_until(lambda: len(lines(file)) == 5, what="five have started")
+    times = [float(line) for line in lines(file)]
+    assert max(times) - min(times) < 0.5
+
+
+def test_gz_35_and_36_a_second_start_or_a_late_registration_is_an_error(
+    manager: Manager, file: Path
+) -> None:
+    """Nothing is started twice, and nothing is added."""
+    manager.register(targets.until_stopped, config={"file": str(file)})
+    manager.start()
+
+    with pytest.raises(AlreadyRunning, match="the manager is running"):
+        manager.start()
+    with pytest.raises(AlreadyRunning, match="worker late cannot be registered"):
+        manager.register(SLEEP, name="late")
+
+    assert until_noted(file, "started until_stopped") == ["started until_stopped"]
+    assert list(manager.workers) == ["until_stopped"]
+
+
+def test_gz_16_and_37_a_stop_of_what_does_not_run_is_fine(manager: Manager) -> None:
+    """Before the first start, and twice after it."""
+    manager.stop()
+    manager.wait()
+    manager.register(SLEEP)
+    manager.start()
+    manager.stop()
+    manager.stop()
+
+
+def test_gz_38_a_start_without_workers_is_fine_and_done(manager: Manager) -> None:
+    """There is nothing left to do."""
+    manager.start()
+    assert manager.done.wait(WAIT_S)
+    manager.wait()
+
+
+def test_it_can_be_started_again_after_a_stop(manager: Manager, file: Path) -> None:
+    """With an event of its own, more workers, and closed breakers."""
+    manager.register(targets.crash, name="bad", options=QUICK, config={"file": str(file)})
+    manager.start()
+    first = manager.done
+    manager.wait(WAIT_S)
+    manager.register(SLEEP, options=QUICK)
+    manager.start()
+
+    assert first.is_set()
+    assert not manager.done.is_set()
+    manager.wait_ready("sleep", WAIT_S)
+    wait_until(lambda: lines(file) == ["started bad"] * 6, what="three starts of each time")
+
+
+def test_done_is_set_when_every_worker_has_finished(manager: Manager, file: Path) -> None:
+    """An exit with 0 ends the supervision of a worker; the last one ends all."""
+    for name in ("a", "b"):
+        manager.register(targets.finish, name=name, config={"file": str(file)})
+    manager.start()
+
+    manager.wait(WAIT_S)
+
+    assert sorted(lines(file)) == ["done a", "done b"]
+
+
+# Failures.
+
+
+def test_gz_14_39_and_41_a_critical_failure_ends_all_and_is_told_once(
+    manager: Manager, file: Path
+) -> None:
+    """The others are stopped first; the handler and whoever waits hear who and why."""
+    heard: list[CriticalWorkerFailed] = []
+    called = threading.Event()
+
+    @manager.on_critical_failure
+    def failed(error: CriticalWorkerFailed) -> None:
+        manager.stop()  # a handler may do anything, and wait for anything
+        assert manager.done.wait(WAIT_S)
+        heard.append(error)
+        called.set()
+
+    config = {"file": str(file)}
+    manager.register(targets.until_stopped, name="web", options=QUICK, config=config)
+    manager.register(targets.crash, name="db", options=QUICK, critical=True, config=config,
+                     after=["web"])  # fmt: skip
+    manager.start()
+
+    with pytest.raises(CriticalWorkerFailed, match="critical worker db tripped: exit 1") as caught:
+        manager.wait(WAIT_S)
+
+    assert called.wait(WAIT_S)
+    assert [error.name for error in heard] == ["db"]
+    assert caught.value.exit_code == 75
+    assert [end["code"] for end in caught.value.note["workers"][0]["failures"]] == [1, 1, 1]
+    assert lines(file) == ["started web", *["started db"] * 3, "stopped web"]
+    with pytest.raises(CriticalWorkerFailed):
+        manager.wait_ready("web")
+
+
+def test_gz_10_a_worker_that_is_not_critical_trips_alone(manager: Manager, file: Path) -> None:
+    """Started as often as the breaker allows; nobody else hears of it."""
+    critical: list[object] = []
+    manager.on_critical_failure(critical.append)
+    config = {"file": str(file)}
+    manager.register(targets.crash, name="bad", options=QUICK, ready="4s", config=config)
+    manager.register(SLEEP, name="web", options=QUICK)
+    manager.start()
+
+    with pytest.raises(CircuitBreakerTripped, match="bad") as caught:
+        manager.wait_ready("bad", WAIT_S)
+
+    assert (caught.value.failures, caught.value.reason) == (3, "exit 1")
+    assert lines(file) == ["started bad"] * 3
+    manager.wait_ready("web", WAIT_S)
+    manager.stop()
+    manager.wait()
+    assert critical == []
+
+
+def test_gz_18_20_and_21_a_trip_is_told_with_the_last_words(tmp_path: Path, file: Path) -> None:
+    """A handler that fails changes nothing."""
+    heard: list[Trip] = []
+
+    def dead_letter(trip: Trip) -> None:
+        heard.append(trip)
+        raise RuntimeError(trip.name)
+
+    with Manager(log_dir=tmp_path / "log") as manager:
+        manager.on_trip(dead_letter)
+        manager.register(targets.crash, name="bad", options=QUICK, config={"file": str(file)})
+        manager.start()
+        manager.wait(WAIT_S)
+    wait_until(lambda: heard, what="the handler was called")
+
+    (trip,) = heard
+    assert (trip.name, trip.failures, trip.window_s, trip.reason) == ("bad", 3, 600.0, "exit 1")
+    assert trip.at.tzinfo is not None
+    assert "ValueError: no luck today" in trip.last_lines
+
+
+def test_gz_22_a_command_that_is_missing_has_a_reason_and_no_last_words(tmp_path: Path) -> None:
+    """It never ran, so there is nothing to show but why."""
+    heard: list[Trip] = []
+    with Manager(log_dir=tmp_path / "log") as manager:
+        manager.on_trip(heard.append)
+        manager.register(["/nowhere/at/all"], name="bad", options=QUICK, max_restarts=1)
+        manager.start()
+        with pytest.raises(CircuitBreakerTripped, match="spawn failed"):
+            manager.wait_ready(timeout_s=WAIT_S)
+        wait_until(lambda: heard, what="the handler was called")
+
+    assert "no such file" in heard[0].reason.lower()
+    assert heard[0].last_lines == ()
+
+
+def test_who_waits_for_a_worker_that_has_finished_is_told_so(manager: Manager, file: Path) -> None:
+    """It will not be ready any more; nor will one of a manager that was not started."""
+    with pytest.raises(WorkerStopped, match="not started"):
+        manager.wait_ready()
+    manager.register(targets.finish, name="job", ready="4s", config={"file": str(file)},
+                     start_timeout="9s")  # fmt: skip
+    manager.register(SLEEP, name="web", options=QUICK)
+    manager.start()
+
+    with pytest.raises(WorkerStopped, match="worker job is exited: exit 0"):
+        manager.wait_ready("job", WAIT_S)
+    with pytest.raises(TimeoutError):
+        manager.wait(0.01)
+
+
+def test_a_killed_daemon_is_no_normal_end(manager: Manager) -> None:
+    """SIGKILL to its main process: whoever waits is told."""
+    manager.register(SLEEP, options=QUICK)
+    manager.start()
+    manager.wait_ready(timeout_s=WAIT_S)
+    pid = manager.pid
+    assert pid is not None
+    (sleeper,) = [child for child in _children(pid) if _name(child) == "sleep"]
+    os.kill(pid, signal.SIGKILL)
+
+    with pytest.raises(DaemonFailed, match="killed by signal 9"):
+        manager.wait(WAIT_S)
+    own = cgroups.own()
+    if own is None or not os.access(own, os.W_OK):
+        leftovers.kill({sleeper})
+    else:
+        assert not leftovers.is_alive(sleeper), "what it left behind is ended"
+
+
+def _children(pid: int) -> list[int]:
+    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+def _name(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().strip()
+
+
+def test_folders_of_another_daemon_are_refused(tmp_path: Path) -> None:
+    """The error has the exit status; the words of the daemon are on stderr."""
+    with Manager(state_dir=tmp_path / "s") as first, Manager(state_dir=tmp_path / "s") as second:
+        first.register(SLEEP, options=QUICK)
+        first.start()
+        first.wait_ready(timeout_s=WAIT_S)
+
+        with pytest.raises(DaemonFailed, match="ended with 77") as caught:
+            second.start()
+
+        assert caught.value.status == 77
+        assert not second.is_running
+        assert first.is_running
+
+
+def test_a_kill_of_the_supervisor_is_not_noticed(manager: Manager) -> None:
+    """The manager goes on following; no worker restarts."""
+    manager.register(SLEEP, name="web", options=QUICK)
+    manager.start()
+    manager.wait_ready(timeout_s=WAIT_S)
+    assert manager.pid is not None
+    (supervisor,) = [pid for pid in _children(manager.pid) if _name(pid) == "sdl-supervisor"]
+    os.kill(supervisor, signal.SIGKILL)
+
+    manager.stop()
+
+    assert manager.workers["web"].run == 1
+    manager.wait()
+
+
+# The life of the owner.
+
+
+def test_it_works_from_many_threads_at_once(manager: Manager) -> None:
+    """One start wins, the others are told; every stop returns when all is down."""
+    manager.register(SLEEP, options=QUICK)
+    outcomes: list[str] = []
+
+    def start() -> None:
+        try:
+            manager.start()
+            outcomes.append("started")
+        except AlreadyRunning:
+            outcomes.append("refused")
+
+    def run_all(function: Any) -> None:
+        threads = [threading.Thread(target=function) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    run_all(start)
+    assert sorted(outcomes) == ["refused"] * 7 + ["started"]
+    run_all(manager.stop)
+    assert manager.done.is_set()
+
+
+def test_nothing_is_left_of_the_private_folder(
+    manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closed to others while it is there."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    manager.register(SLEEP, options=QUICK)
+    assert os.listdir(tmp_path) == []
+    manager.start()
+    (private,) = tmp_path.iterdir()
+    assert private.stat().st_mode & 0o777 == 0o700
+
+    manager.stop()
+
+    assert os.listdir(tmp_path) == []
+
+
+OWNER = """
+import os, signal, sys, threading
+from supervisord_lite import Manager
+
+def work():
+    open({notes!r}, "a").write("started\\n")
+    threading.Event().wait()
+
+if __name__ == "__main__":
+    manager = Manager()
+    manager.register(work, ready="50ms", config={{}})
+    manager.register(["/bin/sh", "-c", "trap '' TERM; setsid sleep 1000 & wait"], name="tree",
+                     ready="50ms", stop_timeout="100ms")
+    manager.start()
+    manager.wait_ready(timeout_s=20)
+    while not (os.path.exists({notes!r}) and os.path.getsize({notes!r})):
+        os.sched_yield()
+    print("ready", flush=True)
+    {end}
+"""
+
+
+#: A child has the object, but not the daemon.
+FORKED = """
+    child = os.fork()
+    if not child:
+        manager.stop()
+        sys.exit()
+    os.waitpid(child, 0)
+    assert not manager.done.wait(0.5)
+    assert all(worker.ready for worker in manager.workers.values())
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "number", "status"),
+    [
+        ("signal.pause()", signal.SIGKILL, -signal.SIGKILL),
+        ("signal.pause()", signal.SIGTERM, -signal.SIGTERM),
+        ("manager.wait()", signal.SIGINT, -signal.SIGINT),
+        ("os._exit(3)", None, 3),
+        ("pass", None, 0),
+        ("sys.exit(4)", None, 4),
+        ("os.waitpid(os.fork() or os._exit(0), 0); manager.stop()", None, 0),
+        (FORKED, None, 0),
+    ],
+)
+def test_no_orphan_is_left_however_the_owner_ends(
+    end: str, number: signal.Signals | None, status: int, tmp_path: Path
+) -> None:
+    """Killed, interrupted, or just over: workers and what they have started are gone."""
+    marker, token = "SDL_TEST_OWNER", f"{os.getpid()}-{time.monotonic_ns()}"
+    script, notes = tmp_path / "owner.py", tmp_path / "notes"
+    script.write_text(OWNER.format(end=end, notes=str(notes)))
+    environment = clean_environment({marker: token, "TMPDIR": str(tmp_path)})
+    environment["PYTHONPATH"] = str(CHECKOUT)
+    owner = subprocess.Popen(
+        [sys.executable, str(script)], env=environment, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/",
+    )  # fmt: skip
+    try:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == "ready\n", owner.communicate()
+        assert lines(notes) == ["started"], "the script's own function is run, once"
+        if number is not None:
+            assert len(leftovers.marked(marker, token)) >= 5
+            owner.send_signal(number)
+        assert owner.wait(WAIT_S) == status
+        wait_until(
+            lambda: not leftovers.marked(marker, token),
+            what="no process of it lives",
+            on_timeout=lambda: "\n".join(map(leftovers.describe, leftovers.marked(marker, token))),
+        )
+    finally:
+        leftovers.kill(leftovers.marked(marker, token))
+        owner.communicate()
+
+
+INTERRUPTED = """
+import os, signal, threading
+from supervisord_lite import Manager
+
+manager = Manager()
+manager.register(["/bin/sleep", "1000"], ready="50ms")
+
+def interrupt():
+    while manager.pid is None:
+        os.sched_yield()
+    os.kill(os.getpid(), signal.SIGINT)
+
+threading.Thread(target=interrupt, daemon=True).start()
+try:
+    manager.start()
+except KeyboardInterrupt:
+    assert not manager.is_running
+    manager.start()
+    manager.wait_ready(timeout_s=20)
+    manager.stop()
+    print("started again")
+"""
+
+
+def test_an_interrupted_start_leaves_nothing_and_may_be_tried_again(tmp_path: Path) -> None:
+    """Ctrl-C while the daemon is not up yet: it is ended before the exception goes on."""
+    environment = clean_environment({"TMPDIR": str(tmp_path), "PYTHONPATH": str(CHECKOUT)})
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], env=environment, capture_output=True, text=True,
+        stdin=subprocess.DEVNULL, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert (done.returncode, done.stdout) == (0, "started again\n"), done.stderr
+    assert os.listdir(tmp_path) == []
+
+
+def test_it_works_without_root(tmp_path: Path) -> None:
+    """An ordinary user's program runs its own daemon; nobody's folders are touched."""
+    as_user = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
+    if subprocess.run([*as_user, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("needs user namespaces")
+    script, notes = tmp_path / "owner.py", tmp_path / "notes"
+    script.write_text(OWNER.format(end="manager.stop()", notes=str(notes)))
+    environment = clean_environment({"TMPDIR": str(tmp_path), "PYTHONPATH": str(CHECKOUT)})
+    done = subprocess.run(
+        [*as_user, sys.executable, str(script)], env=environment, capture_output=True, text=True,
+        stdin=subprocess.DEVNULL, timeout=60, check=False, cwd="/",
+    )  # fmt: skip
+
+    assert (done.returncode, done.stdout) == (0, "ready\n"), done.stderr
+    assert sorted(os.listdir(tmp_path)) == ["notes", "owner.py"]
+
+
+def test_a_script_without_a_guard_does_not_start_daemons_for_ever(tmp_path: Path) -> None:
+    """Its worker runs it again to find the function: that start is refused with the way out."""
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        "from supervisord_lite import Manager\n"
+        "def work(): pass\n"
+        "manager = Manager()\n"
+        "manager.register(work, max_restarts=1)\n"
+        "manager.start()\n"
+        "manager.wait(20)\n"
+    )
+    environment = clean_environment({"TMPDIR": str(tmp_path)})
+    environment["PYTHONPATH"] = str(CHECKOUT)
+    done = subprocess.run(
+        [sys.executable, str(script)], env=environment, capture_output=True, text=True,
+        stdin=subprocess.DEVNULL, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert "start() is called while __main__:work is being imported" in done.stderr
+    assert 'put it below: if __name__ == "__main__":' in done.stderr

@@ -1,0 +1,179 @@
+"""The child side of a Python worker: whatever ends in it, ends it."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemon import CHECKOUT, clean_environment
+from tests.support.wait import wait_until
+
+pytestmark = pytest.mark.process
+
+MODULE = "tests.support.targets"
+
+
+@contextmanager
+def running(words: str, **config: object) -> Iterator[subprocess.Popen[str]]:
+    """Run a target of tests/support/targets.py, as the daemon would."""
+    about = {"config": config, "path": [str(CHECKOUT)]}
+    environment = clean_environment({
+        "SUPERVISORD_LITE_TARGET": json.dumps(about),
+        "SUPERVISORD_LITE_NAME": "web-2",
+        "SUPERVISORD_LITE_POOL": "web",
+        "SUPERVISORD_LITE_INSTANCE": "2",
+    })  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "supervisord_lite.worker", f"{MODULE}:{words}"],
+        env=environment, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def outcome(words: str, **config: object) -> tuple[int, str]:
+    """Return exit code and stderr of a target that ends by itself."""
+    with running(words, **config) as process:
+        _, said = process.communicate(timeout=20)
+        return process.returncode, said
+
+
+def lines(file: Path) -> list[str]:
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def stop(words: str, file: Path, **config: object) -> tuple[int, list[str]]:
+    """Send SIGTERM once it has started; return exit code and what it noted."""
+    with running(words, file=str(file), **config) as process:
+        wait_until(lambda: any("started" in line for line in lines(file)), what="it has started")
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+        return process.returncode, lines(file)
+
+
+def test_a_function_that_returns_is_done(tmp_path: Path) -> None:
+    """Exit 0; it knows its name."""
+    file = tmp_path / "notes"
+    assert outcome("finish", file=str(file)) == (0, "")
+    assert lines(file) == ["done web-2"]
+
+
+def test_a_parameter_named_context_gets_it(tmp_path: Path) -> None:
+    """Beside the configured keyword arguments."""
+    file = tmp_path / "notes"
+    assert outcome("takes_context", file=str(file), number=7) == (0, "")
+    assert lines(file) == ["web-2 web 2 7"]
+
+
+def test_raising_is_a_crash_with_a_traceback(tmp_path: Path) -> None:
+    """Exit 1, and the reason where logs are."""
+    code, said = outcome("crash", file=str(tmp_path / "notes"))
+    assert code == 1
+    assert said.startswith("Traceback")
+    assert said.endswith("ValueError: no luck today\n")
+
+
+def test_sys_exit_is_the_exit_code() -> None:
+    """As in any program."""
+    assert outcome("leave", code=7) == (7, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "config", "reason"),
+    [
+        ("missing", {}, 'tests.support.targets has no "missing"'),
+        ("Neither", {}, "Neither has neither run() nor start()"),
+        ("wrapped", {}, "can be neither called nor run"),
+        ("leave", {"cod": 1}, "leave(code: int) -> None: missing a required argument: 'code'"),
+        ("leave", {"code": 1, "x": 2}, "got an unexpected keyword argument 'x'"),
+    ],
+)
+def test_what_cannot_be_run_is_said_in_a_line(
+    words: str, config: dict[str, object], reason: str
+) -> None:
+    """No traceback of ours; the signature where arguments do not fit."""
+    code, said = outcome(words, **config)
+    assert code == 1
+    assert reason in said
+    assert said.count("\n") == 1
+
+
+def test_a_crash_in_any_thread_ends_the_process(tmp_path: Path) -> None:
+    """There is no dead worker inside a live process."""
+    code, said = outcome("crashing_thread", file=str(tmp_path / "notes"))
+    assert code == 1
+    assert "Exception in thread digger" in said
+    assert "ZeroDivisionError" in said
+
+
+def test_a_class_with_run_is_made_and_run_on_the_main_thread(tmp_path: Path) -> None:
+    """Its arguments are the configuration."""
+    file = tmp_path / "notes"
+    assert outcome("Runs", file=str(file), times=2) == (0, "")
+    assert lines(file) == ["turn web-2"] * 2
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "last"),
+    [
+        ("until_stopped", 0, "stopped web-2"),
+        ("Sleeps", 0, "stopped"),
+        ("AsyncRuns", 0, "stopped"),
+        ("never_looks", 143, "cleaned up"),
+        ("coroutine", 143, "cleaned up"),
+    ],
+)
+def test_sigterm_ends_every_kind_of_target(
+    words: str, code: int, last: str, tmp_path: Path
+) -> None:
+    """Who looks finishes by itself; who does not is interrupted and cleans up."""
+    ended, noted = stop(words, tmp_path / "notes")
+    assert (ended, noted[-1]) == (code, last)
+
+
+def test_start_and_stop_of_the_contract(tmp_path: Path) -> None:
+    """The process lives as long as what `start` began; `stop` is called once."""
+    ended, noted = stop("Starts", tmp_path / "notes")
+    assert (ended, noted) == (0, ["started", "stop", "loop over"])
+
+
+def test_the_end_of_the_last_thread_of_start_is_the_end(tmp_path: Path) -> None:
+    """Finished is exit 0, crashed is exit 1: never a process without work."""
+    file = tmp_path / "notes"
+    assert outcome("Starts", file=str(file), how="finishes") == (0, "")
+    assert lines(file) == ["started", "loop over"]
+    code, said = outcome("Starts", file=str(file), how="crashes")
+    assert code == 1
+    assert "the loop is dead" in said
+
+
+def test_the_arguments_are_not_left_to_its_children() -> None:
+    """What only this worker should know is not in the environment of what it starts."""
+    script = (
+        "import os; from supervisord_lite.worker.__main__ import main; main(['os:getcwd']);"
+        "print(os.environ.get('SUPERVISORD_LITE_TARGET'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=clean_environment({"SUPERVISORD_LITE_TARGET": "{}"}),
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == "None\n"
+
+
+def test_wrong_usage_is_told() -> None:
+    """Without a target there is nothing to run."""
+    done = subprocess.run(
+        [sys.executable, "-m", "supervisord_lite.worker"], env=clean_environment(), check=False,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "package.module:Target" in done.stderr

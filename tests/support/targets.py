@@ -1,0 +1,141 @@
+"""Python targets for tests of workers and of the manager; each notes what happens in a file."""
+
+import asyncio
+import sys
+import threading
+from pathlib import Path
+
+from supervisord_lite.worker import Context, Worker, context
+
+
+def note(file: str, word: str) -> None:
+    """Add a word to a file, in one write."""
+    with Path(file).open("a") as out:
+        out.write(f"{word}\n")
+
+
+def until_stopped(file: str) -> None:
+    """Run until it must stop."""
+    note(file, f"started {context.name}")
+    context.stopping.wait()
+    note(file, f"stopped {context.name}")
+
+
+def takes_context(context: Context, *, file: str, number: int = 1) -> None:
+    """Note who it is and what it was given."""
+    note(file, f"{context.name} {context.pool} {context.instance} {number}")
+
+
+def crash(file: str) -> None:
+    """Fail each time."""
+    note(file, f"started {context.name}")
+    raise ValueError("no luck today")  # noqa: TRY003  # what is looked for
+
+
+def finish(file: str) -> None:
+    """Return at once."""
+    note(file, f"done {context.name}")
+
+
+def leave(code: int) -> None:
+    """Leave with an exit code."""
+    sys.exit(code)
+
+
+def never_looks(file: str) -> None:
+    """Never ask whether it must stop, but clean up."""
+    note(file, "started")
+    try:
+        threading.Event().wait()
+    finally:
+        note(file, "cleaned up")
+
+
+async def coroutine(file: str) -> None:
+    """Wait for ever, and clean up."""
+    note(file, "started")
+    try:
+        await asyncio.Event().wait()
+    finally:
+        note(file, "cleaned up")
+
+
+def crashing_thread(file: str) -> None:
+    """Go on in the main thread while the one that does the work is dead."""
+    note(file, "started")
+    threading.Thread(target=lambda: 1 / 0, name="digger").start()
+    threading.Event().wait()
+
+
+class Runs(Worker):
+    """A worker with `run`, on the main thread."""
+
+    def __init__(self, file: str, times: int = 1) -> None:
+        self.file, self.times = file, times
+
+    def run(self) -> None:
+        assert threading.current_thread() is threading.main_thread()
+        for _ in range(self.times):
+            note(self.file, f"turn {self.name}")
+
+
+class Sleeps(Worker):
+    """A worker that looks at the context between turns."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+
+    def run(self) -> None:
+        note(self.file, "started")
+        while context.sleep(1000):
+            note(self.file, "awake too early")
+        note(self.file, "stopped")
+
+
+class AsyncRuns:
+    """A class of no base, with a coroutine and a stop of its own."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+
+    async def run(self) -> None:
+        self.must_stop = asyncio.Event()
+        note(self.file, "started")
+        await self.must_stop.wait()
+        note(self.file, "stopped")
+
+    def stop(self) -> None:
+        self.must_stop.set()
+
+
+class Starts:
+    """The contract: start returns at once, stop signals, and it has a name."""
+
+    name = "starts"
+
+    def __init__(self, file: str, *, how: str = "waits") -> None:
+        self.file, self.how = file, how
+        self.must_stop = threading.Event()
+
+    def start(self) -> None:
+        self.thread = threading.Thread(target=self.loop)
+        self.thread.start()
+
+    def stop(self) -> None:
+        note(self.file, "stop")
+        self.must_stop.set()
+
+    def loop(self) -> None:
+        note(self.file, "started")
+        if self.how == "crashes":
+            raise ValueError("the loop is dead")  # noqa: TRY003
+        if self.how == "waits":
+            self.must_stop.wait()
+        note(self.file, "loop over")
+
+
+class Neither:
+    """A class that is no worker."""
+
+
+wrapped = [until_stopped]
