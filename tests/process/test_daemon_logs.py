@@ -37,11 +37,6 @@ for _ in range(50):
 """
 
 
-def _events(daemon: Daemon, name: str) -> list[dict[str, object]]:
-    lines = [json.loads(line) for line in daemon.output().splitlines() if line.startswith("{")]
-    return [line for line in lines if line["event"] == name]
-
-
 def _ledger_daemon(log: Path | str) -> Daemon:
     command = json.dumps([sys.executable, "-I", "-S", "@DIR@/ledger.py", "@DIR@/ledger"])
     daemon = Daemon(f"[worker.l]\ncommand = {command}\nlog.stdout = '{log}'\n")
@@ -72,9 +67,9 @@ def test_a_scribe_that_hangs_at_the_end_loses_nothing() -> None:
 
         assert check_lines(log, "w") > 10
         assert b" end " in log.read_bytes()[-400:]
-        assert _events(daemon, "scribe.hung")
-        assert _events(daemon, "daemon.stopped")
-        assert not _events(daemon, "log.lost")
+        assert daemon.events("scribe.hung")
+        assert daemon.events("daemon.stopped")
+        assert not daemon.events("log.lost")
 
 
 def test_what_a_frozen_disk_took_is_told_at_the_end(disk: Path) -> None:
@@ -89,10 +84,10 @@ def test_what_a_frozen_disk_took_is_told_at_the_end(disk: Path) -> None:
         assert daemon.stop() == 0
 
         subprocess.run(["fsfreeze", "--unfreeze", disk], check=True)
-        lost_bytes = sum(int(str(line["bytes"])) for line in _events(daemon, "log.lost"))
+        lost_bytes = sum(int(str(line["bytes"])) for line in daemon.events("log.lost"))
         assert lost_bytes > 0
         assert lost_bytes + log.stat().st_size == _ledger_bytes(daemon)
-        assert _events(daemon, "worker.stopped")
+        assert daemon.events("worker.stopped")
 
 
 def test_the_daemons_own_lines_outlast_a_frozen_disk(disk: Path) -> None:
@@ -113,11 +108,11 @@ def test_the_daemons_own_lines_outlast_a_frozen_disk(disk: Path) -> None:
 
         subprocess.run(["fsfreeze", "--unfreeze", disk], check=True)
 
-        wait_until(lambda: _events(daemon, "log.resumed"), what="that it goes on is told")
+        wait_until(lambda: daemon.events("log.resumed"), what="that it goes on is told")
         wait_until(lambda: daemon.workers()["w"]["output"]["trouble"] is None, what="it is over")
-        assert [line["path"] for line in _events(daemon, "log.trouble")] == [str(log)]
-        wait_until(lambda: _events(daemon, "worker.tripped"), what="all is told")
-        failed = [line for line in _events(daemon, "worker.failed") if line["name"] == "crash"]
+        assert [line["path"] for line in daemon.events("log.trouble")] == [str(log)]
+        wait_until(lambda: daemon.events("worker.tripped"), what="all is told")
+        failed = [line for line in daemon.events("worker.failed") if line["name"] == "crash"]
         assert len(failed) == 5
 
 
@@ -133,7 +128,7 @@ def test_each_of_many_workers_is_told_of() -> None:
 
 
 def _has_all(daemon: Daemon, event: str, count: int) -> bool:
-    return len({line["name"] for line in _events(daemon, event)}) == count
+    return len({line["name"] for line in daemon.events(event)}) == count
 
 
 def test_a_full_disk_shows_in_status(disk: Path) -> None:
@@ -167,4 +162,4 @@ def test_ctrl_backslash_is_a_stop() -> None:
     with Daemon("[worker.a]\ncommand = ['/bin/sleep', '1000']\n") as daemon:
         daemon.wait_state("a", "running")
         assert daemon.stop(signal.SIGQUIT) == 0
-        assert _events(daemon, "worker.stopped")
+        assert daemon.events("worker.stopped")

@@ -308,6 +308,12 @@ class Daemon:
         """Return what the daemon itself printed."""
         return self._output.read_text(errors="replace") if self._output.exists() else ""
 
+    def events(self, *names: str) -> list[dict[str, Any]]:
+        """Return what the daemon has told so far of these events; of all without names."""
+        lines = [line for line in self.output().splitlines() if line.startswith("{")]
+        events: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        return [event for event in events if not names or event["event"] in names]
+
     def log(self, name: str) -> str:
         """Return the current log of worker or pool *name*, empty while there is none."""
         path = self.folder / "log" / f"{name}.log"
