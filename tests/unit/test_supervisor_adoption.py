@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from supervisord_lite.config.spec import Spec
+from supervisord_lite.config.spec import MAX_START_BYTES, Spec
 from supervisord_lite.core import events
 from supervisord_lite.core.states import (
     Backoff,
@@ -314,5 +314,5 @@ def test_a_command_too_large_for_a_message_fails_and_says_so() -> None:
         worker = daemon.workers["huge", 1]
         assert isinstance(worker.state, Tripped)
         assert worker.last_exit is not None
-        assert f"{channel.MAX_MESSAGE_BYTES // 1024} KiB" in worker.last_exit.reason
+        assert f"{MAX_START_BYTES // 1024} KiB" in worker.last_exit.reason
         assert isinstance(daemon.workers["web", 1].state, Starting)
