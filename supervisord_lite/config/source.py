@@ -130,13 +130,14 @@ def _content(path: str) -> bytes:
         _IrregularError: It is something else.
         OSError, ValueError: It cannot be read.
     """
-    _refuse_irregular(os.stat(path))  # noqa: PTH116  # as typed
-    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    with os.fdopen(file, "rb") as stream:
-        _refuse_irregular(os.fstat(file))  # somebody may have put another thing there meanwhile
-        return stream.read(MAX_FILE_BYTES + 1)
-
-
-def _refuse_irregular(status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise _IrregularError(_KINDS.get(stat.S_IFMT(status.st_mode), "something else"))
+    # The place first, which opens nothing, and then what was seen there: nobody can put another
+    # thing in between. Not O_NONBLOCK: to that, a file with a lease on it says "try again".
+    place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        status = os.fstat(place)
+        if not stat.S_ISREG(status.st_mode):
+            raise _IrregularError(_KINDS.get(stat.S_IFMT(status.st_mode), "something else"))
+        with Path(f"/proc/self/fd/{place}").open("rb") as stream:
+            return stream.read(MAX_FILE_BYTES + 1)
+    finally:
+        os.close(place)

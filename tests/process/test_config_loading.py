@@ -13,6 +13,7 @@ from supervisord_lite.base.record import replace
 from supervisord_lite.config.load import judge
 from supervisord_lite.config.loading import Loaded, Loading, Refused
 from tests.support.daemon import Daemon, clean_environment
+from tests.support.slow import unanswering
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.process
@@ -132,38 +133,36 @@ def test_thousands_of_workers_come_in_parts(config: Path) -> None:
 
 
 def test_a_file_that_does_not_answer_costs_the_child_only(config: Path) -> None:
-    """A pipe in place of the file hangs the child; its own alarm ends it, and that is told."""
-    config.unlink()
-    os.mkfifo(config)
-    loading = start(config, limit_s=1.0)
-    answer = answer_of(loading)
-    finish(loading)
+    """A disk that hangs holds up the child; its own alarm ends it, and that is told."""
+    with unanswering(config):
+        loading = start(config, limit_s=1.0)
+        answer = answer_of(loading)
+        finish(loading)
     assert isinstance(answer, Refused)
     assert "ended with SIGALRM" in answer.message
 
 
 def test_a_child_that_hangs_for_good_is_given_up(config: Path) -> None:
     """Past the deadline the answer is no, whatever the child does."""
-    config.unlink()
-    os.mkfifo(config)
-    loading = start(config, limit_s=20.0)
-    loading.receive(time.monotonic() + 30.0)
-    assert loading.is_over
-    assert loading.answer == Refused("the configuration could not be read: no answer within 20 s")
-    loading.close()
-    config.open("wb").close()  # lets the child go on, with an answer that nobody hears
+    with unanswering(config):
+        loading = start(config, limit_s=20.0)
+        loading.receive(time.monotonic() + 30.0)
+        assert loading.is_over
+        why = "the configuration could not be read: no answer within 20 s"
+        assert loading.answer == Refused(why)
+        loading.close()
+    # Now the child goes on, with an answer that nobody hears.
     pid = loading._pid
     wait_until(lambda: os.waitpid(pid, os.WNOHANG)[0] == pid, what="the child has ended")
 
 
 def test_a_child_that_is_killed_is_an_error(config: Path) -> None:
     """Whatever ends the child, the daemon only has no answer."""
-    config.unlink()
-    os.mkfifo(config)
-    loading = start(config)
-    os.kill(loading._pid, signal.SIGKILL)
-    answer = answer_of(loading)
-    finish(loading)
+    with unanswering(config):
+        loading = start(config)
+        os.kill(loading._pid, signal.SIGKILL)
+        answer = answer_of(loading)
+        finish(loading)
     assert isinstance(answer, Refused)
     assert "ended with SIGKILL" in answer.message
 
