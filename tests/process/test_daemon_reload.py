@@ -15,14 +15,15 @@ import pytest
 
 from tests.support import leftovers
 from tests.support.daemon import Daemon
+from tests.support.slow import unanswering
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.process
 
 SLEEP = 'command = ["/bin/sleep", "1000"]\nready = "spawned"\n'
 TWO = f"[worker.web]\n{SLEEP}[worker.db]\n{SLEEP}"
-#: Reading it hangs for as long as nobody writes.
-SLOW = 'environment_file = "@DIR@/fifo"\n'
+#: A file that can be made to let its readers wait.
+SLOW = 'environment_file = "@DIR@/slow"\n'
 
 
 def pids(daemon: Daemon) -> dict[str, int]:
@@ -153,8 +154,10 @@ def test_a_hang_up_signal_reloads() -> None:
 
 def test_a_slow_disk_holds_up_nobody_and_a_killed_reader_changes_nothing() -> None:
     """The daemon answers while the file is read; a reader that dies is an error in words."""
-    with Daemon(TWO) as daemon:
-        os.mkfifo(daemon.folder / "fifo")
+    daemon = Daemon(TWO)
+    slow = daemon.folder / "slow"
+    slow.write_text("A=1\n")
+    with daemon, unanswering(slow):
         before = up(daemon)
         daemon.write(f"[worker.web]\n{SLEEP}", supervisor=SLOW)
         client = start_reload(daemon)
@@ -170,8 +173,10 @@ def test_a_slow_disk_holds_up_nobody_and_a_killed_reader_changes_nothing() -> No
 
 def test_a_supervisor_that_dies_while_the_file_is_read_changes_nothing() -> None:
     """Who waits is told that the answer is lost; a signal's reload goes on by itself."""
-    with Daemon(TWO) as daemon:
-        os.mkfifo(daemon.folder / "fifo")
+    daemon = Daemon(TWO)
+    slow = daemon.folder / "slow"
+    slow.write_text("A=1\n")
+    with daemon, unanswering(slow):
         before = up(daemon)
         daemon.write(f"[worker.web]\n{SLEEP}", supervisor=SLOW)
         client = start_reload(daemon)
