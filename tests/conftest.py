@@ -17,11 +17,13 @@ CollectReports = Generator[None, pytest.CollectReport, pytest.CollectReport]
 def pytest_configure() -> None:
     """Let a SIGTERM (a time limit of somebody's) run the clean-up of all fixtures.
 
-    A job in the background of a script has SIGINT ignored, and so would the commands whose answer
-    to Ctrl-C is tested.
+    A job in the background of a script has SIGINT ignored, one under nohup SIGHUP, and so would the
+    commands whose answer to these is tested.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     leftovers.turn_sigterm_into_an_end(lambda: pytest.exit("ended by SIGTERM", returncode=143))
 
 

@@ -2,8 +2,7 @@
 
 One worker's orders need no table: the last one wins (`step`), and turns among workers fall out of
 the two rules of `fleet.py`. This is about what is larger than one order: a roll replaces the
-instances of a pool one after the other, a reload changes many pools, an upgrade replaces the
-supervisor, a shutdown ends everything.
+instances of a pool one after the other, a reload changes many pools, a shutdown ends everything.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,7 +10,7 @@ from typing import Literal
 
 #: What may be under way. "start", "stop" and "roll" of the same worker or pool; the rest of the
 #: whole daemon. `restart` of a pool is a roll; of one instance a roll of one.
-Doing = Literal["start", "stop", "roll", "reload", "upgrade", "shutdown"]
+Doing = Literal["start", "stop", "roll", "reload", "shutdown"]
 
 #: What becomes of the newcomer.
 #: "now": it begins, and what is under way goes on beside it.
@@ -25,32 +24,29 @@ Rule = Literal["now", "joins", "replaces", "waits", "refused"]
 MEETINGS: Mapping[Doing, Mapping[Doing, Rule]] = {
     "start": {
         "start": "joins", "stop": "replaces", "roll": "replaces",
-        "reload": "now", "upgrade": "now", "shutdown": "replaces",
+        "reload": "now", "shutdown": "replaces",
     },
     "stop": {
         "start": "replaces", "stop": "joins", "roll": "replaces",
-        "reload": "now", "upgrade": "now", "shutdown": "replaces",
+        "reload": "now", "shutdown": "replaces",
     },
-    # A second roll asks for runs that are younger than itself, so it cannot join the first.
+    # A second roll asks for runs that are younger than itself, so it cannot join the first. A
+    # reload waits for none: a good file may be what heals a roll that goes nowhere. What it has to
+    # replace in the same pool is a roll, and queues as one.
     "roll": {
         "start": "joins", "stop": "replaces", "roll": "waits",
-        "reload": "waits", "upgrade": "waits", "shutdown": "replaces",
+        "reload": "now", "shutdown": "replaces",
     },
-    # A person's order for one worker is not kept waiting by a reload of a hundred.
+    # A reload reads the file, and changes all that it has to change in one step: there is nothing
+    # to wait for in between, except for the next reading.
     "reload": {
-        "start": "now", "stop": "replaces", "roll": "waits",
-        "reload": "waits", "upgrade": "waits", "shutdown": "replaces",
-    },
-    # Orders are saved with their first step, and go on under the next supervisor. A reload would
-    # be judged by one version and applied by another.
-    "upgrade": {
-        "start": "now", "stop": "now", "roll": "waits",
-        "reload": "waits", "upgrade": "joins", "shutdown": "replaces",
+        "start": "now", "stop": "now", "roll": "now",
+        "reload": "waits", "shutdown": "replaces",
     },
     # Nothing undoes a shutdown. A second signal makes it one at once.
     "shutdown": {
         "start": "refused", "stop": "joins", "roll": "refused",
-        "reload": "refused", "upgrade": "refused", "shutdown": "joins",
+        "reload": "refused", "shutdown": "joins",
     },
 }  # fmt: skip
 

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
 from supervisord_lite.base.suggest import nearest
+from supervisord_lite.config.supervisor import MAX_SOCKET_PATH_BYTES
 from supervisord_lite.manager.daemon import Daemon
 from supervisord_lite.manager.document import check_worker, check_workers, document, worker_table
 from supervisord_lite.manager.errors import (
@@ -33,6 +34,11 @@ from supervisord_lite.scribe.note_child import last_lines
 from supervisord_lite.worker import target as worker_target
 
 _log = logging.getLogger(__name__)
+#: Below the private folder, and below the one at runtime.
+_RUNTIME, _SOCKET = "runtime", "control/control.sock"
+_PREFIX = "supervisord-lite-"
+#: Where the private folder is made when the usual place has too long a path.
+_SHORT_BASE = "/tmp"  # noqa: S108  # made by mkdtemp, closed to others
 _Handler = TypeVar("_Handler", bound=Callable[..., object])
 _DEFAULT = WorkerOptions()
 #: How long the handler of a trip waits for the first line of a log, and between two looks.
@@ -196,11 +202,11 @@ class Manager:
 
     def _prepared(self) -> Daemon:
         """Write the file, and return the daemon that will read it."""
-        private = tempfile.mkdtemp(prefix="supervisord-lite-")
+        private = _private_folder()
         folders = {key: str(Path(path).absolute()) for key, path in self._given.items() if path}
         folders.setdefault("state_dir", f"{private}/state")
-        folders.setdefault("runtime_dir", f"{private}/runtime")
-        control_path = f"{folders['runtime_dir']}/control/control.sock"
+        folders.setdefault("runtime_dir", f"{private}/{_RUNTIME}")
+        control_path = f"{folders['runtime_dir']}/{_SOCKET}"
         settings = {**folders, "log_level": self._log_level, "log_format": "text"}
         config_path = Path(private) / "supervisord-lite.toml"
         config_path.write_text(document(self._workers, settings, control_path), encoding="utf-8")
@@ -340,3 +346,12 @@ def _call(handler: Callable[..., object], argument: Callable[[], object]) -> Non
         threading.Thread(target=guarded, name="supervisord-lite-handler").start()
     except RuntimeError:  # the interpreter is about to end
         guarded()
+
+
+def _private_folder() -> str:
+    """Return a new folder that is closed to others, and short enough for a socket in it."""
+    folder = tempfile.mkdtemp(prefix=_PREFIX)
+    if len(os.fsencode(f"{folder}/{_RUNTIME}/{_SOCKET}")) > MAX_SOCKET_PATH_BYTES:
+        Path(folder).rmdir()
+        folder = tempfile.mkdtemp(prefix=_PREFIX, dir=_SHORT_BASE)
+    return folder

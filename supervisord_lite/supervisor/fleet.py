@@ -264,11 +264,14 @@ class Fleet:
             assert isinstance(at_s, float)
             self._feed_guarded(slot, event_of(fact), at_s)
 
-    def _feed_guarded(self, slot: Slot, event: Event, at_s: float) -> None:
+    def _feed_guarded(self, slot: Slot, event: Event, at_s: float) -> bool:
+        """Feed; return whether that went well. A fault is told, and is that of one worker."""
         try:
             self.feed(slot, event, at_s)
         except Exception as error:  # noqa: BLE001  # see `on_fault`
             self.on_fault(slot, error)
+            return False
+        return True
 
     def fire_due(self, now_s: float) -> None:
         """Tell every worker whose deadline has passed."""
@@ -281,7 +284,8 @@ class Fleet:
         for slot in due:
             if slot not in self.workers:
                 continue
-            self._feed_guarded(slot, events.DeadlinePassed(), now_s)
+            if not self._feed_guarded(slot, events.DeadlinePassed(), now_s):
+                continue  # asked again at once it would fail again: the next event arms it
             if slot in self.workers:
                 self._arm(slot, self.workers[slot])
 

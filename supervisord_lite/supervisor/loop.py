@@ -125,7 +125,9 @@ class Supervisor:
         return self._daemon.verdict
 
     def _is_over(self, now_s: float) -> bool:
-        return self._daemon.is_over(now_s) and self._note.is_written(now_s)
+        # Asked each time: the note's deadline may come while workers still stop.
+        is_written = self._note.is_written(now_s)
+        return self._daemon.is_over(now_s) and is_written
 
     def _adopt(self) -> None:
         was_stopping = self._daemon.is_stopping

@@ -28,7 +28,7 @@ class Usage:
 
 
 class Samples:
-    """The latest sample of every leader that was asked for."""
+    """The latest sample of every leader."""
 
     def __init__(self, clock: Clock) -> None:
         """Begin with nothing sampled."""
@@ -42,7 +42,7 @@ class Samples:
         """Sample anew, unless the latest is fresh.
 
         Args:
-            leaders: pid -> monotonic seconds of its start.
+            leaders: Of all trees: pid -> monotonic seconds of its start.
         """
         now_s = self._clock.now_s()
         if now_s - self._at_s < FRESH_S:

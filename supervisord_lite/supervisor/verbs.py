@@ -14,6 +14,7 @@ from supervisord_lite.base.suggest import nearest
 from supervisord_lite.control import interface, parameters
 from supervisord_lite.control.calls import Call
 from supervisord_lite.core import events
+from supervisord_lite.core.meetings import Doing, rule_for
 from supervisord_lite.core.standing import is_ready
 from supervisord_lite.core.states import Exited, Stopped, Stopping, Tripped, Worker
 from supervisord_lite.supervisor.adoption import Handover
@@ -39,6 +40,13 @@ _STANDING = ("ready", "stopped")
 #: Of the keeper, for each worker's pipes; and for everything else.
 _DESCRIPTORS_EACH = 3
 _DESCRIPTORS_OURS = 64
+
+#: What is wanted with each kind of order.
+_ASKED: dict[type[events.Event], Doing] = {
+    events.StartRequested: "start",
+    events.RestartRequested: "roll",
+    events.StopRequested: "stop",
+}
 
 
 class Verbs:
@@ -111,9 +119,10 @@ class Verbs:
 
     def _status(self, call: Call) -> None:
         slots = resolve(self._fleet, parameters.names(call))
+        # Of all, whoever is asked for: a sample answers the next question too.
         leaders = {}
-        for slot in slots:
-            state = self._fleet.workers[slot].state
+        for each in self._fleet.workers.values():
+            state = each.state
             pid, started_at_s = getattr(state, "pid", None), getattr(state, "spawned_at_s", None)
             if pid is not None and started_at_s is not None:
                 leaders[pid] = started_at_s
@@ -179,7 +188,7 @@ class Verbs:
     def _order(self, call: Call, *, goal: Goal, event: events.Event) -> None:
         slots = resolve(self._fleet, parameters.names(call, needed=True))
         wait = parameters.flag(call, "wait") and call.more
-        if goal == "ready" and self._is_refused(call, self._fleet.name(slots[0])):
+        if self._is_refused(call, self._fleet.name(slots[0]), _ASKED[type(event)]):
             return
         is_alone = parameters.flag(call, "no_deps")
         needed = self._needed(slots) if goal == "ready" and not is_alone else []
@@ -341,7 +350,7 @@ class Verbs:
         self._reply(call, {})
 
     def _reload(self, call: Call) -> None:
-        if self._is_refused(call, ""):
+        if self._is_refused(call, "", "reload"):
             return
         self._reloads.ask(partial(self._reloaded, call), is_dry=parameters.flag(call, "dry_run"))
 
@@ -364,7 +373,7 @@ class Verbs:
                 told = {"name": f"{pool}={size}", "reason": f"{pool} {why}", "hint": None}
                 call.error(interface.REFUSED, told)
                 return
-            if self._is_refused(call, pool):
+            if self._is_refused(call, pool, "reload"):
                 return
         before = {pool: self._fleet.specs[pool].pool_size for pool in sizes}
         how_many = self._reloads.scale(sizes)
@@ -376,12 +385,13 @@ class Verbs:
         ]
         self._reply(call, {"pools": pools, **fields_of(how_many)})
 
-    def _is_refused(self, call: Call, name: str) -> bool:
-        """Answer a call that would start something while the daemon stops."""
-        if self._daemon.is_stopping:
-            reason = "the daemon is stopping"
-            call.error(interface.REFUSED, {"name": name, "reason": reason, "hint": None})
-        return self._daemon.is_stopping
+    def _is_refused(self, call: Call, name: str, asked: Doing) -> bool:
+        """Answer a call that may not begin while the daemon stops; return whether that was so."""
+        if not self._daemon.is_stopping or rule_for(asked, ("shutdown",)) != "refused":
+            return False
+        reason = "the daemon is stopping"
+        call.error(interface.REFUSED, {"name": name, "reason": reason, "hint": None})
+        return True
 
 
 class _Waiting:

@@ -45,6 +45,12 @@ def manager() -> Iterator[Manager]:
 
 
 @pytest.fixture
+def short_path() -> Path:
+    """Return a folder for temporary files, short enough for sockets in it."""
+    return leftovers.short_folder()
+
+
+@pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "notes"
 
@@ -371,19 +377,36 @@ def test_it_works_from_many_threads_at_once(manager: Manager) -> None:
 
 
 def test_nothing_is_left_of_the_private_folder(
-    manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    manager: Manager, short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Closed to others while it is there."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(short_path))
     manager.register(SLEEP, options=QUICK)
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(short_path) == []
     manager.start()
-    (private,) = tmp_path.iterdir()
+    (private,) = short_path.iterdir()
     assert private.stat().st_mode & 0o777 == 0o700
 
     manager.stop()
 
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(short_path) == []
+
+
+def test_a_long_place_for_temporary_files_is_no_hindrance(
+    manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A socket's path may have 107 bytes: the private folder goes where it fits."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("x" * 80)))
+    (tmp_path / ("x" * 80)).mkdir()
+    manager.register(SLEEP, options=QUICK)
+    manager.start()
+    manager.wait_ready(timeout_s=20)
+    control_path = manager.control_path
+    manager.stop()
+
+    assert control_path is not None
+    assert not Path(control_path).parents[2].exists()
+    assert os.listdir(tmp_path / ("x" * 80)) == []
 
 
 OWNER = """
@@ -434,13 +457,13 @@ FORKED = """
     ],
 )
 def test_no_orphan_is_left_however_the_owner_ends(
-    end: str, number: signal.Signals | None, status: int, tmp_path: Path
+    end: str, number: signal.Signals | None, status: int, short_path: Path
 ) -> None:
     """Killed, interrupted, or just over: workers and what they have started are gone."""
     marker, token = "SDL_TEST_OWNER", f"{os.getpid()}-{time.monotonic_ns()}"
-    script, notes = tmp_path / "owner.py", tmp_path / "notes"
+    script, notes = short_path / "owner.py", short_path / "notes"
     script.write_text(OWNER.format(end=end, notes=str(notes)))
-    environment = clean_environment({marker: token, "TMPDIR": str(tmp_path)})
+    environment = clean_environment({marker: token, "TMPDIR": str(short_path)})
     environment["PYTHONPATH"] = str(CHECKOUT)
     owner = subprocess.Popen(
         [sys.executable, str(script)], env=environment, stdin=subprocess.DEVNULL,
@@ -488,38 +511,38 @@ except KeyboardInterrupt:
 """
 
 
-def test_an_interrupted_start_leaves_nothing_and_may_be_tried_again(tmp_path: Path) -> None:
+def test_an_interrupted_start_leaves_nothing_and_may_be_tried_again(short_path: Path) -> None:
     """Ctrl-C while the daemon is not up yet: it is ended before the exception goes on."""
-    environment = clean_environment({"TMPDIR": str(tmp_path), "PYTHONPATH": str(CHECKOUT)})
+    environment = clean_environment({"TMPDIR": str(short_path), "PYTHONPATH": str(CHECKOUT)})
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPTED], env=environment, capture_output=True, text=True,
         stdin=subprocess.DEVNULL, timeout=60, check=False,
     )  # fmt: skip
 
     assert (done.returncode, done.stdout) == (0, "started again\n"), done.stderr
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(short_path) == []
 
 
-def test_it_works_without_root(tmp_path: Path) -> None:
+def test_it_works_without_root(short_path: Path) -> None:
     """An ordinary user's program runs its own daemon; nobody's folders are touched."""
     as_user = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
     if subprocess.run([*as_user, "true"], check=False, capture_output=True).returncode:
         pytest.skip("needs user namespaces")
-    script, notes = tmp_path / "owner.py", tmp_path / "notes"
+    script, notes = short_path / "owner.py", short_path / "notes"
     script.write_text(OWNER.format(end="manager.stop()", notes=str(notes)))
-    environment = clean_environment({"TMPDIR": str(tmp_path), "PYTHONPATH": str(CHECKOUT)})
+    environment = clean_environment({"TMPDIR": str(short_path), "PYTHONPATH": str(CHECKOUT)})
     done = subprocess.run(
         [*as_user, sys.executable, str(script)], env=environment, capture_output=True, text=True,
         stdin=subprocess.DEVNULL, timeout=60, check=False, cwd="/",
     )  # fmt: skip
 
     assert (done.returncode, done.stdout) == (0, "ready\n"), done.stderr
-    assert sorted(os.listdir(tmp_path)) == ["notes", "owner.py"]
+    assert sorted(os.listdir(short_path)) == ["notes", "owner.py"]
 
 
-def test_a_script_without_a_guard_does_not_start_daemons_for_ever(tmp_path: Path) -> None:
+def test_a_script_without_a_guard_does_not_start_daemons_for_ever(short_path: Path) -> None:
     """Its worker runs it again to find the function: that start is refused with the way out."""
-    script = tmp_path / "unguarded.py"
+    script = short_path / "unguarded.py"
     script.write_text(
         "from supervisord_lite import Manager\n"
         "def work(): pass\n"
@@ -528,7 +551,7 @@ def test_a_script_without_a_guard_does_not_start_daemons_for_ever(tmp_path: Path
         "manager.start()\n"
         "manager.wait(20)\n"
     )
-    environment = clean_environment({"TMPDIR": str(tmp_path)})
+    environment = clean_environment({"TMPDIR": str(short_path)})
     environment["PYTHONPATH"] = str(CHECKOUT)
     done = subprocess.run(
         [sys.executable, str(script)], env=environment, capture_output=True, text=True,

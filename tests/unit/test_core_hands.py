@@ -181,8 +181,8 @@ def test_nothing_undoes_or_delays_a_shutdown() -> None:
 def test_the_strongest_rule_of_all_that_is_under_way_counts() -> None:
     """A stop of what a reload rolls takes it out of both; nothing starts in a shutdown."""
     assert rule_for("start", []) == "now"
-    assert rule_for("stop", ["roll", "reload", "upgrade"]) == "replaces"
-    assert rule_for("reload", ["start", "upgrade"]) == "waits"
+    assert rule_for("stop", ["roll", "reload"]) == "replaces"
+    assert rule_for("reload", ["start", "reload"]) == "waits"
     assert rule_for("roll", ["reload", "shutdown"]) == "refused"
 
 

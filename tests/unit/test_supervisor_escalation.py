@@ -101,6 +101,19 @@ def test_a_disk_that_never_answers_does_not_hold_up_the_end() -> None:
         assert "does not answer" in daemon.notes[-1].problem
 
 
+def test_a_child_that_is_given_up_while_workers_stop_wakes_nobody_again() -> None:
+    """Its limit is shorter than theirs: the loop sleeps on until something happens."""
+    with a_daemon(a_spec("db", critical="any", max_restarts=1), a_spec("web")) as daemon:
+        fail(daemon, "db", 3)
+        daemon.clock.s = daemon.notes[-1].deadline_s
+
+        assert not is_over(daemon)
+
+        wait_s = daemon.supervisor._wait_s()
+        assert wait_s is not None
+        assert wait_s > 0
+
+
 @pytest.mark.parametrize("dies_after", [0, 1, 2, 3])
 def test_a_successor_writes_the_same_note(dies_after: int) -> None:
     """Killed after any of its messages: what is written in the end has its reason."""

@@ -9,6 +9,7 @@ import pytest
 from supervisord_lite.base import exit_codes
 from supervisord_lite.config.spec import Spec
 from supervisord_lite.core import events
+from supervisord_lite.core.standing import is_ready
 from supervisord_lite.core.states import Running, Starting, Stopped, Stopping, Tripped, Waiting
 from supervisord_lite.supervisor.orders import Order, Orders, Outcome
 from tests.support.supervisor import Daemon, a_fleet, a_spec
@@ -192,6 +193,30 @@ def test_a_fault_of_one_worker_does_not_keep_the_next_from_its_turn() -> None:
 
     assert faults == ["a broken"]
     assert isinstance(fleet.workers["b", 1].state, Starting)
+
+
+def test_a_fault_at_a_deadline_is_told_once() -> None:
+    """The same moment is not tried again and again; the next event goes on."""
+    fleet, _, _ = a_fleet(a_spec("a", ready_after_s=1.0))
+    faults: list[str] = []
+    fleet.on_fault = lambda slot, error: faults.append(f"{slot[0]} {error}")
+
+    def refuse(slot: tuple[str, int], *_rest: object) -> None:
+        if is_ready(fleet.workers[slot]):
+            message = "broken"
+            raise ValueError(message)
+
+    fleet.listen(refuse)
+    fleet.feed(("a", 1), events.StartRequested())
+    fleet.feed(("a", 1), events.Spawned(1, 4001))
+    at_s = fleet.next_deadline_s()
+    assert at_s is not None
+
+    fleet.fire_due(at_s)
+
+    assert faults == ["a broken"]
+    next_s = fleet.next_deadline_s()
+    assert next_s is None or next_s > at_s
 
 
 def test_a_start_fails_when_what_it_waits_for_has_given_up() -> None:
