@@ -41,6 +41,7 @@ _WORKER_KEYS = (
     "output",
     "limits",
     "file_pool_size",
+    "outdated",
 )
 _EXIT_KEYS = ("code", "signal", "reason", "at", "ok")
 
@@ -92,7 +93,7 @@ def as_wanted(worker: dict[str, Any]) -> bool:
     """Return whether a worker is where it should be; a stop by hand is what somebody wanted."""
     if worker["state"] == "exited":
         return ended_well(worker)
-    if (worker["output"] or {}).get("trouble"):
+    if (worker["output"] or {}).get("trouble") or worker.get("outdated"):
         return False
     if worker["state"] == "running":
         return worker["ready"] is not False

@@ -174,8 +174,9 @@ def _how(group: list[Worker]) -> str:
     if wrong:
         worst = min(wrong, key=lambda state: _RANK.index(state) if state in _RANK else 0)
         if worst == "running":
-            is_ready = all(worker["ready"] is not False for worker in group)
-            return "not logging" if is_ready else "not ready"
+            if any(worker["ready"] is False for worker in group):
+                return "not ready"
+            return "outdated" if any(worker.get("outdated") for worker in group) else "not logging"
         return "failed" if worst == "exited" else _phrase(worst)
     return "stopped" if all(worker["state"] == "stopped" for worker in group) else "ok"
 

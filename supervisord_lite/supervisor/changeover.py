@@ -71,7 +71,11 @@ def change_over(fleet: Fleet, rolls: Rolls, plan: Plan, specs: Iterable[Spec]) -
         change = changes.get(slot[0])
         if change is not None and slot not in fleet.leaving and slot not in new:
             _tell(fleet, slot, change)
+    for pool in before.keys() - fleet.specs.keys():
+        rolls.outdated.forget(pool)
     for slots in replaced:
+        for slot in slots:
+            rolls.outdated.mark(slot)
         _replace(fleet, rolls, slots)
     wanted = [slot for slot in (*new, *back) if slot not in fleet.leaving]
     stopped = {pool for pool in before if _is_stopped_by_hand(fleet, pool, new)}

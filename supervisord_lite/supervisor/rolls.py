@@ -8,6 +8,7 @@ from supervisord_lite.core.roll import Roll
 from supervisord_lite.core.states import Worker
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.outbox import Outbox, Slot
+from supervisord_lite.supervisor.outdated import Outdated
 
 _KEY = "roll/"
 
@@ -17,6 +18,8 @@ class Rolls:
 
     Attributes:
         on_failed: Told of the slot whose new run failed, and of those that nobody touches now.
+        log: Takes lines.
+        outdated: Which runs are of an earlier configuration.
     """
 
     def __init__(self, fleet: Fleet, outbox: Outbox, saves: Mapping[str, str]) -> None:
@@ -25,6 +28,8 @@ class Rolls:
         self._outbox = outbox
         self._rolls: dict[str, Roll] = {}
         self.on_failed: Callable[[Slot, list[Slot]], None] = lambda _failed, _untouched: None
+        self.log: Callable[..., None] = lambda *_, **__: None
+        self.outdated = Outdated(fleet, outbox, saves)
         for key, text in saves.items():
             pool = key.removeprefix(_KEY)
             if key.startswith(_KEY) and text and pool in fleet.specs:
@@ -87,6 +92,10 @@ class Rolls:
             self._fleet.feed((pool, index), events.RestartRequested())
         if progress.failed is not None:
             untouched = [(pool, index) for index in progress.untouched]
+            self.log(
+                "error", "roll.stopped", name=self._fleet.name((pool, progress.failed)),
+                reason="its new run failed", not_touched=len(untouched),
+            )  # fmt: skip
             self.on_failed((pool, progress.failed), untouched)
 
     def _stepped(

@@ -30,6 +30,7 @@ def worker_status(
     logs: Logs,
     stuck: str = "",
     by_hand: ScaledByHand | None = None,
+    is_outdated: bool = False,
 ) -> dict[str, object]:
     """Return one worker for the wire.
 
@@ -43,6 +44,7 @@ def worker_status(
         logs: How its output fares.
         stuck: For whom it waits in vain, for people; else empty.
         by_hand: The size that a person gave its pool; None: it has that of the file.
+        is_outdated: Its run is of an earlier configuration, and nobody is replacing it.
     """
     state = worker.state
     policy = spec.policy
@@ -68,10 +70,14 @@ def worker_status(
         "cpu_percent": usage and usage.cpu_percent,
         "run": worker.run,
         "last_exit": _last_exit(worker, now_s, wall_s),
-        "note": stuck or _note(worker) or (output["trouble"] and f"log: {output['trouble']}"),
+        "note": stuck
+        or _note(worker)
+        or (output["trouble"] and f"log: {output['trouble']}")
+        or ("has an earlier configuration: restart it" if is_outdated else None),
         "output": output,
         "limits": not_enforced(spec, controllers),
         "file_pool_size": by_hand and by_hand.file_size,
+        "outdated": is_outdated,
     }
 
 

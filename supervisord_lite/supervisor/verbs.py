@@ -142,6 +142,8 @@ class Verbs:
                     logs=self._logs,
                     by_hand=self._reloads.by_hand.get(slot[0]),
                     stuck=self._fleet.why_stuck(slot),
+                    is_outdated=self._rolls.outdated.has(slot)
+                    and not self._rolls.is_rolling(slot[0]),
                 )
             )
         supervisor = self._supervisor(now_s, wall_s)

@@ -221,6 +221,34 @@ def test_storms_of_reloads_and_kills_end_in_the_last_file() -> None:
         assert {name: pids(daemon)[name] for name in before} == before
 
 
+def test_a_reload_that_stops_half_way_is_seen_until_somebody_ends_it() -> None:
+    """The first new instance fails: the others stay, are told of, and a restart heals it."""
+    table = (
+        "[worker.w]\npool_size = 3\nready = '200ms'\nbackoff.min = '50ms'\nbackoff.max = '50ms'\n"
+        "command = ['/bin/sh', '-c', '[ $X = 2 ] && mkdir @DIR@/once 2>/dev/null && exit 3; "
+        "exec sleep 1000']\n"
+    )
+    with Daemon(f"{table}environment.X = '1'\n") as daemon:
+        before = up(daemon)
+        daemon.write(f"{table}environment.X = '2'\n")
+        daemon.ctl("reload", check=True)
+        wait_until(lambda: daemon.events("roll.stopped"), what="the roll has stopped")
+        daemon.wait_state("w-1", "running")
+        daemon.kill_supervisor()
+
+        outdated = [name for name, worker in daemon.workers().items() if worker["outdated"]]
+        assert outdated == ["w-2", "w-3"]
+        assert {name: pids(daemon)[name] for name in outdated} == {
+            name: before[name] for name in outdated
+        }
+        checked = daemon.ctl("status", "--check")
+        assert checked.returncode == 1
+        assert "w-2 running has an earlier configuration: restart it" in words(checked.stdout)
+        daemon.ctl("restart", "w", check=True)
+        assert not any(worker["outdated"] for worker in daemon.workers().values())
+        assert daemon.ctl("status", "--check").returncode == 0
+
+
 def test_a_pool_is_scaled_by_hand_and_in_its_file() -> None:
     """It grows around who is there, survives reload and crash, and comments stay as they are."""
     text = (

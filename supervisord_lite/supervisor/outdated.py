@@ -1,0 +1,61 @@
+"""Which runs are of an earlier configuration than the one in force.
+
+A reload replaces the instances of a pool a few at a time, and stops where the first new one fails.
+Those that it did not come to go on as they were; until they have a new run, somebody must know.
+"""
+
+import json
+from collections.abc import Mapping
+
+from supervisord_lite.core import actions
+from supervisord_lite.core.states import Worker
+from supervisord_lite.supervisor.fleet import Fleet
+from supervisord_lite.supervisor.outbox import Outbox, Slot
+
+_KEY = "outdated/"
+
+
+class Outdated:
+    """Slot -> run; saved by pool."""
+
+    def __init__(self, fleet: Fleet, outbox: Outbox, saves: Mapping[str, str]) -> None:
+        """Take over what an earlier supervisor knew."""
+        self._fleet = fleet
+        self._outbox = outbox
+        self._runs: dict[str, dict[int, int]] = {}
+        for key, text in saves.items():
+            if key.startswith(_KEY):
+                runs = {int(index): run for index, run in json.loads(text).items()}
+                self._runs[key.removeprefix(_KEY)] = runs
+        fleet.listen(self._stepped)
+
+    def mark(self, slot: Slot) -> None:
+        """The present run of *slot* is of the configuration that is being left."""
+        self._runs.setdefault(slot[0], {})[slot[1]] = self._fleet.workers[slot].run
+        self._save(slot[0])
+
+    def has(self, slot: Slot) -> bool:
+        """Return whether the present run of *slot* is of an earlier configuration."""
+        run = self._runs.get(slot[0], {}).get(slot[1])
+        worker = self._fleet.workers.get(slot)
+        return run is not None and worker is not None and worker.run == run
+
+    def forget(self, pool: str) -> None:
+        """The pool is gone."""
+        if self._runs.pop(pool, None) is not None:
+            self._outbox.save(_KEY + pool, None)
+
+    def _stepped(
+        self, slot: Slot, before: Worker, after: Worker, told: tuple[actions.Announce, ...]
+    ) -> None:
+        del before, told
+        run = self._runs.get(slot[0], {}).get(slot[1])
+        if run is not None and (after.run > run or not hasattr(after.state, "pid")):
+            del self._runs[slot[0]][slot[1]]
+            self._save(slot[0])
+
+    def _save(self, pool: str) -> None:
+        runs = self._runs.get(pool)
+        self._outbox.save(_KEY + pool, json.dumps(runs) if runs else None)
+        if not runs:
+            self._runs.pop(pool, None)
