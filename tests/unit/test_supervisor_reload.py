@@ -449,6 +449,20 @@ def test_a_pool_whose_first_new_instance_fails_is_left_alone(made: list[Daemon])
     assert {ask["index"] for ask in daemon.keeper.signalled} == {1}
 
 
+def test_the_only_instance_that_is_ready_is_replaced_last(made: list[Daemon]) -> None:
+    """The others have just failed: until one of them is ready again it is not touched."""
+    daemon = running(made, a_spec("web", 2))
+    end(daemon, ("web", 2), 1)
+    assert isinstance(daemon.workers["web", 2].state, Backoff)
+    daemon.reload(a_spec("web", 2, launch=OTHER))
+    daemon.settle()
+    assert daemon.keeper.signalled == []
+    daemon.pass_s(1.0)
+    daemon.settle()
+    assert isinstance(daemon.workers["web", 2].state, Running)
+    assert [ask["index"] for ask in daemon.keeper.signalled] == [1]
+
+
 def test_who_is_on_the_way_down_keeps_his_ladder(made: list[Daemon]) -> None:
     """A reload in the middle of a stop by hand shortens nobody's time."""
     daemon = running(made, a_spec("web", stop_ladder=(Rung(2, 60.0),)))
