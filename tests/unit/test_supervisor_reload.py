@@ -211,6 +211,21 @@ def test_output_goes_elsewhere_without_a_new_process(made: list[Daemon]) -> None
     assert daemon.keeper.signalled == []
 
 
+def test_output_goes_elsewhere_also_while_the_process_is_set_up(made: list[Daemon]) -> None:
+    """It would write to the old file for as long as it lives."""
+
+    def logging_to(path: str) -> Spec:
+        return a_spec("web", launch={"stdout": LogTarget("file", path)})
+
+    daemon = Daemon(logging_to("/log/old"))
+    made.append(daemon)
+    assert daemon.workers[WEB].state == Starting(1, daemon.clock.s)
+    daemon.reload(logging_to("/log/new"))
+    daemon.settle()
+    (asked,) = daemon.keeper.relogged
+    assert (asked["run"], asked["stdout"]["stream"]["path"]) == (1, "/log/new")
+
+
 def test_who_requires_others_starts_after_them(made: list[Daemon]) -> None:
     """New workers start in the order that the new file gives them."""
     daemon = running(made, a_spec("db"))
