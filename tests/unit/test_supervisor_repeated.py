@@ -124,3 +124,20 @@ def test_an_order_that_found_another_on_its_way_had_to_wait(daemon: Daemon) -> N
 
     assert second.outcomes() == [("ready", 1.0)]
     assert late.outcomes() == [("unchanged", 0.0)]
+
+
+def test_a_restart_of_who_is_on_the_way_out_fails_and_is_answered(daemon: Daemon) -> None:
+    """Its pool is in no file any more: there is no place for a new run."""
+    daemon.reload(a_spec("db"))
+    daemon.settle()
+    client = ask(daemon, "Restart")
+    end_run_of(daemon, WEB)
+
+    assert [word for word, _ in client.outcomes()] == ["failed"]
+    assert [key for key in daemon.keeper.started if key[0] == "web"] == [("web", 1, 1)]
+
+
+def end_run_of(daemon: Daemon, slot: tuple[str, int]) -> None:
+    (run,) = (run for run in daemon.keeper.live() if run.key[:2] == slot)
+    daemon.keeper.end(run, 0)
+    daemon.settle()
