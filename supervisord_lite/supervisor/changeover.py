@@ -110,8 +110,12 @@ def _tell(fleet: Fleet, slot: Slot, change: Changed) -> None:
 
 
 def _replace(fleet: Fleet, rolls: Rolls, slots: list[Slot]) -> None:
-    """Start what lives of one pool anew: at once, or in a roll where not all may be away."""
-    if slots and len(slots) > fleet.specs[slots[0][0]].max_unavailable:
+    """Start what lives of one pool anew: at once, or in a roll where not all may be away.
+
+    Also the only one that lives: the others may just be on their way up.
+    """
+    spec = fleet.specs[slots[0][0]] if slots else None
+    if spec is not None and spec.pool_size > spec.max_unavailable:
         rolls.begin(slots[0][0], [index for _, index in slots])
         return
     for slot in slots:

@@ -223,9 +223,9 @@ class Fleet:
             self._forget(slot)
 
     def reopen_logs(self, slot: Slot) -> None:
-        """Let the output of a worker that runs go where its spec says now."""
+        """Let the output of a worker that runs, or is being set up, go where its spec says now."""
         worker = self.workers[slot]
-        if getattr(worker.state, "pid", None) is not None:
+        if isinstance(worker.state, Live | Stopping):
             request = relog_request(self.specs[slot[0]], slot[1], worker.run)
             self.outbox.request(slot, request)
 

@@ -36,7 +36,6 @@ from supervisord_lite.supervisor.watchers import Watchers
 #: Outcomes that a worker may have had before it was ordered.
 _STANDING = ("ready", "stopped")
 
-
 #: Of the keeper, for each worker's pipes; and for everything else.
 _DESCRIPTORS_EACH = 3
 _DESCRIPTORS_OURS = 64
@@ -198,7 +197,8 @@ class Verbs:
         now_s = self._clock.now_s()
         # Asked again after a crash of ours, it has been waited for since the first time.
         begun_s = now_s if by_s is None else min(by_s, now_s)
-        waiting = _Waiting(call, len(slots) + len(needed), begun_s)
+        waited = (*slots, *(slot for slot, _ in needed))
+        waiting = _Waiting(call, {slot: self._fleet.name(slot) for slot in waited}, begun_s)
         done = partial(self._done, waiting)
         orders = [self._give(slot, goal, events.StartRequested(), done) for slot, _ in needed]
         for order, (_, pool) in zip(orders, needed, strict=True):
@@ -267,6 +267,8 @@ class Verbs:
         """Return which of *slots* are replaced a few at a time, by pool, the first one first."""
         rolled: dict[str, list[Slot]] = {}
         for slot in self._fleet.core.graph.in_start_order(slots):
+            if slot in self._fleet.leaving:
+                continue  # there is no place for another run of it
             if not isinstance(self._fleet.workers[slot].state, Stopped | Tripped):
                 rolled.setdefault(slot[0], []).append(slot)
         most = {pool: self._fleet.specs[pool].max_unavailable for pool in rolled}
@@ -309,23 +311,11 @@ class Verbs:
         if outcome.ok and not order.is_news and outcome.word in _STANDING:
             outcome = replace(outcome, word="unchanged")
         elapsed_s = self._clock.now_s() - waiting.begun_s
-        told = self._outcome(order.slot, outcome, elapsed_s, order.required_by)
+        # As it was called then: by now the pool may have another size, or be gone.
+        name = waiting.names[order.slot]
+        told = _outcome(name, order.slot[0], outcome, elapsed_s, order.required_by)
         last = waiting.left == 0
         waiting.call.reply({"outcome": told, "done": last}, continues=not last)
-
-    def _outcome(
-        self, slot: Slot, outcome: Outcome, elapsed_s: float, required_by: str | None = None
-    ) -> dict[str, object]:
-        return {
-            "name": self._fleet.name(slot),
-            "pool": slot[0],
-            "outcome": outcome.word,
-            "ok": outcome.ok,
-            "pid": outcome.pid,
-            "elapsed_s": round(elapsed_s, 3),
-            "detail": outcome.detail,
-            "required_by": required_by,
-        }
 
     def _reset(self, call: Call) -> None:
         slots = resolve(self._fleet, parameters.names(call, needed=True))
@@ -335,7 +325,7 @@ class Verbs:
             self._reply(call, {"outcome": None, "done": True})
             return
         for left, slot in zip(reversed(range(len(slots))), slots, strict=True):
-            told = self._outcome(slot, Outcome("reset", ok=True), 0.0)
+            told = _outcome(self._fleet.name(slot), slot[0], Outcome("reset", ok=True), 0.0)
             self._reply(call, {"outcome": told, "done": left == 0}, continues=left > 0)
 
     def _signal(self, call: Call) -> None:
@@ -399,12 +389,28 @@ class Verbs:
 class _Waiting:
     """A call that waits for some workers."""
 
-    __slots__ = ("begun_s", "call", "left")
+    __slots__ = ("begun_s", "call", "left", "names")
 
-    def __init__(self, call: Call, left: int, begun_s: float) -> None:
+    def __init__(self, call: Call, names: dict[Slot, str], begun_s: float) -> None:
         self.call = call
-        self.left = left
+        self.names = names
+        self.left = len(names)
         self.begun_s = begun_s
+
+
+def _outcome(
+    name: str, pool: str, outcome: Outcome, elapsed_s: float, required_by: str | None = None
+) -> dict[str, object]:
+    return {
+        "name": name,
+        "pool": pool,
+        "outcome": outcome.word,
+        "ok": outcome.ok,
+        "pid": outcome.pid,
+        "elapsed_s": round(elapsed_s, 3),
+        "detail": outcome.detail,
+        "required_by": required_by,
+    }
 
 
 def _counts_already(worker: Worker, event: events.Event) -> bool:

@@ -211,6 +211,21 @@ def test_output_goes_elsewhere_without_a_new_process(made: list[Daemon]) -> None
     assert daemon.keeper.signalled == []
 
 
+def test_output_goes_elsewhere_also_while_the_process_is_set_up(made: list[Daemon]) -> None:
+    """It would write to the old file for as long as it lives."""
+
+    def logging_to(path: str) -> Spec:
+        return a_spec("web", launch={"stdout": LogTarget("file", path)})
+
+    daemon = Daemon(logging_to("/log/old"))
+    made.append(daemon)
+    assert daemon.workers[WEB].state == Starting(1, daemon.clock.s)
+    daemon.reload(logging_to("/log/new"))
+    daemon.settle()
+    (asked,) = daemon.keeper.relogged
+    assert (asked["run"], asked["stdout"]["stream"]["path"]) == (1, "/log/new")
+
+
 def test_who_requires_others_starts_after_them(made: list[Daemon]) -> None:
     """New workers start in the order that the new file gives them."""
     daemon = running(made, a_spec("db"))
@@ -447,6 +462,20 @@ def test_a_pool_whose_first_new_instance_fails_is_left_alone(made: list[Daemon])
         daemon.settle()
     assert [pid(daemon, ("web", n)) for n in (2, 3)] == before
     assert {ask["index"] for ask in daemon.keeper.signalled} == {1}
+
+
+def test_the_only_instance_that_is_ready_is_replaced_last(made: list[Daemon]) -> None:
+    """The others have just failed: until one of them is ready again it is not touched."""
+    daemon = running(made, a_spec("web", 2))
+    end(daemon, ("web", 2), 1)
+    assert isinstance(daemon.workers["web", 2].state, Backoff)
+    daemon.reload(a_spec("web", 2, launch=OTHER))
+    daemon.settle()
+    assert daemon.keeper.signalled == []
+    daemon.pass_s(1.0)
+    daemon.settle()
+    assert isinstance(daemon.workers["web", 2].state, Running)
+    assert [ask["index"] for ask in daemon.keeper.signalled] == [1]
 
 
 def test_who_is_on_the_way_down_keeps_his_ladder(made: list[Daemon]) -> None:

@@ -187,3 +187,36 @@ def test_a_roll_that_has_failed_is_not_begun_again_by_who_asks_again(pool: Daemo
     assert pool.keeper.started == [("web", 1, 2)]
     assert [word for word, _ in first.outcomes()] == ["failed"] * 3
     assert [word for word, _ in again.outcomes()] == ["failed"] * 3
+
+
+def test_a_restart_of_who_is_on_the_way_out_fails_and_is_answered(daemon: Daemon) -> None:
+    """Its pool is in no file any more: there is no place for a new run."""
+    daemon.reload(a_spec("db"))
+    daemon.settle()
+    client = ask(daemon, "Restart")
+    end_run_of(daemon, WEB)
+
+    assert [word for word, _ in client.outcomes()] == ["failed"]
+    assert [key for key in daemon.keeper.started if key[0] == "web"] == [("web", 1, 1)]
+
+
+def test_who_is_forgotten_is_told_of_by_the_name_that_it_had(daemon: Daemon) -> None:
+    """Whoever asked for three hears of three, and not of the pool three times."""
+    daemon.reload(a_spec("web", 3), a_spec("db"))
+    daemon.settle()
+    client = ask(daemon, "Stop")
+    daemon.settle()
+    daemon.reload(a_spec("db"))
+    daemon.settle()
+    for index in (1, 2, 3):
+        end_run_of(daemon, ("web", index))
+
+    replies = [json.loads(each)["parameters"] for each in client.heard.split(b"\0") if each]
+    names = {reply["outcome"]["name"] for reply in replies}
+    assert names == {"web-1", "web-2", "web-3"}
+
+
+def end_run_of(daemon: Daemon, slot: tuple[str, int]) -> None:
+    (run,) = (run for run in daemon.keeper.live() if run.key[:2] == slot)
+    daemon.keeper.end(run, 0)
+    daemon.settle()

@@ -29,6 +29,17 @@ Safety is checked after every event. Liveness (`calm`): faults stop, programs ar
 wanted up: within a bound everybody is; then everybody is stopped, and within a bound nothing is
 left. What goes round without time passing is a violation too.
 
+Other configurations
+--------------------
+
+In the whole world people edit the file (`edits.py`: live keys, programs, log paths, sizes, pools,
+ties), now and then it is bad, and children that read it answer late, crash or say nothing; SIGHUP
+comes alone or twenty at once, and two people reload, ask what a reload would change, and scale.
+`force.py` works out what has to be in force from the rules alone, and `switching.py` checks each
+switch: it is the right one and one message; nobody is stopped, restarted or reset by it of whom
+nothing has changed; whoever has no place is forgotten with the last of its tree; a successor finds
+no mixture. When faults have stopped, a storm of SIGHUP and a death in it leave what the file says.
+
 What a world does not do yet has its place: a new kind of order is one more verb of `_person`, what
 a reload tells a worker is in `FastWorld._reload`, a new promise is one more line where a world
 checks what is at rest (`WholeWorld._check_rest`).

@@ -18,15 +18,27 @@ class Listening(Protocol):
     def on_answer(self, talk: Talk, outcome: dict[str, object] | None, *, final: bool) -> None:
         """One reply has come."""
 
+    def on_reloaded(self, talk: Talk, generation: int | None) -> None:
+        """Somebody is told that the file is in force; None: that it is refused."""
+
+
+def slot_of(name: str) -> Slot:
+    """Return whom a printed name means, whatever size its pool has by now."""
+    pool, _, index = name.partition("-")
+    return pool, int(index or 1)
+
 
 class Talk:
     """One call of one person, and its answers.
 
     Attributes:
-        slots: Whom it is about.
+        slots: Whom it is about; as known since it is being handled.
+        names: As people have typed them.
+        is_dry: A reload that only asks.
+        sizes: Of a Scale.
         is_alone: It is to be started without what it requires.
         number: Place among all orders: what was ordered later has a higher one.
-        answered: Names of those that were answered for.
+        answered: Those that were answered for.
         closed: The supervisor has died, or the person has hung up.
     """
 
@@ -41,8 +53,12 @@ class Talk:
         names: list[str],
         wait: bool,
         is_alone: bool,
+        is_dry: bool = False,
+        sizes: dict[str, int] | None = None,
     ) -> None:
         self.method = method
+        self.is_dry = is_dry
+        self.sizes = sizes or {}
         self.slots = slots
         self.wait = wait
         self.is_alone = is_alone
@@ -50,13 +66,17 @@ class Talk:
         self.closed = False
         self.is_done = False
         self._world = world
-        self.answered: list[str] = []
-        self._names = names
+        self.answered: list[Slot] = []
+        self.names = names
         parameters: dict[str, object] = {"names": names, "wait": wait, "no_deps": is_alone}
         if method == "Signal":
             parameters = {"names": names, "signal": "SIGUSR1"}
         if method == "Shutdown":
             parameters = {}
+        if method == "Reload":
+            parameters = {"dry_run": is_dry}
+        if method == "Scale":
+            parameters = {"sizes": self.sizes}
         self.call = Call(self, f"{MANAGER}.{method}", parameters, more=True)
 
     def answer(self, data: bytes, *, final: bool) -> None:
@@ -75,8 +95,10 @@ class Talk:
         parameters = reply.get("parameters", {})
         outcome = parameters.get("outcome")
         if outcome is not None:
-            self.answered.append(outcome["name"])
+            self.answered.append(slot_of(outcome["name"]))
         is_refused = "error" in reply
+        if self.method == "Reload" and not str(reply.get("error")).endswith(".Refused"):
+            self._world.on_reloaded(self, parameters.get("generation"))
         if final and self.wait and not is_refused:
             self._check_answered()
         if not is_refused:
@@ -85,8 +107,8 @@ class Talk:
     def _check_answered(self) -> None:
         answered = set(self.answered)
         # Others may be among them: what had to be started first is told of too.
-        if len(answered) < len(self.answered) or set(self._names) - answered:
-            message = f"{self.method} of {self._names} was answered for {self.answered}"
+        if len(answered) < len(self.answered) or set(self.slots) - answered:
+            message = f"{self.method} of {self.slots} was answered for {self.answered}"
             raise BrokenPromiseError(message)
 
     def hang_up(self) -> None:

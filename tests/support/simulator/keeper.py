@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from supervisord_lite.keeper.table import Key, Run, Table
 from supervisord_lite.wire import channel
 from tests.support.simulator.drawn import KILL, STAGES, Behaviour, Chance, Faults
+from tests.support.simulator.force import asked_log
 from tests.support.simulator.processes import Process, ProcessTable
 from tests.support.simulator.violation import BrokenPromiseError
 
@@ -63,7 +64,7 @@ class Keeper:
     def read(self) -> None:
         """Read all that has been said, also by one that is dead."""
         while self.inbox:
-            self._obey(channel.decode(self.inbox.popleft()))
+            self._obey(channel.decode_whole(self.inbox.popleft()))
         if self.told < self.table.last:
             self._world.wake_supervisor()
 
@@ -78,7 +79,9 @@ class Keeper:
             run = self.table.runs.get(key)
             if run is None or run.emptied:
                 continue
-            if request["do"] == "kill":
+            if request["do"] == "relog":
+                self.processes[key[:2]].log = asked_log(request)
+            elif request["do"] == "kill":
                 self._kill(key)
             elif request["scope"] == "tree" or not run.ended:
                 self._signal(run, request)
@@ -127,6 +130,7 @@ class Keeper:
         behaviour = Behaviour(rng, faults, is_crash_loop=key[0] in self._crash_loops)
         world.good(behaviour)
         process = Process(key, self._pids.take(key), behaviour)
+        process.program, process.log = tuple(request["argv"]), asked_log(request)
         process.failure = rng.choice(STAGES) if fails else None
         self.processes[slot] = process
         self.table.add(Run(key, process.pid, request["marker"], None))

@@ -174,15 +174,14 @@ MUTANTS = (
     Mutant(
         "facts are said to be applied before they are saved", "supervisor/outbox.py",
         "        while self._requests:\n",
-        '        self._send(channel.encode({"applied": self._applied}))\n'
+        '        self._send({"applied": self._applied})\n'
         "        while self._requests:\n",
         kind="whole",
     ),
     Mutant(
         "requests travel without their records", "supervisor/outbox.py",
-        '        self._send(channel.encode({"save": saves, "do": todo}))\n\n',
-        '        self._send(channel.encode({"do": todo}))\n'
-        '        self._send(channel.encode({"save": saves}))\n\n',
+        '        self._send({"save": saves, "do": todo})\n\n',
+        '        self._send({"do": todo})\n        self._send({"save": saves})\n\n',
         kind="whole",
     ),
     Mutant(
@@ -243,12 +242,12 @@ MUTANTS = (
     Mutant(
         "a stop by hand decides nothing", "supervisor/daemon_state.py",
         "isinstance(after.state, Tripped | Stopped)", "isinstance(after.state, Tripped)",
-        kind="whole",
+        kind="whole", first=110,
     ),
     Mutant(
         "a roll dies with its supervisor", "supervisor/rolls.py",
         "self._outbox.save(_KEY + pool, _to_text(progress.roll), first=True)", "pass",
-        kind="whole",
+        kind="whole", first=148,
     ),
     Mutant(
         "a roll takes one more than it may", "core/roll.py",
@@ -270,5 +269,66 @@ MUTANTS = (
     Mutant(
         "facts are kept for ever", "keeper/table.py",
         'self.facts[0]["n"] <= self.applied', 'self.facts[0]["n"] < self.applied', kind="whole",
+    ),
+    # -- reloads and sizes
+    Mutant(
+        "a switch is several messages", "supervisor/changeover.py",
+        "    fleet.outbox.whole()\n", "", kind="whole",
+    ),
+    Mutant(
+        "a live key restarts", "config/plan.py",
+        '    if key[0] != "log":\n        return "live"',
+        '    if key[0] != "log":\n        return "restart"',
+        kind="whole",
+    ),
+    Mutant(
+        "who has no place is forgotten before its tree is empty", "supervisor/fleet.py",
+        "if slot in self.leaving and isinstance(self.workers[slot].state, Stopped):",
+        "if slot in self.leaving:",
+        kind="whole",
+    ),
+    Mutant(
+        "a reload starts what was stopped by hand", "supervisor/changeover.py",
+        "    wanted = [slot for slot in (*new, *back) if slot not in fleet.leaving]",
+        "    wanted = [slot for slot in fleet.workers if slot not in fleet.leaving]\n"
+        "    before = {}",
+        kind="whole",
+    ),
+    Mutant(
+        "a refused file is put in force", "supervisor/reload.py",
+        "            self._refused(answer)\n",
+        "            plan = make_plan(self._fleet.specs.values(), ())\n"
+        "            change_over(self._fleet, self._rolls, plan, ())\n"
+        "            self._refused(answer)\n",
+        kind="whole",
+    ),
+    Mutant(
+        "a dry run changes things", "supervisor/reload.py",
+        "        if not is_dry:\n            self.generation += 1",
+        "        if True:\n            self.generation += 1",
+        kind="whole",
+    ),
+    Mutant(
+        "a SIGHUP dies with the supervisor", "supervisor/reload.py",
+        'self._fleet.outbox.save("reload_wanted", str(self._tries), first=True)', "pass",
+        kind="whole",
+    ),
+    Mutant(
+        "a size by hand is forgotten by a reload", "supervisor/reload.py",
+        "specs, by_hand = sized(answer.configuration.specs, self.by_hand)",
+        "specs, by_hand = sized(answer.configuration.specs, {})",
+        kind="whole",
+    ),
+    Mutant(
+        "whoever asks during a reading is never told", "supervisor/reload.py",
+        "            if self._next:\n                self._begin_next()",
+        "            self._next = []",
+        kind="whole",
+    ),
+    Mutant(
+        "what is set up keeps its old log", "supervisor/fleet.py",
+        "isinstance(worker.state, Live | Stopping):\n            request",
+        'getattr(worker.state, "pid", None) is not None:\n            request',
+        kind="whole", first=95,
     ),
 )  # fmt: skip

@@ -15,16 +15,21 @@ class Process:
     Attributes:
         stage: "setup", "alive", "zombie" (ended, not reaped), "left" (reaped, others of its tree
             live) or "gone".
+        program, log: What it is, and where its output goes.
         failure: The set-up stage that fails: (stage, missing, hopeless).
     """
 
-    __slots__ = ("behaviour", "code", "failure", "key", "pid", "signal", "stage")
+    __slots__ = (
+        "behaviour", "code", "failure", "key", "log", "pid", "program", "signal", "stage",
+    )  # fmt: skip
 
     def __init__(self, key: Key, pid: int, behaviour: Behaviour) -> None:
         self.key = key
         self.pid = pid
         self.behaviour = behaviour
         self.stage = "setup"
+        self.program: tuple[str, ...] = ()
+        self.log = ""
         self.failure: tuple[str, bool, bool] | None = None
         self.code: int | None = None
         self.signal: int | None = None

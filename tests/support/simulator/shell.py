@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from supervisord_lite.base.clock import Clock, Rng
+from supervisord_lite.base.packets import memory_content
 from supervisord_lite.supervisor.adoption import Handover, build_fleet, reconcile
 from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.fleet import Fleet
@@ -38,12 +41,34 @@ class Around(Protocol):
     def send(self, data: bytes) -> None:
         """A packet leaves for the keeper."""
 
+    def on_hang_up_signal(self) -> None:
+        """It hears a SIGHUP."""
+
     def restored(self, fleet: Fleet) -> None:
         """It has read what was saved."""
 
+    def start_loading(self, path: str, *, environ: dict[str, str], now_s: float) -> Reading:
+        """A child is started that reads the file."""
 
-def _read_nothing(path: str, *, environ: dict[str, str], now_s: float) -> Reading:
-    raise NotImplementedError(path, environ, now_s)
+
+class _Watching(Poller):
+    """Knows what is to be called, and waits for nothing."""
+
+    def __init__(self) -> None:
+        self.readable: dict[int, Callable[[], None] | None] = {}
+
+    def watch(
+        self,
+        fd: int,
+        *,
+        readable: Callable[[], None] | None = None,
+        writable: Callable[[], None] | None = None,
+    ) -> None:
+        assert writable is None
+        self.readable[fd] = readable
+
+    def unwatch(self, fd: int) -> None:
+        del self.readable[fd]
 
 
 class Shell:
@@ -61,10 +86,12 @@ class Shell:
         saved = told.saves.get("daemon")
         self.daemon = DaemonState(self.fleet, self._outbox, saved, lambda *_, **__: None)
         self._rolls = Rolls(self.fleet, self._outbox, told.saves)
+        self._watching = _Watching()
         self._reloads = Reloads(
-            self.fleet, self._rolls, self.daemon, Poller(), told.saves, clock,
-            lambda *_, **__: None, start_loading=_read_nothing,
+            self.fleet, self._rolls, self.daemon, self._watching, told.saves, clock,
+            lambda *_, **__: None, start_loading=world.start_loading,
         )  # fmt: skip
+        self.daemon.on_reload = self._reloads.signalled
         self._verbs = Verbs(
             self.fleet, self.daemon, self._reloads, told, clock, Logs({}, {}), self._rolls
         )
@@ -80,6 +107,7 @@ class Shell:
         reconcile(self.fleet, self._handover)
         if not was_stopping:
             self.daemon.begin()
+        self._reloads.begin()
         self.daemon.tell(anew=True)
         self._settle()
 
@@ -93,13 +121,23 @@ class Shell:
             self._world.on_call(None)
         while self.facts:
             self._take_fact(self.facts.popleft())
-        self.fleet.fire_due(self._clock.now_s())
+        now_s = self._clock.now_s()
+        self.fleet.fire_due(now_s)
+        self._reloads.expire(now_s)
         self._settle()
         return self.daemon.is_over(self._clock.now_s())
 
+    def readable(self, number: int) -> None:
+        """A child that reads the file has something to say."""
+        self._world.effect("read")
+        callback = self._watching.readable[number]
+        assert callback is not None
+        callback()
+
     def next_deadline_s(self) -> float | None:
         """Return when it wants to be woken."""
-        times = (self.fleet.next_deadline_s(), self.daemon.deadline_s)
+        reload_s = self._reloads.deadline_s
+        times = (self.fleet.next_deadline_s(), self.daemon.deadline_s, reload_s)
         return min((each for each in times if each is not None), default=None)
 
     def _settle(self) -> None:
@@ -113,13 +151,17 @@ class Shell:
     def _take_fact(self, fact: dict[str, Any]) -> None:
         self._world.effect("fact")
         if fact["fact"] == "signalled":
+            if fact["signal"] == "SIGHUP":
+                self._world.on_hang_up_signal()
             self.daemon.signalled(fact["signal"], fact["n"])
         else:
             self.fleet.take_fact(fact)
         self._outbox.applied(fact["n"])
 
     def _send(self, data: bytes, descriptors: tuple[int, ...] = (), *, owned: bool = False) -> None:
-        assert not descriptors
-        assert not owned
+        assert owned == bool(descriptors)
+        for descriptor in descriptors:
+            data = memory_content(descriptor)
+            os.close(descriptor)
         self._world.effect("send")
         self._world.send(data)

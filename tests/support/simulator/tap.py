@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from supervisord_lite.config.spec import Spec
 from supervisord_lite.core import fleet as core_fleet
 from supervisord_lite.core.actions import Action
 from supervisord_lite.core.events import Event
@@ -14,6 +15,8 @@ from supervisord_lite.supervisor import fleet as supervisor_fleet
 
 #: Told of each step: before, event, time, after, actions.
 Listener = Callable[[Worker, Event, float, Worker, tuple[Action, ...]], None]
+#: Told of each change of what is in force, before anybody is told of it.
+Switched = Callable[[supervisor_fleet.Fleet], None]
 
 
 @contextmanager
@@ -37,3 +40,20 @@ def _tapped(original: Callable[..., Any], listener: Listener) -> Callable[..., A
         return after, actions
 
     return step
+
+
+@contextmanager
+def switches_heard_by(listener: Switched) -> Iterator[None]:
+    """Tell *listener* of every other configuration that comes in force meanwhile."""
+    original = supervisor_fleet.Fleet.reconfigure
+
+    def reconfigure(fleet: supervisor_fleet.Fleet, specs: Iterable[Spec]) -> list[tuple[str, int]]:
+        new = original(fleet, specs)
+        listener(fleet)
+        return new
+
+    setattr(supervisor_fleet.Fleet, "reconfigure", reconfigure)  # noqa: B010
+    try:
+        yield
+    finally:
+        setattr(supervisor_fleet.Fleet, "reconfigure", original)  # noqa: B010

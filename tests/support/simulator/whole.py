@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from supervisord_lite.config.spec import Settings, to_json
+from supervisord_lite.base.record import replace
+from supervisord_lite.config.spec import Spec, to_json
 from supervisord_lite.core import events
 from supervisord_lite.core.actions import Action
-from supervisord_lite.core.pools import Pool
 from supervisord_lite.core.states import Worker
 from supervisord_lite.core.step import next_deadline_s
 from supervisord_lite.keeper.table import Key
 from supervisord_lite.supervisor.fleet import Fleet
-from supervisord_lite.supervisor.launch import printed_name
 from supervisord_lite.wire import channel
-from tests.support.simulator.clients import Slot, Talk
+from tests.support.simulator.clients import Slot, Talk, slot_of
 from tests.support.simulator.drawn import Behaviour, a_spec, can_be_well, some_pools
-from tests.support.simulator.engine import World
+from tests.support.simulator.edits import edited
+from tests.support.simulator.force import Force
 from tests.support.simulator.keeper import Keeper
 from tests.support.simulator.model import SlotModel
-from tests.support.simulator.order import OrderModel, is_ready
+from tests.support.simulator.order import is_ready
 from tests.support.simulator.shell import Shell, SupervisorKilledError
-from tests.support.simulator.tap import heard_by
+from tests.support.simulator.switching import SETTINGS, SwitchingWorld
+from tests.support.simulator.tap import heard_by, switches_heard_by
 from tests.support.simulator.violation import BrokenPromiseError
 
-_SETTINGS = Settings("/etc/x.toml", "/state", "/run/x", None, "/run/x/control.sock")
-_VERBS = ("Start", "Start", "Stop", "Restart", "Reset", "Signal")
+_VERBS = ("Start", "Start", "Stop", "Restart", "Reset", "Signal", "Reload", "Scale")
 _STARTS = (events.StartRequested, events.RestartRequested, events.ResetRequested)
 #: When faults have stopped: within the first everything is up, within the second down.
 _CALM_S, _END_S = 700.0, 300.0
@@ -48,7 +49,7 @@ class _Clock:
         return self._world.now_s + self.wall_offset_s
 
 
-class WholeWorld(World):
+class WholeWorld(SwitchingWorld):
     """One simulation of the daemon, over many lives of its supervisor and some of its own.
 
     Attributes:
@@ -69,16 +70,9 @@ class WholeWorld(World):
         self._ends_asked = 0
         self._between_s = rng.choice((0.5, 5.0, 30.0))
         self._stalled_until_s = 0.0
-        self._specs = [a_spec(pool, rng) for pool in some_pools(rng)]
-        self._pools = [
-            Pool(spec.pool, spec.requires, spec.after, spec.critical) for spec in self._specs
-        ]
-        self._names = {
-            (spec.pool, index): printed_name(spec, index)
-            for spec in self._specs
-            for index in range(1, spec.pool_size + 1)
-        }
+        self._good_specs = self.specs_of_file = [a_spec(pool, rng) for pool in some_pools(rng)]
         self.at(0.0, self._boot)
+        self.at(rng.expovariate(1 / 20), self._edit)
         for person in range(2):
             self.at(rng.expovariate(1 / self._between_s), self._person, person)
         self.at(rng.expovariate(1 / 20), self._misfortune)
@@ -96,10 +90,11 @@ class WholeWorld(World):
             self.is_calm, self._fuse = True, None
             self.pass_s(_END_S)  # a service that was ending has ended, and is there again
             for each in range(4):
-                self.at(each * 150.0, self._say, "Reset", list(self._names), False)
-                self.at(each * 150.0 + 1.0, self._say, "Start", list(self._names), False)
+                self.at(each * 150.0, self._say_to_all, "Reset")
+                self.at(each * 150.0 + 1.0, self._say_to_all, "Start")
             self.pass_s(_CALM_S)
             self._require_all_up()
+            self._reload_all()
             self._roll_all()
             assert self._supervisor is not None
             self._ask_to_end(1)
@@ -113,31 +108,59 @@ class WholeWorld(World):
         """Restart everything; the supervisor dies once meanwhile, and what was said holds."""
         before = {slot: model.run for slot, model in self.models.items()}
         self._fuse, self._is_fuse_for_sends = self.rng.randint(0, 60), False
-        self._say("Restart", list(self._names), False)
+        self._say_to_all("Restart")
         talk = self._open[-1]
         self.pass_s(_END_S)
         self._fuse = None
         self._require_all_up()
-        policies = {spec.pool: spec.policy for spec in self._specs}
         for slot, run in before.items():
-            ahead = self._order_model.all_ahead(slot[0])
-            is_well = all(can_be_well(policies[each]) for each in ahead)
-            if talk.is_done and is_well and self.models[slot].run == run:
+            if talk.is_done and self._can_be_well(slot[0]) and self.models[slot].run == run:
                 message = f"{slot} was to be restarted, and runs on as {run}"
                 raise BrokenPromiseError(message)
 
+    def _say_to_all(self, method: str) -> None:
+        self._say(method, list(self.models), wait=False)
+
+    def _can_be_well(self, pool: str) -> bool:
+        """Return whether a good program of this pool comes up and stays, by the file in force."""
+        ahead = self._order_model.all_ahead(pool)
+        return all(can_be_well(self.force.specs[each].policy) for each in ahead)
+
+    def _reload_all(self) -> None:
+        """A storm of SIGHUP, and one death meanwhile: the file is in force, and runs."""
+        specs = edited(self._good_specs, self.rng)
+        self._good_specs = self.specs_of_file = [_with_other_program(spec) for spec in specs]
+        self._fuse, self._is_fuse_for_sends = self.rng.randint(0, 60), False
+        for _ in range(20):
+            self.keeper.fact("signalled", signal="SIGHUP")
+        self.pass_s(_END_S)
+        self._fuse = None
+        if list(self.force.file.values()) != self.specs_of_file:
+            message = "the file on the disk is not in force after a SIGHUP"
+            raise BrokenPromiseError(message)
+        self._say_to_all("Reset")
+        self._say_to_all("Start")
+        self.pass_s(_END_S)
+        self._require_all_up()
+        for slot in self.force.slots():
+            if self._can_be_well(slot[0]) and (slot, self.models[slot].run) in self._stale:
+                message = f"{slot} still runs what was in force before"
+                raise BrokenPromiseError(message)
+
     def _require_all_up(self) -> None:
-        policies = {spec.pool: spec.policy for spec in self._specs}
+        if set(self.models) != self._places():
+            message = f"{set(self.models) - self._places()} have no place, and are still there"
+            raise BrokenPromiseError(message)
         for slot, model in self.models.items():
-            ahead = self._order_model.all_ahead(slot[0])
             is_up = model.ready and self.keeper.tree(slot) == "alive"
-            if all(can_be_well(policies[each]) for each in ahead) and not is_up:
+            if self._can_be_well(slot[0]) and not is_up:
                 message = f"{slot} is wanted, and is {model.state_name()}"
                 raise BrokenPromiseError(message)
         for talk in self._open:
-            ahead = {each for slot in talk.slots for each in self._order_model.all_ahead(slot[0])}
             # Whoever waits for a program that is never ready waits as long as that is tried.
-            has_end = talk.method == "Stop" or all(can_be_well(policies[each]) for each in ahead)
+            has_end = talk.method == "Stop" or all(
+                self._can_be_well(pool) for pool, _ in talk.slots if pool in self.force.specs
+            )
             if has_end and not (talk.is_done or talk.closed):
                 message = f"{talk.method} of {talk.slots} is not answered"
                 raise BrokenPromiseError(message)
@@ -145,7 +168,8 @@ class WholeWorld(World):
     @contextmanager
     def telling_the_seed(self) -> Iterator[None]:
         """Hear every step meanwhile."""
-        with super().telling_the_seed(), heard_by(self._heard):
+        is_heard, is_switch_heard = heard_by(self._heard), switches_heard_by(self.on_switch)
+        with super().telling_the_seed(), is_heard, is_switch_heard:
             yield
 
     # -- the daemon's life -------------------------------------------------------------------------
@@ -153,17 +177,21 @@ class WholeWorld(World):
     def _boot(self) -> None:
         """The service is started: a new keeper, that knows the file and nothing else."""
         saves = {
-            "settings": to_json(_SETTINGS),
-            "pools": json.dumps([spec.pool for spec in self._specs]),
-            **{f"spec/{spec.pool}": to_json(spec) for spec in self._specs},
+            "settings": to_json(SETTINGS),
+            "pools": json.dumps([spec.pool for spec in self._good_specs]),
+            **{f"spec/{spec.pool}": to_json(spec) for spec in self._good_specs},
         }
-        loops = {spec.pool for spec in self._specs if self.rng.random() < 0.3}
+        loops = {name for name in "abcde" if self.rng.random() < 0.3}
         self.keeper = Keeper(self, saves, loops)
-        policies = {spec.pool: spec.policy for spec in self._specs}
-        self.models = {slot: SlotModel(policies[slot[0]]) for slot in self._names}
+        self._forget_all()
+        self._last_force = "{}"
+        self.force = self._saved_force = Force(1, self._good_specs, {}, {})
+        self.models = {
+            slot: SlotModel(self.force.specs[slot[0]].policy) for slot in self.force.slots()
+        }
         self._saved = {slot: model.copy() for slot, model in self.models.items()}
         self._down_after: dict[Slot, int] = {}  #: no run after this one, as somebody was told
-        self._last_start = dict.fromkeys(self._names, 0)
+        self._last_start: Counter[Slot] = Counter()
         self._orders = 0
         self._open: list[Talk] = []
         self._supervisor: Shell | None = None
@@ -181,22 +209,27 @@ class WholeWorld(World):
         self._is_fuse_for_sends = False
         self._fuse = int(self.rng.expovariate(1 / mean)) if is_fatal else None
         self.models = {slot: model.copy() for slot, model in self._saved.items()}
-        self._order_model = OrderModel(self._pools, self.models)
         self._wake_s = None
         self._sends = 0
         handover = self.keeper.handover()
+        self.force = self._saved_force
+        self._begin_life(wants_reload=bool(handover["saves"].get("reload_wanted")))
+        self._reorder()
+        self.force.check_saves(handover["saves"], self.models)
         self._call = None
         # Of a roll that was under way: chosen already, and perhaps not told.
         self._told_again = {
             (pool, index)
-            for pool in {spec.pool for spec in self._specs}
+            for pool in self.force.specs
             for index, _ in json.loads(handover["saves"].get(f"roll/{pool}") or "{}").get(
                 "going", ()
             )
         }
         with self._mortal():
+            self._is_adopting = True
             self._supervisor = Shell(self, self._clock, handover)
             self._supervisor.adopt()
+            self._is_adopting = False
             self._arm()
 
     @contextmanager
@@ -253,6 +286,7 @@ class WholeWorld(World):
         is_over = False
         self._sends = 0
         with self._mortal():
+            self._read_news(supervisor)
             is_over = supervisor.turn()
             self._arm()
         if self._is_dead():
@@ -279,7 +313,7 @@ class WholeWorld(World):
 
     def _end(self) -> None:
         """The daemon has ended by itself."""
-        for slot in self._names:
+        for slot in self.keeper.processes:
             if self.keeper.tree(slot) != "none":
                 message = f"the daemon has ended, and {slot} is {self.keeper.tree(slot)}"
                 raise BrokenPromiseError(message)
@@ -303,14 +337,12 @@ class WholeWorld(World):
 
     def send(self, data: bytes) -> None:
         """Take one packet: what is in it holds, whoever dies."""
-        message = channel.decode(data)
+        message = channel.decode_whole(data)
+        self._check_sent(message)
         saved = message.get("save", {})
         if not self._last_runs and json.loads(saved.get("daemon", "{}")).get("stopping"):
             self._last_runs = {slot: model.run for slot, model in self.models.items()}
-        for name in saved:
-            if name.startswith("worker/"):
-                _, pool, index = name.split("/")
-                self._saved[pool, int(index)] = self.models[pool, int(index)].copy()
+        self._note_saved(saved)
         self.keeper.send(data)
 
     def _heard(
@@ -333,24 +365,28 @@ class WholeWorld(World):
         )
         del before
         model, gate = self.models[slot], self.models[slot].gate
+        if self._call is None or self._call.method == "Scale":
+            self._hear_by_itself(slot, event)
         if isinstance(event, _STARTS):
             self._hear_start(slot, event)
             if self._call is not None and self._call.is_alone and slot in self._call.slots:
                 model.gate = None
         model.hear(event, at_s, after, actions, due_s)
         model.gate = gate
+        self._forget_if_gone(slot)
         self._was_broken = self._was_broken or self._order_model.is_broken()
         self.effect("step")
 
     def _hear_start(self, slot: Slot, event: events.Event) -> None:
-        if self._call is not None:
+        if self._call is not None and self._call.method != "Scale":
             self._note_start(slot)
         elif isinstance(event, events.RestartRequested) and slot not in self._told_again:
             # A roll goes on: who is away already costs nothing more.
-            others = [each for each in self.models if each[0] == slot[0] and each != slot]
+            others = [each for each in self._places() if each[0] == slot[0] and each != slot]
             away = sum(_is_away(self.models[each]) for each in others)
-            most = next(spec.max_unavailable for spec in self._specs if spec.pool == slot[0])
-            if not _is_away(self.models[slot]) and away >= most:
+            most = self.force.spec(slot[0]).max_unavailable
+            is_there = self.models[slot].tree != "none" and not _is_away(self.models[slot])
+            if is_there and away >= most:
                 message = f"{slot} is restarted in a roll while {away} others are away"
                 raise BrokenPromiseError(message)
 
@@ -366,21 +402,46 @@ class WholeWorld(World):
             self._check_stop_order(self._call)
         self._call = talk
         self._leaving_before = {slot for slot, each in self.models.items() if each.is_leaving}
-        if talk is not None and talk.method in ("Start", "Restart", "Reset"):
+        if talk is None:
+            return
+        talk.slots = self._resolved(talk.names)
+        if talk.method == "Reload":
+            talk.number = self._number
+            self._wants_reload |= not talk.is_dry
+            self._wants_to_know |= talk.is_dry
+        if talk.method in ("Start", "Restart", "Reset"):
             for slot in talk.slots:
                 self._note_start(slot)
+        if talk.method == "Restart":
+            self._due.update(talk.slots)
+
+    def _resolved(self, names: list[str]) -> list[Slot]:
+        """Return whom printed names mean now: pools have other sizes since they were typed."""
+        by_name = {self.force.name(slot): slot for slot in self.models}
+        found = {by_name[name] for name in names if name in by_name}
+        pools = {name for name in names if name not in by_name}
+        return [slot for slot in self.models if slot in found or slot[0] in pools]
+
+    def on_hang_up_signal(self) -> None:
+        """The supervisor hears a SIGHUP."""
+        self._wants_reload = True
+
+    def _on_new(self, slot: Slot) -> None:
+        self._note_start(slot)
 
     def _check_stop_order(self, talk: Talk) -> None:
         """Of several that are stopped together nobody is told before those that come after it."""
         told = [
             slot
             for slot in talk.slots
-            if slot not in self._leaving_before and self.models[slot].rung >= 0
+            if slot in self.models
+            and slot not in self._leaving_before
+            and self.models[slot].rung >= 0
         ]
         for slot in told:
             for other in talk.slots:
                 is_first = self._order_model.is_ahead(slot[0], other[0])
-                if is_first and self.models[other].aim:
+                if is_first and other in self.models and self.models[other].aim:
                     message = f"{slot} is stopped while {other}, which comes after it, is there"
                     raise BrokenPromiseError(message)
 
@@ -403,6 +464,7 @@ class WholeWorld(World):
         keeper = self.keeper
         if keeper.inbox or supervisor.talks or keeper.told < keeper.table.last:
             return
+        self._check_force(supervisor)
         if keeper.table.facts or any(run.emptied for run in keeper.table.runs.values()):
             message = f"the keeper keeps what has been applied: {list(keeper.table.facts)}"
             raise BrokenPromiseError(message)
@@ -421,9 +483,11 @@ class WholeWorld(World):
         for talk in self._open:
             is_open = talk.wait and not (talk.is_done or talk.closed)
             for slot in talk.slots if is_open and talk.method == "Start" else ():
+                if slot not in self.models:
+                    continue
                 waits = self.models[slot].state_name() == "Waiting"
                 in_vain = waits and self._order_model.waits_in_vain(slot[0])
-                if in_vain and self._names[slot] not in talk.answered:
+                if in_vain and slot not in talk.answered:
                     message = f"{slot} waits in vain, and so does who asked for it"
                     raise BrokenPromiseError(message)
         dues_s = [model.due_s() for model in self.models.values()]
@@ -440,9 +504,9 @@ class WholeWorld(World):
         if self.is_calm:
             return
         self.at(rng.expovariate(1 / self._between_s), self._person, person)
-        slots: list[Slot] = [rng.choice(list(self._names))]
+        slots: list[Slot] = [rng.choice(list(self.models))]
         if rng.random() < 0.2:
-            slots = list(self._names)
+            slots = list(self.models)
         self._say(rng.choice(_VERBS), slots, rng.random() < 0.5)
         for talk in self._open:
             if rng.random() < 0.02 and not talk.closed:
@@ -451,10 +515,15 @@ class WholeWorld(World):
     def _say(self, method: str, slots: list[Slot], wait: bool) -> None:
         if self._supervisor is None:
             return
-        wait = wait and method not in ("Signal", "Shutdown")
-        names = [self._names[slot] for slot in slots]
+        wait = wait and method in ("Start", "Stop", "Restart", "Reset")
+        names = [self.force.name(slot) for slot in slots]
         is_alone = method == "Start" and self.rng.random() < 0.1 and not self.is_calm
-        talk = Talk(self, method, slots, names=names, wait=wait, is_alone=is_alone)
+        sizes = {pool: self.rng.choice((1, 2, 3, 4)) for pool, _ in slots}
+        is_dry = self.rng.random() < 0.3
+        talk = Talk(
+            self, method, slots, names=names, wait=wait, is_alone=is_alone, is_dry=is_dry,
+            sizes=sizes,
+        )  # fmt: skip
         self._orders += 1
         talk.number = self._orders
         self._open = [each for each in self._open if not (each.is_done or each.closed)]
@@ -469,14 +538,14 @@ class WholeWorld(World):
         if talk.method != "Stop":
             return
         for slot in talk.slots:
-            if outcome is not None and outcome["name"] != self._names[slot]:
+            if outcome is not None and slot_of(outcome["name"]) != slot:
                 continue
             if outcome is not None and not outcome["ok"]:
                 continue
             if outcome is not None and self.keeper.tree(slot) != "none":
                 message = f"{slot} is said to be stopped, and is {self.keeper.tree(slot)}"
                 raise BrokenPromiseError(message)
-            if self._last_start[slot] < talk.number:
+            if self._last_start[slot] < talk.number and slot in self.models:
                 self._down_after[slot] = self.models[slot].run
 
     def _ask_to_end(self, times: int) -> None:
@@ -506,6 +575,11 @@ class WholeWorld(World):
             self._ask_to_end(rng.choice((1, 1, 2, 3)))
         elif draw < 0.93:
             self._say("Shutdown", [], wait=False)
+
+
+def _with_other_program(spec: Spec) -> Spec:
+    argv = ("y", *spec.launch.argv)
+    return replace(spec, launch=replace(spec.launch, argv=argv))
 
 
 def _is_away(model: SlotModel) -> bool:
