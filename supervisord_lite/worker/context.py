@@ -39,7 +39,7 @@ class Context:
         return not self.stopping.wait(seconds)
 
     def stop(self) -> None:
-        """Say that this worker must stop; safe in a signal handler."""
+        """Say that this worker must stop. Not for signal handlers: it takes a lock."""
         self._stopping.set()
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from supervisord_lite.worker.contract import Worker
 from supervisord_lite.worker.target import TargetError
+from supervisord_lite.worker.termination import on_sigterm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 #: Ended by SIGTERM, as a shell tells it. While stopping it counts as clean, like every end.
 _TERMINATED = 128 + signal.SIGTERM
 _CRASHED = 1
+#: How long a `start` may still be under way when the worker must stop.
+_START_S = 1.0
 
 
 def run_target(target: Any, config: dict[str, Any], context: Context) -> None:
@@ -86,14 +89,16 @@ def _call(
         asyncio.run(_awaited(function(**arguments), context, stop))
         return
 
-    def must_stop(_number: int, _frame: object) -> None:
+    def interrupt() -> None:
+        if stop is None and not context.is_watched:
+            sys.exit(_TERMINATED)
+
+    def must_stop() -> None:
         context.stop()
         if stop is not None:
             stop()
-        elif not context.is_watched:
-            sys.exit(_TERMINATED)
 
-    signal.signal(signal.SIGTERM, must_stop)
+    on_sigterm(must_stop, interrupt=interrupt)
     function(**arguments)
 
 
@@ -118,24 +123,27 @@ async def _awaited(
 
 def _start_and_wait(worker: Any, stop: Callable[[], Any] | None, context: Context) -> None:
     """Let `start` begin the work; it is over when the last thread that it began has ended."""
-    before = set(threading.enumerate())  # of imported modules: no work of this worker
-    wake = threading.Event()
+    wake, has_started = threading.Event(), threading.Event()
 
-    def must_stop(_number: int, _frame: object) -> None:
+    def must_stop() -> None:
         context.stop()
+        # By contract `start` returns at once. One that does not would never be stopped.
+        has_started.wait(_START_S)
+        if stop is not None:
+            stop()
         wake.set()
 
-    signal.signal(signal.SIGTERM, must_stop)
+    on_sigterm(must_stop)
+    before = set(threading.enumerate())  # of imported modules: no work of this worker
     worker.start()
+    has_started.set()
     joiner = threading.Thread(target=_join_all, args=(before, wake), daemon=True)
     before.add(joiner)
     joiner.start()
     wake.wait()
     if not context.must_stop:
         return
-    if stop is not None:
-        stop()
-    elif not context.is_watched:
+    if stop is None and not context.is_watched:
         _end(_TERMINATED)
     _join_all(before, wake)
 

@@ -128,6 +128,7 @@ def test_a_class_with_run_is_made_and_run_on_the_main_thread(tmp_path: Path) -> 
         ("until_stopped", 0, "stopped web-2"),
         ("Sleeps", 0, "stopped"),
         ("AsyncRuns", 0, "stopped"),
+        ("BlockingStart", 0, "start is over"),
         ("never_looks", 143, "cleaned up"),
         ("coroutine", 143, "cleaned up"),
     ],
@@ -138,6 +139,13 @@ def test_sigterm_ends_every_kind_of_target(
     """Who looks finishes by itself; who does not is interrupted and cleans up."""
     ended, noted = stop(words, tmp_path / "notes")
     assert (ended, noted[-1]) == (code, last)
+
+
+def test_sigterm_in_the_middle_of_a_question_is_no_deadlock(tmp_path: Path) -> None:
+    """Wherever the main thread is, also where it holds the lock of the event."""
+    for number in range(12):
+        ended, noted = stop("looks_all_the_time", tmp_path / f"notes{number}")
+        assert (ended, noted) == (0, ["started", "stopped"])
 
 
 def test_start_and_stop_of_the_contract(tmp_path: Path) -> None:

@@ -67,6 +67,30 @@ def crashing_thread(file: str) -> None:
     threading.Event().wait()
 
 
+def looks_all_the_time(file: str) -> None:
+    """Ask without a pause whether it must stop."""
+    note(file, "started")
+    while context.sleep(0):
+        pass
+    note(file, "stopped")
+
+
+class BlockingStart:
+    """A `start` that returns only when `stop` has been called."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.over = threading.Event()
+
+    def start(self) -> None:
+        note(self.file, "started")
+        self.over.wait()
+        note(self.file, "start is over")
+
+    def stop(self) -> None:
+        self.over.set()
+
+
 class Runs(Worker):
     """A worker with `run`, on the main thread."""
 
