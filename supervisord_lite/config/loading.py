@@ -22,6 +22,7 @@ import os
 import signal
 import socket
 
+from supervisord_lite import __version__
 from supervisord_lite.base import resident
 from supervisord_lite.base.record import record
 from supervisord_lite.base.signals import describe_end
@@ -71,6 +72,16 @@ class Refused:
 
     message: str
     problems: tuple[dict[str, Any], ...] = ()
+
+
+class _OtherVersionError(Exception):
+    """The code on the disk is not ours any more."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__(
+            f"the daemon is version {__version__}, and the code on the disk is {version}: "
+            "restart the daemon"
+        )
 
 
 class Loading:
@@ -141,8 +152,14 @@ class Loading:
         if len(self._buffer) > _MAX_LINE_BYTES:
             self._end("its answer does not end")
             return
-        for line in lines:
-            self._take(line.decode())
+        try:
+            for line in lines:
+                self._take(line.decode())
+        except _OtherVersionError as error:
+            self._give_up(str(error))
+        except (ValueError, TypeError, KeyError, AttributeError, AssertionError) as error:
+            # Code on the disk that was changed under us may say anything.
+            self._give_up(f"its answer cannot be read: {error!r}")
 
     def put_in_force(self, settings: Settings, *, now_s: float) -> None:
         """Let the child write effective.toml, into the state folder of *settings*.
@@ -172,9 +189,16 @@ class Loading:
         if self._pid:
             self._reap(os.WNOHANG)
 
+    def _give_up(self, why: str) -> None:
+        self.answer = None
+        self._end(why)
+
     def _take(self, line: str) -> None:
         word, _, rest = line.partition(" ")
-        if word == "settings":
+        if word == "version":
+            if rest != __version__:
+                raise _OtherVersionError(rest)
+        elif word == "settings":
             self._settings = settings_from_json(rest)
         elif word == "spec":
             self._specs.append(spec_from_json(rest))

@@ -4,6 +4,7 @@ import hashlib
 import os
 import select
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -154,6 +155,33 @@ def test_a_child_that_hangs_for_good_is_given_up(config: Path) -> None:
     # Now the child goes on, with an answer that nobody hears.
     pid = loading._pid
     wait_until(lambda: os.waitpid(pid, os.WNOHANG)[0] == pid, what="the child has ended")
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (b"version 99.0\n", "the code on the disk is 99.0: restart the daemon"),
+        (b'settings {"later": 1}\n', "its answer cannot be read"),
+        (b'spec {"pool": "x"}\n', "its answer cannot be read"),
+        (b"good {\n", "its answer cannot be read"),
+        (b"\xff\n", "its answer cannot be read"),
+    ],
+)
+def test_an_answer_of_another_version_is_refused(config: Path, said: bytes, why: str) -> None:
+    """The code on the disk may be replaced under a daemon: it stays what it is."""
+    loading = start(config)
+    childs = loading._socket
+    loading._socket, other = socket.socketpair()
+    other.sendall(said)
+    loading.receive(time.monotonic())
+    assert loading.is_over
+    assert isinstance(loading.answer, Refused)
+    assert why in loading.answer.message
+    other.close()
+    childs.close()
+    pid = loading._pid
+    wait_until(lambda: os.waitpid(pid, os.WNOHANG)[0] == pid, what="the child has ended")
+    loading.close()
 
 
 def test_a_child_that_is_killed_is_an_error(config: Path) -> None:
