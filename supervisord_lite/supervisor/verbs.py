@@ -256,6 +256,8 @@ class Verbs:
         """Return which of *slots* are replaced a few at a time, by pool, the first one first."""
         rolled: dict[str, list[Slot]] = {}
         for slot in self._fleet.core.graph.in_start_order(slots):
+            if slot in self._fleet.leaving:
+                continue  # nobody replaces it, and its pool may have no spec any more
             if not isinstance(self._fleet.workers[slot].state, Stopped | Tripped):
                 rolled.setdefault(slot[0], []).append(slot)
         most = {pool: self._fleet.specs[pool].max_unavailable for pool in rolled}
