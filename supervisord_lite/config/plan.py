@@ -85,7 +85,10 @@ class Changed:
     @property
     def is_other_program(self) -> bool:
         """Return whether more changes than how many there are and where their output goes."""
-        return any(key.key != "pool_size" and key.effect != "reopen" for key in self.keys)
+        return any(
+            key.key != "pool_size" and (key.effect == "restart" or not key.key.startswith("log."))
+            for key in self.keys
+        )
 
 
 @record

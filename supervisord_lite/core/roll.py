@@ -79,16 +79,16 @@ def go_on(roll: Roll, workers: Mapping[Slot, Worker]) -> Progress:
     """Return what follows from how the instances are: who is next, or that it has failed."""
     going: list[tuple[int, int]] = []
     restart: list[int] = []
+    left = [i for i in roll.left if _can_go(workers.get((roll.pool, i)))]
     for index, run in roll.going:
         progress = _progress(workers.get((roll.pool, index)), run)
         if progress == "failed":
-            return Progress(None, failed=index, untouched=roll.left)
+            return Progress(None, failed=index, untouched=tuple(left))
         if progress in ("untold", "going"):
             going.append((index, run))
         if progress == "untold":
             restart.append(index)
     busy = {index for index, _ in going}
-    left = [i for i in roll.left if _can_go(workers.get((roll.pool, i)))]
     away = {
         slot[1] for slot, worker in workers.items() if slot[0] == roll.pool and _is_away(worker)
     }

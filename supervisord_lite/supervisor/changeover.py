@@ -110,13 +110,14 @@ def _tell(fleet: Fleet, slot: Slot, change: Changed) -> None:
 
 
 def _replace(fleet: Fleet, rolls: Rolls, slots: list[Slot]) -> None:
-    """Start what lives of one pool anew: at once, or in a roll where not all may be away.
-
-    Also the only one that lives: the others may just be on their way up.
-    """
-    spec = fleet.specs[slots[0][0]] if slots else None
-    if spec is not None and spec.pool_size > spec.max_unavailable:
-        rolls.begin(slots[0][0], [index for _, index in slots])
+    """Start what lives of one pool anew: at once, or in a roll where not all may be away."""
+    if not slots:
+        return
+    pool = slots[0][0]
+    # Its places count, not those who live: some may be away already, and the roll looks at that.
+    most_away = fleet.specs[pool].max_unavailable
+    if rolls.is_rolling(pool) or fleet.specs[pool].pool_size > most_away:
+        rolls.begin(pool, [index for _, index in slots])
         return
     for slot in slots:
         fleet.feed(slot, events.RestartRequested())

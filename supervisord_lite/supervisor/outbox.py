@@ -95,13 +95,17 @@ class Outbox:
         """
         if self._first:
             first, self._first = self._first, {}
-            self._send({"save": first})
+            for page in _pages(first):
+                self._send({"save": page})
         while self._requests:
             requests, self._requests = self._requests, {}
             self._send_pages(requests, record, too_large)
         last: dict[str, object] = {}
         if self._saves:
-            last["save"], self._saves = self._saves, {}
+            *before, last["save"] = _pages(self._saves)
+            self._saves = {}
+            for page in before:
+                self._send({"save": page})
         if self._applied > self._said_applied:
             self._said_applied = last["applied"] = self._applied
         if self._extra:
@@ -173,6 +177,20 @@ class Outbox:
                 continue
             left_bytes -= cost
             yield request, cost
+
+
+def _pages(saves: dict[str, str | None]) -> list[dict[str, str | None]]:
+    """Return *saves* in parts that each fit into a message, in their order."""
+    pages: list[dict[str, str | None]] = [{}]
+    size = 0
+    for key, text in saves.items():
+        cost = len(channel.encode({key: text}))
+        if pages[-1] and size + cost > _PAGE_BYTES:
+            pages.append({})
+            size = 0
+        pages[-1][key] = text
+        size += cost
+    return pages
 
 
 def record_text(seen: int, worker: dict[str, object], policy: object | None = None) -> str:

@@ -286,9 +286,10 @@ class Reloads:
         specs, by_hand = sized(answer.configuration.specs, self.by_hand)
         settings = answer.configuration.settings
         plan = make_plan(fleet.specs.values(), specs, (fleet.settings, settings))
-        done = Done(plan, touched(fleet, plan), is_dry, answer.warnings, self.generation + 1)
+        generation = self.generation + (not is_dry)
+        done = Done(plan, touched(fleet, plan), is_dry, answer.warnings, generation)
         if not is_dry:
-            self.generation += 1
+            self.generation = generation
             self.files = dict(answer.digests)
             self.since = rfc3339(self._clock.wall_s())
             self.refusal = None
@@ -316,11 +317,12 @@ class Reloads:
 
     def _refused(self, refused: Refused) -> None:
         at = self.refusal.at if self.refusal else rfc3339(self._clock.wall_s())
-        self.refusal = Refusal(refused.message, refused.problems, at)
+        refusal = Refusal(refused.message, refused.problems, at)
         if not all(is_dry for _, is_dry in self._asked):
+            self.refusal = refusal
             self._save_refusal()
-        self._log("error", "config.refused", errors=self.refusal.count, reason=self.refusal.first)
-        self._end(self.refusal)
+            self._log("error", "config.refused", errors=refusal.count, reason=refusal.first)
+        self._end(refusal)
 
     def _save_refusal(self) -> None:
         assert self.refusal is not None

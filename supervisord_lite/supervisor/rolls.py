@@ -82,7 +82,7 @@ class Rolls:
         progress = roll.go_on(before, self._fleet.workers)
         if progress.roll is None:
             del self._rolls[pool]
-            self._outbox.save(_KEY + pool, "", first=True)
+            self._outbox.save(_KEY + pool, None, first=True)
         elif progress.roll != before or progress.restart:
             self._rolls[pool] = progress.roll
             # Before the workers' records: whoever goes on finds who was meant to be told.

@@ -206,9 +206,11 @@ class Verbs:
         in_order = self._fleet.core.graph.in_start_order(slots)
         if not isinstance(event, events.StartRequested):
             in_order.reverse()  # whoever comes after the others is stopped before them
-        follow = self._followed(slots, by_s)
+        # A stop or a start that is asked again has to be told again: it may have been lost.
+        is_restart = isinstance(event, events.RestartRequested)
+        follow = self._followed(slots, by_s) if is_restart else {}
         asked = [slot for slot in in_order if slot not in follow]
-        rolled = self._rolled(asked, follow) if isinstance(event, events.RestartRequested) else {}
+        rolled = self._rolled(asked, follow) if is_restart else {}
         later = [Order(slot, goal, run, done) for slot, run in follow.items()]
         later += [
             Order(slot, goal, self._fleet.workers[slot].run, done)

@@ -105,6 +105,25 @@ def test_what_must_come_first_comes_first() -> None:
     assert all("daemon" not in message["save"] for message in sent[1:])
 
 
+def test_thousands_of_first_and_last_words_go_page_by_page() -> None:
+    """In their order, the first ones before all workers and "applied" with the last one."""
+    outbox, sent = an_outbox()
+    first = {f"roll/{number}": "é" * 40 for number in range(3000)}
+    last = {f"spec/{number:0100}": None for number in range(3000)}
+    for key, text in first.items():
+        outbox.save(key, text, first=True)
+    for key in last:
+        outbox.save(key, None)
+    outbox.touch(("web", 1))
+    outbox.applied(2)
+
+    flush(outbox)
+
+    saved = [key for message in sent for key in message["save"]]
+    assert saved == [*first, "worker/web/1", *last]
+    assert [message.get("applied") for message in sent] == [None] * (len(sent) - 1) + [2]
+
+
 def test_applied_is_said_once_and_never_goes_back() -> None:
     """A number already told, or an older one, is no message."""
     outbox, sent = an_outbox()

@@ -182,6 +182,16 @@ def test_a_changed_worker_gets_a_closed_breaker(made: list[Daemon], launch: Any)
     assert daemon.keeper.spawned["web", 1, 2]["argv"] == [launch.get("argv", ("true",))[0]]
 
 
+def test_a_limit_of_logs_that_are_no_files_closes_no_breaker(made: list[Daemon]) -> None:
+    """The program is the one that failed."""
+    daemon = running(made, a_spec("web", max_restarts=1))
+    end(daemon, WEB, 1)
+    done = good(daemon.reload(a_spec("web", max_restarts=1, launch={"log_backups": 9})))
+    daemon.settle()
+    assert not done.plan.is_empty
+    assert isinstance(daemon.workers[WEB].state, Tripped)
+
+
 def test_finished_work_is_done_again_by_another_program_only(made: list[Daemon]) -> None:
     """A one-shot that ended well does not run again because its timeout has changed."""
     daemon = running(made, a_spec("web"))
@@ -264,6 +274,7 @@ def test_a_dry_run_changes_nothing(made: list[Daemon]) -> None:
     assert (dry.plan, dry.touched) == (wet.plan, wet.touched)
     assert dry.is_dry
     assert not wet.is_dry
+    assert (dry.generation, wet.generation) == (1, 2)
 
 
 def test_a_refused_file_changes_nothing_and_is_remembered(made: list[Daemon]) -> None:
@@ -286,6 +297,20 @@ def test_a_refused_file_changes_nothing_and_is_remembered(made: list[Daemon]) ->
     daemon.settle()
     assert daemon.supervisor._reloads.refusal is None
     assert "refused" not in daemon.keeper.table.saves
+
+
+def test_a_dry_run_of_a_bad_file_leaves_no_trace(made: list[Daemon]) -> None:
+    """Whoever asked hears of it; what was refused before stays what is shown."""
+    daemon = running(made, a_spec("web"))
+    reloads = daemon.supervisor._reloads
+    daemon.file = Refused("x.toml:1:1: error: no\n1 error.", ({"line": 1},))
+    (answer,) = daemon.reload(is_dry=True)
+    assert isinstance(answer, Refusal)
+    assert reloads.refusal is None
+    (real,) = daemon.reload()
+    daemon.file = Refused("x.toml:2:1: error: no\n1 error.", ({"line": 2},))
+    daemon.reload(is_dry=True)
+    assert reloads.refusal is real
 
 
 def test_systemd_hears_of_the_beginning_and_of_the_end(made: list[Daemon]) -> None:

@@ -92,6 +92,14 @@ def test_a_run_that_was_ordered_and_is_over_is_not_ordered_again(daemon: Daemon,
     assert [word for word, _ in again.outcomes()] == ["failed"]
 
 
+def test_a_stop_with_the_time_of_its_order_still_stops(daemon: Daemon) -> None:
+    """Also where the run is younger than the order."""
+    ask(daemon, "Stop", begun_by_s=1.0)
+    daemon.settle()
+
+    assert [each["run"] for each in daemon.keeper.signalled] == [1]
+
+
 def test_a_restart_that_never_arrived_is_carried_out(daemon: Daemon) -> None:
     """What began before the client looked is what it wants to be rid of."""
     ask(daemon, "Restart", begun_by_s=daemon.clock.s)

@@ -1,0 +1,153 @@
+"""Rolls that meet reloads, scaling and each other: no pool is away as a whole."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from supervisord_lite.config.spec import Spec
+from supervisord_lite.control.calls import Call, Peer
+from supervisord_lite.core.states import Running
+from supervisord_lite.supervisor.outbox import Slot
+from tests.support.supervisor import Daemon, a_spec
+
+WEB = ("web", 1)
+
+
+class Client:
+    """Asks one thing and keeps the answers."""
+
+    def __init__(self) -> None:
+        self.peer = Peer(1, 0, 0)
+        self.closed = False
+        self.heard = b""
+
+    def answer(self, data: bytes, *, final: bool) -> None:
+        self.heard += data
+        self.closed = final
+
+    def outcomes(self) -> dict[str, str]:
+        replies = [json.loads(each)["parameters"] for each in self.heard.split(b"\0") if each]
+        told = [reply["outcome"] for reply in replies]
+        return {each["name"]: each["outcome"] for each in told}
+
+
+@pytest.fixture
+def made() -> Iterator[list[Daemon]]:
+    daemons: list[Daemon] = []
+    yield daemons
+    for daemon in daemons:
+        daemon.close()
+
+
+def running(made: list[Daemon], *specs: Spec) -> Daemon:
+    """Return a daemon whose workers all run."""
+    daemon = Daemon(*specs)
+    made.append(daemon)
+    daemon.settle()
+    be_ready(daemon)
+    return daemon
+
+
+def be_ready(daemon: Daemon) -> None:
+    daemon.pass_s(1.0)
+    daemon.settle()
+
+
+def end(daemon: Daemon, slot: Slot, code: int = 0) -> None:
+    """Let the leader of *slot* end."""
+    (run,) = (run for run in daemon.keeper.live() if run.key[:2] == slot)
+    daemon.keeper.end(run, code)
+    daemon.settle()
+
+
+def ask(daemon: Daemon, method: str, *names: str) -> Client:
+    client = Client()
+    parameters: dict[str, object] = {"names": list(names), "wait": True}
+    call = Call(client, f"io.supervisordlite.Manager.{method}", parameters, more=True)
+    daemon.supervisor._verbs.handle(call)
+    daemon.settle()
+    return client
+
+
+def release(name: str, size: int) -> Spec:
+    return a_spec("web", size, launch={"argv": (name,)})
+
+
+def told(daemon: Daemon) -> list[int]:
+    """Return which instances were told to stop, in order."""
+    return [each["index"] for each in daemon.keeper.signalled]
+
+
+def test_a_reload_during_a_roll_leaves_the_others_up(made: list[Daemon]) -> None:
+    """Who is away already counts: two releases one after the other never stop both of two."""
+    daemon = running(made, release("one", 2))
+    daemon.reload(release("two", 2))
+    daemon.settle()
+    daemon.reload(release("three", 2))
+    daemon.settle()
+    assert told(daemon) == [1]
+    assert isinstance(daemon.workers["web", 2].state, Running)
+    end(daemon, WEB)
+    assert told(daemon) == [1], "not before the new one is ready"
+    be_ready(daemon)
+    assert told(daemon) == [1, 2]
+    end(daemon, ("web", 2))
+    be_ready(daemon)
+    assert all(isinstance(worker.state, Running) for worker in daemon.workers.values())
+    assert told(daemon) == [1, 2], "nobody is replaced twice"
+    argv = [daemon.keeper.spawned["web", n, 2]["argv"] for n in (1, 2)]
+    assert argv == [["three"], ["three"]]
+
+
+def test_who_is_away_for_another_reason_counts_in_a_reload(made: list[Daemon]) -> None:
+    """One of two waits after a crash: the other one is not stopped meanwhile."""
+    daemon = running(made, release("one", 2))
+    end(daemon, WEB, 1)
+    daemon.reload(release("two", 2))
+    daemon.settle()
+    assert told(daemon) == []
+    be_ready(daemon)
+    be_ready(daemon)
+    assert told(daemon) == [2]
+
+
+def test_everything_is_restarted_while_a_removed_pool_still_stops(made: list[Daemon]) -> None:
+    """It is no part of the restart: it goes down, and the others are replaced."""
+    daemon = running(made, a_spec("web"), a_spec("old", 2))
+    daemon.reload(a_spec("web"))
+    daemon.settle()
+    client = ask(daemon, "Restart", "*")
+    end(daemon, WEB)
+    be_ready(daemon)
+    for index in (1, 2):
+        end(daemon, ("old", index))
+    assert client.outcomes()["web"] == "ready"
+    assert list(daemon.workers) == [WEB]
+    assert daemon.keeper.started.count(("web", 1, 2)) == 1
+
+
+def test_a_roll_that_fails_in_a_pool_that_has_shrunk(made: list[Daemon]) -> None:
+    """Who is gone in the same turn is not told of; who stays is."""
+    daemon = running(made, a_spec("web", 4, restart="on-failure"))
+    client = ask(daemon, "Restart", "web")
+    end(daemon, WEB)
+    end(daemon, ("web", 4))  # finished: it is forgotten as soon as it has no place
+    (run,) = (run for run in daemon.keeper.live() if run.key[:2] == WEB)
+    daemon.keeper.end(run, 1)
+    daemon.reload(a_spec("web", 3, restart="on-failure"))
+    daemon.settle()
+    outcomes = client.outcomes()
+    assert [outcomes[f"web-{index}"] for index in (1, 2, 3)] == ["failed"] * 3
+    assert list(daemon.workers) == [("web", index) for index in (1, 2, 3)]
+
+
+def test_a_finished_roll_leaves_nothing_behind(made: list[Daemon]) -> None:
+    """The keeper forgets it."""
+    daemon = running(made, a_spec("web", 2))
+    ask(daemon, "Restart", "web")
+    assert "roll/web" in daemon.keeper.table.saves
+    for index in (1, 2):
+        end(daemon, ("web", index))
+        be_ready(daemon)
+    assert "roll/web" not in daemon.keeper.table.saves
