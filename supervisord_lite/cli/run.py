@@ -29,6 +29,7 @@ from supervisord_lite.config.digests import digests_of
 from supervisord_lite.config.effective import FILE_NAME, write_effective
 from supervisord_lite.config.errors import render
 from supervisord_lite.config.load import judge
+from supervisord_lite.config.modes import set_modes
 from supervisord_lite.config.spec import Configuration, Settings, to_json
 from supervisord_lite.keeper import boot
 
@@ -64,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         _lock(Path(folder)) for folder in dict.fromkeys((settings.state_dir, settings.runtime_dir))
     ]
     listener = _listen(settings.control_path)
+    _set_modes(configuration)
     last_escalation = read_last_escalation(settings.state_dir)
     _note_effective(configuration)
     _become_keeper(
@@ -128,6 +130,16 @@ def _note_effective(configuration: Configuration) -> None:
         write_effective(configuration)
     except OSError as error:
         _tell(f"supervisord-lite: {FILE_NAME} is not written: {error.strerror}")
+
+
+def _set_modes(configuration: Configuration) -> None:
+    """Let those in who are named; where that cannot be done, the daemon runs without them."""
+    try:
+        failed = set_modes(configuration)
+    except OSError as error:
+        failed = f"modes of {configuration.settings.control_path}: {error.strerror}"
+    if failed:
+        _tell(f"supervisord-lite: warning: {failed}")
 
 
 def _tell(text: str) -> None:

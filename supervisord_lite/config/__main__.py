@@ -76,13 +76,18 @@ def _judge(path: str, answer: IO[str]) -> Configuration | None:
 
 def _write(configuration: Configuration, answer: IO[str]) -> None:
     from supervisord_lite.config.effective import write_effective
+    from supervisord_lite.config.modes import set_modes
 
+    path = configuration.settings.control_path
+    try:
+        failed = set_modes(configuration)
+    except OSError as error:
+        failed = f"modes of {path}: {error.strerror}"
     try:
         write_effective(configuration)
     except OSError as error:
-        _say(answer, "written", f"{configuration.settings.state_dir}: {error.strerror}")
-    else:
-        _say(answer, "written", None)
+        failed = failed or f"{configuration.settings.state_dir}: {error.strerror}"
+    _say(answer, "written", failed or None)
 
 
 def _say(answer: IO[str], word: str, value: object) -> None:

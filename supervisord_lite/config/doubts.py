@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from supervisord_lite.base.units import format_duration
 from supervisord_lite.config.tree import Node
-from supervisord_lite.config.values import name_of
 from supervisord_lite.core.backoff import backoff_s
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ def warn(
     configuration: Configuration,
     workers: Workers,
     *,
-    control: Table,
     documents: Iterable[Document],
     as_root: bool,
 ) -> None:
@@ -44,28 +42,18 @@ def warn(
         reader: Takes the warnings.
         configuration: What is to run; with defaults in place of what is wrong.
         workers: Where they stand, and their keys.
-        control: The keys of [control].
         documents: All files.
         as_root: Whether the daemon will be root.
     """
     folders: dict[str, str] = {}
-    _rights(reader, [control[key] for key in ("admin", "operate", "read") if key in control])
     for spec in configuration.specs:
         table, header = workers.tables[spec.pool], workers.headers[spec.pool]
         _pipeline(reader, spec, table)
-        _rights(reader, [table["operators"]] if "operators" in table else [])
         _one_shot_for_ever(reader, spec, table)
         _breaker(reader, spec, table)
         _log_folder(reader, spec, table, header, folders)
     if as_root:
         _open_files(reader, documents)
-
-
-def _rights(reader: Reader, nodes: list[Node]) -> None:
-    """Say that lists of rights are judged, and let nobody in yet; goes when control asks them."""
-    for node in nodes:
-        message = f"{name_of(node.path)}: this version lets in only root and the daemon's own user"
-        reader.warn(node, message)
 
 
 def _pipeline(reader: Reader, spec: Spec, table: Table) -> None:

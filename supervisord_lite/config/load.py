@@ -92,7 +92,6 @@ def judge(
         reader,
         configuration,
         workers,
-        control=reader.table(top, "control"),
         documents=files.documents,
         as_root=as_root,
     )

@@ -19,18 +19,21 @@ Server
 ------
 
 No thread and no loop of its own: the supervisor's loop calls back when a descriptor is ready and
-asks `next_deadline_s`; nothing here blocks. A peer is judged by its credentials at accept, before
-a byte of it is read. Of one connection one call is in flight at a time and the next is begun only
-when the answer to the last has left, so that pipelined requests are answered in order and what is
-buffered stays small. A call that waits (a start that is not ready yet) holds its connection and
-nothing else; what was ordered goes on when the client hangs up.
+asks `next_deadline_s`; nothing here blocks. A peer is judged by its credentials at accept, before a
+byte of it is read, and again when the lists of rights change. Of one connection one call is in
+flight at a time and the next is begun only when the answer to the last has left, so that pipelined
+requests are answered in order and what is buffered stays small. A call that waits (a start that is
+not ready yet) holds its connection and nothing else; what was ordered goes on when the client hangs
+up.
 
 Bounds, so that no client can stop supervision::
 
     one request               64 KiB, complete within 5 s of its first byte
     answers not yet taken     8 MiB a connection, some of it taken every 5 s
     connections               256; then the one without a call that has been silent longest gives
-                              way to who comes, and while there is none nobody is accepted
+                              way to who comes and may as much; whoever may less gives way in
+                              any case, and of those who may everything none is accepted while
+                              there is no such place
     accepts, calls            64 and 16 in one turn of the loop
     no descriptors left       nobody is accepted for 1 s
 

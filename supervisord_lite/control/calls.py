@@ -25,11 +25,16 @@ if TYPE_CHECKING:
 
 @record
 class Peer:
-    """Who connected: the credentials of the process at its connect (SO_PEERCRED)."""
+    """Who connected: the credentials of the process at its connect (SO_PEERCRED, SO_PEERGROUPS).
+
+    Attributes:
+        groups: Supplementary ones; empty where there are more than can be asked for (256).
+    """
 
     pid: int
     uid: int
     gid: int
+    groups: tuple[int, ...] = ()
 
 
 class Call:

@@ -1,5 +1,6 @@
 """The blocking client behind the command: one connection, one call at a time."""
 
+import contextlib
 import errno
 import os
 import pwd
@@ -181,8 +182,9 @@ class Client:
             except _DroppedError:
                 drops += 1
             self.close()
-            self._check_refusal(drops, method)
+            self._check_refusal(drops)
             if method not in IDEMPOTENT and _IDEMPOTENT_WITH.get(method) not in parameters:
+                self._check_door()
                 text = "the daemon's supervisor was replaced before it answered"
                 raise ReplacedError(text, hint="what was ordered may have been done: look first")
             now_s = time.monotonic()
@@ -193,14 +195,21 @@ class Client:
             time.sleep(PAUSE_S)
             self._connect(_earlier(deadline_s, self._answer_timeout_s))
 
-    def _check_refusal(self, drops: int, method: str) -> None:
+    def _check_refusal(self, drops: int) -> None:
         """Raise NotPermittedError when the drops look like a closed door.
 
         Who may not ask is hung up on at once; the third time in a row it is no accident, if the
         daemon belongs to somebody else.
         """
         if drops >= 3 and os.getuid() not in {0, self._listener_uid}:
-            raise _not_permitted(os.getuid(), f"its owner has not named you for {method}")
+            raise _not_permitted(os.getuid(), "its owner has not named you")
+
+    def _check_door(self) -> None:
+        """Raise NotPermittedError when we are hung up on whatever we ask."""
+        if os.getuid() in {0, self._listener_uid}:
+            return
+        with contextlib.suppress(NoDaemonError), Client(self._path) as other:
+            other.call("Version")
 
     def _connect(self, deadline_s: float) -> None:
         """Connect, waiting while the queue of the listener is full."""
@@ -300,7 +309,10 @@ def _error_for(method: str, name: str, parameters: Mapping[str, Any]) -> Excepti
         return NoSuchWorkerError(text, subject=subject)
     if name == interface.NOT_PERMITTED:
         uid = parameters.get("uid")
-        return _not_permitted(uid if isinstance(uid, int) else os.getuid())
+        allowed = parameters.get("allowed")
+        who = ", ".join(map(str, allowed)) if isinstance(allowed, list) else ""
+        hint = f"allowed: {who}" if who else ""
+        return _not_permitted(uid if isinstance(uid, int) else os.getuid(), hint, subject)
     if name == interface.REFUSED:
         reason = str(parameters.get("reason") or "refused")
         return ControlError(reason, hint=str(parameters.get("hint") or ""), subject=subject)
@@ -318,13 +330,13 @@ def _error_for(method: str, name: str, parameters: Mapping[str, Any]) -> Excepti
     return ControlError(f"the daemon answered {name}")
 
 
-def _not_permitted(uid: int, hint: str = "") -> NotPermittedError:
+def _not_permitted(uid: int, hint: str = "", subject: str = "") -> NotPermittedError:
     """Return the error for a user who may not; *uid* is who the daemon saw."""
     try:
         who = f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
     except (KeyError, OverflowError):
         who = f"uid {uid}"
-    return NotPermittedError(f"not permitted for {who}", hint=hint)
+    return NotPermittedError(f"not permitted for {who}", hint=hint, subject=subject)
 
 
 def _earlier(deadline_s: float | None, timeout_s: float) -> float:

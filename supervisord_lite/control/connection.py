@@ -62,12 +62,14 @@ class Connection:
 
     Attributes:
         peer: Whom the kernel says it is.
+        rank: How much it may; who may more goes first where there is no place for all.
         silent_since_s: When it last said something, or was answered.
     """
 
-    def __init__(self, owner: Owner, connected: socket.socket, peer: Peer) -> None:
+    def __init__(self, owner: Owner, connected: socket.socket, peer: Peer, rank: int) -> None:
         """Take a connected, non-blocking socket and begin to listen to it."""
         self.peer = peer
+        self.rank = rank
         self.silent_since_s = owner.now_s()
         self._owner = owner
         self._socket = connected

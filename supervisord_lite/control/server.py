@@ -24,11 +24,19 @@ ACCEPT_PAUSE_S = 1.0
 ACCEPTS_PER_TURN = 64
 
 _NOTHING_LEFT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-_PEER_CREDENTIALS = struct.Struct("3i")
+_PEER_CREDENTIALS = struct.Struct("iII")
+#: Source: asm-generic/socket.h; Python has no name for it.
+_SO_PEERGROUPS = 59
+#: The most that `getsockopt` returns.
+_MOST_GROUPS = 256
 
 
 def _ignore(_what: str, _error: Exception) -> None:
     """Drop a fault that nobody asked to hear of."""
+
+
+def _forget(_peer: Peer) -> None:
+    """Drop a refusal that nobody asked to hear of."""
 
 
 class Server:
@@ -46,10 +54,12 @@ class Server:
         watcher: Watcher,
         *,
         handle: Callable[[Call], None],
-        allowed: Callable[[Peer], bool],
+        rank: Callable[[Peer], int],
+        top_rank: int,
         clock_now_s: Callable[[], float],
         version: str,
         on_fault: Callable[[str, Exception], None] = _ignore,
+        on_refused: Callable[[Peer], None] = _forget,
     ) -> None:
         """Begin to accept.
 
@@ -58,21 +68,25 @@ class Server:
             watcher: The loop.
             handle: Answers one call of the daemon's interface, now or later. Parameters that the
                 definition does not name have been refused before.
-            allowed: Whether a peer may ask anything at all.
+            rank: How much a peer may; 0: it may not even ask.
+            top_rank: Of whoever may everything: nobody else's calls keep them out.
             clock_now_s: Monotonic seconds.
             version: Of the daemon, for GetInfo.
-            on_fault: Told what was being done and the exception when *handle*, *allowed* or an
+            on_fault: Told what was being done and the exception when *handle*, *rank* or an
                 `on_hang_up` raises; the client gets the error Failed and the server goes on.
+            on_refused: Told of each peer that was closed because it may not ask.
         """
         self.watcher = watcher
         self.refused = 0
         self.expired = 0
         self._listener = listener
         self._handle = handle
-        self._allowed = allowed
+        self._rank = rank
+        self._top_rank = top_rank
         self._now_s = clock_now_s
         self._version = version
         self._on_fault = on_fault
+        self._on_refused = on_refused
         # In order of arrival: at the same moment the first one gives way first.
         self._connections: dict[Connection, None] = {}
         self._paused_until_s: float | None = None
@@ -131,15 +145,23 @@ class Server:
 
     @property
     def _has_room(self) -> bool:
-        """Return whether somebody may be accepted, if need be in the place of a silent one."""
-        return not self._closed and (not self._full or any(c.idle for c in self._connections))
+        """Return whether somebody may be accepted, if need be in another's place."""
+        if self._closed or not self._full:
+            return not self._closed
+        return any(c.idle or c.rank < self._top_rank for c in self._connections)
 
-    def _make_room(self) -> None:
-        """Let the one that has been silent longest give way, where there is no other room."""
-        if self._full:
-            idle = (c for c in self._connections if c.idle)
-            self.expired += 1
-            self._drop(min(idle, key=lambda c: c.silent_since_s))
+    def _make_room(self, rank: int) -> bool:
+        """Find a place for one of *rank*; return whether there is one.
+
+        Where there is no other one, that of who has no call under way, may least and has been
+        silent longest; and of those who have one, only of who may less than the one who comes.
+        """
+        if not self._full:
+            return True
+        giving = [c for c in self._connections if c.rank < rank or (c.idle and c.rank == rank)]
+        if giving:
+            self._drop(min(giving, key=lambda c: (not c.idle, c.rank, c.silent_since_s)))
+        return bool(giving)
 
     def _drop(self, connection: Connection) -> None:
         """Close one connection."""
@@ -184,16 +206,40 @@ class Server:
         try:
             connected.setblocking(False)
             peer = _peer_of(connected)
-            may = self._allowed(peer)
         except Exception as error:  # noqa: BLE001  # as in _drop; who cannot be judged may not ask
             self._on_fault("accept", error)
-            may, peer = False, Peer(pid=0, uid=-1, gid=-1)
-        if not may:
-            self.refused += 1
+            rank, peer = 0, Peer(pid=0, uid=-1, gid=-1)
+        else:
+            rank = self._judged(peer)
+        if not rank:
             connected.close()
+            self._refuse(peer)
             return
-        self._make_room()
-        self._connections[Connection(self, connected, peer)] = None
+        self.expired += self._full
+        if self._make_room(rank):
+            self._connections[Connection(self, connected, peer, rank)] = None
+        else:
+            connected.close()
+
+    def judge_again(self) -> None:
+        """Judge everybody who is connected once more, and hang up on who may not ask any more."""
+        for connection in tuple(self._connections):
+            connection.rank = self._judged(connection.peer)
+            if not connection.rank:
+                self._drop(connection)
+                self._refuse(connection.peer)
+        self._rearm()
+
+    def _judged(self, peer: Peer) -> int:
+        try:
+            return self._rank(peer)
+        except Exception as error:  # noqa: BLE001  # as in _drop; who cannot be judged may not ask
+            self._on_fault("accept", error)
+            return 0
+
+    def _refuse(self, peer: Peer) -> None:
+        self.refused += 1
+        self._on_refused(peer)
 
     def dispatch(self, call: Call) -> None:
         """Answer one call: ours, the handler's, or nobody's."""
@@ -257,4 +303,13 @@ def _peer_of(connected: socket.socket) -> Peer:
     size = _PEER_CREDENTIALS.size
     data = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
     pid, uid, gid = _PEER_CREDENTIALS.unpack(data)
-    return Peer(pid=pid, uid=uid, gid=gid)
+    return Peer(pid=pid, uid=uid, gid=gid, groups=_groups_of(connected))
+
+
+def _groups_of(connected: socket.socket) -> tuple[int, ...]:
+    """Return the supplementary groups; none where they cannot be told, which gives less rights."""
+    try:
+        data = connected.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 4 * _MOST_GROUPS)
+    except OSError:  # ERANGE: more than that; ENOPROTOOPT: a kernel before 4.13
+        return ()
+    return struct.unpack(f"{len(data) // 4}I", data)

@@ -7,7 +7,6 @@ from supervisord_lite import __version__
 from supervisord_lite.base.clock import Clock, Rng
 from supervisord_lite.base.packets import PacketSocket
 from supervisord_lite.config.loading import Loading
-from supervisord_lite.control.calls import Peer
 from supervisord_lite.control.server import Server
 from supervisord_lite.core import actions
 from supervisord_lite.core.states import Worker
@@ -20,6 +19,7 @@ from supervisord_lite.supervisor.logs import Logs
 from supervisord_lite.supervisor.outbox import Outbox, Slot
 from supervisord_lite.supervisor.poller import Poller
 from supervisord_lite.supervisor.reload import Reloads, StartLoading
+from supervisord_lite.supervisor.rights import ADMIN, RefusedPeers, Rights
 from supervisord_lite.supervisor.rolls import Rolls
 from supervisord_lite.supervisor.verbs import Verbs
 from supervisord_lite.wire import channel
@@ -61,7 +61,7 @@ class Supervisor:
             clock: Now.
             rng: Chance, for jitter.
             journal: For our own lines.
-            own_uid: Who may control us, beside root.
+            own_uid: Who may everything, beside root.
             start_note: Writes the reason of an escalation; tests give another one.
             start_loading: Starts what reads the configuration.
         """
@@ -89,17 +89,21 @@ class Supervisor:
             journal.write, start_loading=start_loading,
         )  # fmt: skip
         self._daemon.on_reload = self._reloads.signalled
+        self._rights = Rights(self._fleet, own_uid)
         self._verbs = Verbs(
-            self._fleet, self._daemon, self._reloads, handover, clock, self._logs, self._rolls
-        )
+            self._fleet, self._daemon, self._reloads, handover, clock, self._logs, self._rolls,
+            self._rights,
+        )  # fmt: skip
         self._server = Server(
             listener,
             self._poller,
             handle=self._verbs.handle,
-            allowed=lambda peer: _may_control(peer, own_uid),
+            rank=self._rights.rank,
+            top_rank=ADMIN,
             clock_now_s=clock.now_s,
             version=__version__,
             on_fault=self._fault,
+            on_refused=RefusedPeers(clock, journal.write).take,
         )
         self._said_wake_s: float | None = None
 
@@ -172,6 +176,9 @@ class Supervisor:
         self._fleet.flush()
         while not self._channel.is_blocked and self._verbs.deliver():
             self._fleet.flush()  # an answer lets the same client's next request begin
+        # After the answers: who has given up a right is told that it is done.
+        if not self._channel.is_blocked and self._rights.have_changed():
+            self._server.judge_again()
         self._mind()
 
     def _wait_s(self) -> float | None:
@@ -234,10 +241,6 @@ class Supervisor:
 
     def _fault(self, doing: str, error: Exception) -> None:
         self._journal.write("error", "control.fault", doing=doing, reason=repr(error))
-
-
-def _may_control(peer: Peer, own_uid: int) -> bool:
-    return peer.uid in (0, own_uid)
 
 
 def _give_up() -> NoReturn:

@@ -28,6 +28,7 @@ from supervisord_lite.supervisor.orders import Goal, Order, Orders, Outcome, beg
 from supervisord_lite.supervisor.outbox import Slot
 from supervisord_lite.supervisor.reload import Done, Refusal, Reloads
 from supervisord_lite.supervisor.report import refusal_report, refusal_status, reload_report
+from supervisord_lite.supervisor.rights import NotPermittedError, Rights
 from supervisord_lite.supervisor.rolls import Rolls
 from supervisord_lite.supervisor.samples import Samples
 from supervisord_lite.supervisor.status import worker_status
@@ -60,6 +61,7 @@ class Verbs:
         clock: Clock,
         logs: Logs,
         rolls: Rolls,
+        rights: Rights,
     ) -> None:
         """Take what is asked about."""
         self._fleet = fleet
@@ -75,6 +77,7 @@ class Verbs:
         fleet.listen(self._orders.stepped)
         self._watchers = Watchers(fleet)
         self._rolls = rolls
+        self._rights = rights
         rolls.on_failed = self._roll_failed
         self._methods: dict[str, Callable[[Call], None]] = {
             "Status": self._status,
@@ -94,11 +97,21 @@ class Verbs:
     def handle(self, call: Call) -> None:
         """Answer one call, now or when what it waits for has happened."""
         try:
+            self._rights.check(call.peer, call.method, partial(self._pools, call))
             self._methods[call.method](call)
+        except NotPermittedError as error:
+            about = {"method": call.method, "uid": call.peer.uid, "name": error.pool}
+            call.error(interface.NOT_PERMITTED, {**about, "allowed": error.allowed})
         except NoSuchWorkerError as error:
             call.error(
                 interface.NO_SUCH_WORKER, {"name": error.name, "suggestion": error.suggestion}
             )
+
+    def _pools(self, call: Call) -> set[str]:
+        """Return the pools on which a call acts that operates workers."""
+        if call.method == "Scale":
+            return {pool for pool in parameters.numbers(call, "sizes") if pool in self._fleet.specs}
+        return {pool for pool, _ in resolve(self._fleet, parameters.names(call, needed=True))}
 
     def deliver(self) -> bool:
         """Answer what was ordered and is saved by now; return whether anything was said.
@@ -193,6 +206,7 @@ class Verbs:
             return
         is_alone = parameters.flag(call, "no_deps")
         needed = self._needed(slots) if goal == "ready" and not is_alone else []
+        self._rights.check_pools(call.peer, (pool for (pool, _), _ in needed))
         by_s = parameters.number(call, "begun_by_s")
         now_s = self._clock.now_s()
         # Asked again after a crash of ours, it has been waited for since the first time.

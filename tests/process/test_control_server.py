@@ -397,7 +397,9 @@ def test_strangers_are_hung_up_on_before_a_byte_is_read() -> None:
         assert bench.is_closed(client)
         assert bench.server.refused == 1
         assert bench.server.connection_count == 0
-    assert peers == [Peer(pid=os.getpid(), uid=os.getuid(), gid=os.getgid())]
+    (peer,) = peers
+    groups = tuple(os.getgroups())
+    assert peer == Peer(pid=os.getpid(), uid=os.getuid(), gid=os.getgid(), groups=groups)
 
 
 @pytest.mark.root

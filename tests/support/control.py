@@ -14,6 +14,7 @@ from supervisord_lite.control.server import Server
 from tests.support import leftovers
 
 MANAGER = "io.supervisordlite.Manager"
+TOP_RANK = 3
 Handler = Callable[[Call], None]
 
 
@@ -85,7 +86,10 @@ class Bench:
     """A server, its loop and its clock in the test's own thread: every turn is the test's."""
 
     def __init__(
-        self, handle: Handler | None = None, allowed: Callable[[Peer], bool] | None = None
+        self,
+        handle: Handler | None = None,
+        allowed: Callable[[Peer], bool] = lambda _peer: True,
+        rank: Callable[[Peer], int] | None = None,
     ) -> None:
         self.clock = Clock()
         self.loop = Loop()
@@ -97,7 +101,8 @@ class Bench:
             self.listener,
             self.loop,
             handle=handle or self.calls.append,
-            allowed=allowed or (lambda _peer: True),
+            rank=rank or (lambda peer: TOP_RANK if allowed(peer) else 0),
+            top_rank=TOP_RANK,
             clock_now_s=self.clock.now_s,
             version="1.2.3",
             on_fault=lambda what, error: self.faults.append(f"{what}: {error}"),
@@ -261,7 +266,8 @@ class FakeDaemon:
             self.listener,
             self._loop,
             handle=self._handle,
-            allowed=lambda _peer: True,
+            rank=lambda _peer: TOP_RANK,
+            top_rank=TOP_RANK,
             clock_now_s=Clock().now_s,
             version="9.8.7",
             on_fault=lambda _what, error: self._failures.append(error),

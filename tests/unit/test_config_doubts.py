@@ -112,9 +112,3 @@ def test_warnings_stand_beside_errors(doubts: Doubts) -> None:
     assert [problem.line for problem in caught.value.problems] == [3]
     assert [problem.line for problem in caught.value.warnings] == [2]
     assert str(caught.value).endswith("\n1 error, 1 warning in 1 file.")
-
-
-def test_rights_that_are_not_yet_given_are_doubtful(doubts: Doubts) -> None:
-    """Nobody believes that a list lets somebody in who is refused."""
-    found = doubts(f'[control]\noperate = ["root"]\n{WORKER}operators = "*"\n')
-    assert [(doubt.line, doubt.column) for doubt in found] == [(2, 11), (5, 13)]

@@ -16,6 +16,7 @@ from supervisord_lite.supervisor.logs import Logs
 from supervisord_lite.supervisor.outbox import Outbox
 from supervisord_lite.supervisor.poller import Poller
 from supervisord_lite.supervisor.reload import Reading, Reloads
+from supervisord_lite.supervisor.rights import Rights
 from supervisord_lite.supervisor.rolls import Rolls
 from supervisord_lite.supervisor.verbs import Verbs
 from tests.support.simulator.clients import Talk
@@ -93,8 +94,9 @@ class Shell:
         )  # fmt: skip
         self.daemon.on_reload = self._reloads.signalled
         self._verbs = Verbs(
-            self.fleet, self.daemon, self._reloads, told, clock, Logs({}, {}), self._rolls
-        )
+            self.fleet, self.daemon, self._reloads, told, clock, Logs({}, {}), self._rolls,
+            Rights(self.fleet, own_uid=0),
+        )  # fmt: skip
 
     def adopt(self) -> None:
         """Take over."""
