@@ -269,6 +269,13 @@ class Reloads:
                 self._begin_next()
 
     def _judged(self, loading: Reading, answer: Loaded | Refused) -> None:
+        if isinstance(answer, Loaded) and not answer.configuration.specs and self._fleet.specs:
+            # A file that is just being written begins like that; nobody means to end everything so.
+            loading.dismiss()
+            answer = Refused(
+                f"{self._fleet.settings.config_path}: there is no worker in the file any more.\n"
+                "If that is meant: supervisord-lite stop all, or supervisord-lite shutdown."
+            )
         if isinstance(answer, Refused):
             self._refused(answer)
             return

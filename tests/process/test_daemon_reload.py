@@ -141,6 +141,21 @@ def test_a_refused_file_changes_nothing_until_it_is_mended() -> None:
         assert pids(daemon) == before
 
 
+def test_an_empty_file_stops_nobody() -> None:
+    """It is what a file looks like that is just being written."""
+    with Daemon(TWO) as daemon:
+        before = up(daemon)
+        good = daemon.config.read_text()
+        daemon.config.write_text("")
+        done = daemon.ctl("reload")
+        assert done.returncode == 1
+        assert "there is no worker in the file any more" in done.stderr
+        assert pids(daemon) == before
+        daemon.config.write_text(good)
+        daemon.ctl("reload", check=True)
+        assert pids(daemon) == before
+
+
 def test_a_hang_up_signal_reloads() -> None:
     """`kill -HUP` of the main process is the same, for people."""
     with Daemon(TWO) as daemon:
