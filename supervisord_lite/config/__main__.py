@@ -17,6 +17,13 @@ from supervisord_lite.config.spec import Configuration, settings_from_json, to_j
 if TYPE_CHECKING:
     from typing import IO
 
+    from supervisord_lite.config.errors import Problem
+
+#: Told to whoever asked for a reload: all of it has to fit into one answer.
+_MOST_PROBLEMS = 1000
+#: Characters of the line that is shown with a problem.
+_MOST_SOURCE = 1000
+
 
 def main(arguments: list[str]) -> int:
     """Answer on descriptor 1, wait on 0 for what becomes of it, and end.
@@ -52,7 +59,8 @@ def _judge(path: str, answer: IO[str]) -> Configuration | None:
     try:
         judged = judge(path, environ=os.environ, as_root=os.geteuid() == 0)
     except ConfigurationError as error:
-        problems = [problem._asdict() for problem in error.problems]
+        # The message says how many there are in all.
+        problems = [_shortened(problem) for problem in error.problems[:_MOST_PROBLEMS]]
         _say(answer, "bad", {"message": str(error), "problems": problems})
         return None
     except Exception as error:
@@ -72,6 +80,14 @@ def _judge(path: str, answer: IO[str]) -> Configuration | None:
     }
     _say(answer, "good", said)
     return judged.configuration
+
+
+def _shortened(problem: Problem) -> dict[str, object]:
+    """Return a problem without its line where that is too long for anybody to read."""
+    told = problem._asdict()
+    if len(problem.source) > _MOST_SOURCE:
+        told["source"] = ""
+    return told
 
 
 def _write(configuration: Configuration, answer: IO[str]) -> None:

@@ -82,24 +82,33 @@ class Edit:
             text = text[:start] + new + text[end:]
         edit = cls(path, before, text.replace("\n", _line_end(path, before)).encode())
         try:
-            edit.check(sizes, environ=environ, as_root=as_root)
+            edit.check(path, sizes, environ=environ, as_root=as_root)
         except BaseException:
             edit.discard()
             raise
         return edit
 
-    def check(self, sizes: Mapping[str, int], *, environ: Mapping[str, str], as_root: bool) -> None:
+    def check(
+        self, path: str, sizes: Mapping[str, int], *, environ: Mapping[str, str], as_root: bool
+    ) -> None:
         """Make sure that the daemon would read what is meant.
+
+        Args:
+            path: Of the file, as typed.
+            sizes: Pool -> instances.
+            environ: For ``${NAME}``.
+            as_root: Whether the daemon is root.
 
         Raises:
             NotSavedError: It would not.
         """
         try:
-            specs = judge(self._temporary, environ=environ, as_root=as_root).configuration.specs
+            # In its place: patterns of `include` may mean the file itself.
+            instead = {os.path.abspath(path): self._temporary}  # noqa: PTH100  # keeps symlinks
+            judged = judge(path, environ=environ, as_root=as_root, instead=instead)
         except ConfigurationError as error:
-            why = _first(error).replace(self._temporary, self.path)
-            raise _not_saved(self.path, why) from None
-        found = {spec.pool: spec.pool_size for spec in specs}
+            raise _not_saved(self.path, _first(error)) from None
+        found = {spec.pool: spec.pool_size for spec in judged.configuration.specs}
         for pool, size in sizes.items():
             if found.get(pool) != size:
                 raise _not_saved(self.path, f"{_KEY} of {pool} is decided by something else")

@@ -14,6 +14,8 @@ from supervisord_lite.core.policy import BackoffPolicy, Critical, Policy, Rung
 #: What the command line, the environment and the paths of one start may take, as the JSON of the
 #: message in which the daemon passes them on; the rest of that message is for what it adds.
 MAX_START_BYTES = 160 * 1024
+#: Of all pools together.
+MAX_PROCESSES = 20_000
 
 
 @record

@@ -14,7 +14,7 @@ from supervisord_lite.config.keys import INNER_TABLES, check_worker
 from supervisord_lite.config.launch import LaunchReader, read_grants
 from supervisord_lite.config.order import Edge, Order, note_circles, place_of
 from supervisord_lite.config.policy import read_policy
-from supervisord_lite.config.spec import Origin, Spec
+from supervisord_lite.config.spec import MAX_PROCESSES, Origin, Spec
 from supervisord_lite.config.tree import Node, merge, widen_log
 from supervisord_lite.config.values import plain, shown
 from supervisord_lite.config.words import did_you_mean
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from supervisord_lite.core.policy import Critical
 
 MAX_POOL_SIZE = 1024
-#: Of all pools together: most systems have room for 32,768 pids, and workers have children.
-MAX_PROCESSES = 20_000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _INSTANCE = re.compile(r"(.+)-([0-9]+)")
 _RESERVED = ("all",)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Set
 from supervisord_lite.base.record import record, replace
 from supervisord_lite.config.expand import instance_text
 from supervisord_lite.config.plan import Changed, Plan
-from supervisord_lite.config.spec import Launch, LogTarget, Settings, Spec, to_json
+from supervisord_lite.config.spec import MAX_PROCESSES, Launch, LogTarget, Settings, Spec, to_json
 from supervisord_lite.core import events
 from supervisord_lite.core.moves import Live
 from supervisord_lite.core.orders import told_of_change
@@ -157,41 +157,67 @@ def _live(fleet: Fleet, pool: str) -> list[Slot]:
 # -- sizes that people have set --------------------------------------------------------------------
 
 
-def sized(
-    specs: Iterable[Spec], by_hand: Mapping[str, ScaledByHand]
-) -> tuple[list[Spec], dict[str, ScaledByHand]]:
-    """Return the specs with the sizes in force, and what holds on of *by_hand*.
+@record
+class Sized:
+    """A file, and the sizes that people have set.
+
+    Attributes:
+        specs: With the sizes in force, in file order.
+        by_hand: Pool -> what a person made of it and what holds on.
+        dropped: Pool -> why it has no longer the size that a person set, for people.
+    """
+
+    specs: list[Spec]
+    by_hand: dict[str, ScaledByHand]
+    dropped: dict[str, str]
+
+
+def sized(specs: Iterable[Spec], by_hand: Mapping[str, ScaledByHand]) -> Sized:
+    """Return the specs with the sizes in force.
 
     Args:
         specs: As the file means them.
         by_hand: Pool -> what a person made of it.
     """
-    specs = list(specs)
+    found = list(specs)
     kept: dict[str, ScaledByHand] = {}
-    found = []
-    for spec in specs:
+    dropped: dict[str, str] = {}
+    for place, spec in enumerate(found):
         hand = by_hand.get(spec.pool)
         size = size_in_force(spec.pool_size, hand)
-        if hand is None or size == spec.pool_size or cannot_have(spec, size, specs):
-            found.append(spec)
+        if hand is None or size == spec.pool_size:
+            continue
+        why = cannot_have(spec, size, found)
+        if why:
+            dropped[spec.pool] = (
+                f"{spec.pool} no longer has the {size} instances set by hand: {why}"
+            )
         else:
             kept[spec.pool] = hand
-            found.append(of_size(spec, size))
-    return found, kept
+            found[place] = of_size(spec, size)
+    return Sized(found, kept, dropped)
 
 
 def cannot_have(spec: Spec, size: int, others: Iterable[Spec]) -> str:
-    """Return why a pool cannot have *size* instances, for people; empty: it can."""
+    """Return why a pool cannot have *size* instances, for people; empty: it can.
+
+    Args:
+        spec: The pool as it is.
+        size: Instances wanted.
+        others: All pools with the sizes that they have or will have; *spec* itself is left out.
+    """
     if size == spec.pool_size:
         return ""
     why = why_not(size, is_singleton=spec.singleton)
     if why:
         return why
+    others = [other for other in others if other.pool != spec.pool]
+    in_all = size + sum(other.pool_size for other in others)
+    if size > spec.pool_size and in_all > MAX_PROCESSES:
+        return f"would make {in_all:,} processes in all: {MAX_PROCESSES:,} are the most"
     resized = replace(spec, pool_size=size)
     names = {printed_name(resized, index) for index in range(1, size + 1)}
     for other in others:
-        if other.pool == spec.pool:
-            continue
         if other.pool in names:
             return f"one of its instances would be called {other.pool}, as another worker is"
         clash = names.intersection(

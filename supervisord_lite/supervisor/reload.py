@@ -18,11 +18,11 @@ from typing import Any, Protocol
 
 from supervisord_lite.base.clock import Clock
 from supervisord_lite.base.log_line import rfc3339
-from supervisord_lite.base.record import fields_of, record
+from supervisord_lite.base.record import fields_of, record, replace
 from supervisord_lite.config.loading import Loaded, Loading, Refused
 from supervisord_lite.config.plan import Plan, make_plan
 from supervisord_lite.config.spec import Settings, Spec, spec_from_json, to_json
-from supervisord_lite.core.scale import ScaledByHand
+from supervisord_lite.core.scale import MAX_POOL_SIZE, ScaledByHand
 from supervisord_lite.supervisor.changeover import (
     Touched,
     cannot_have,
@@ -39,6 +39,14 @@ from supervisord_lite.supervisor.rolls import Rolls
 
 #: Supervisors that may die while a file is read before it is left alone.
 _MOST_TRIES = 3
+
+
+class HalfChangedError(BaseException):
+    """A fault of ours in the middle of a change: only another supervisor has a whole again.
+
+    Nobody who answers a client may take it for the fault of one call, so it is no `Exception`.
+    Nothing of the change has been sent, and the keeper has what was in force before.
+    """
 
 
 @record
@@ -290,11 +298,15 @@ class Reloads:
 
     def _good(self, answer: Loaded, *, is_dry: bool) -> None:
         fleet = self._fleet
-        specs, by_hand = sized(answer.configuration.specs, self.by_hand)
+        found = sized(answer.configuration.specs, self.by_hand)
+        specs, warnings = found.specs, answer.warnings
+        if found.dropped:
+            lines = (f"warning: {why}" for why in found.dropped.values())
+            warnings = "\n".join([*filter(None, [warnings]), *lines])
         settings = answer.configuration.settings
         plan = make_plan(fleet.specs.values(), specs, (fleet.settings, settings))
         generation = self.generation + (not is_dry)
-        done = Done(plan, touched(fleet, plan), is_dry, answer.warnings, generation)
+        done = Done(plan, touched(fleet, plan), is_dry, warnings, generation)
         if not is_dry:
             self.generation = generation
             self.files = dict(answer.digests)
@@ -304,8 +316,10 @@ class Reloads:
             change_over(fleet, self._rolls, plan, specs)
             fleet.outbox.save("settings", to_json(fleet.settings))
             of_file = {spec.pool: spec for spec in answer.configuration.specs}
-            self._save_force(by_hand, of_file)
+            self._save_force(found.by_hand, of_file)
             fleet.outbox.save("refused", None)
+            for pool, why in found.dropped.items():
+                self._log("warning", "scale.dropped", pool=pool, reason=why)
             self._log(
                 "info", "config.reloaded", generation=self.generation, **fields_of(done.touched)
             )
@@ -353,15 +367,28 @@ class Reloads:
 
     # -- by hand -----------------------------------------------------------------------------------
 
-    def why_not_scaled(self, spec: Spec, size: int) -> str:
-        """Return why a pool cannot have *size* instances, for people; empty: it can."""
-        return cannot_have(spec, size, self._fleet.specs.values())
+    def why_not_scaled(self, spec: Spec, sizes: dict[str, int]) -> str:
+        """Return why a pool cannot have its size of *sizes*, for people; empty: it can.
+
+        Args:
+            spec: As it is in force.
+            sizes: Pool -> instances wanted, all that change together.
+        """
+        # One that is too large is refused for itself.
+        others = [
+            replace(other, pool_size=min(sizes.get(other.pool, other.pool_size), MAX_POOL_SIZE))
+            for other in self._fleet.specs.values()
+        ]
+        return cannot_have(spec, sizes[spec.pool], others)
 
     def scale(self, sizes: dict[str, int]) -> Touched:
         """Give pools other sizes, until the file gives them another one itself.
 
         Args:
             sizes: Pool -> instances wanted; `why_not_scaled` of each has said nothing.
+
+        Raises:
+            HalfChangedError: A fault of ours, when part of it had happened.
         """
         fleet = self._fleet
         by_hand = dict(self.by_hand)
@@ -379,8 +406,11 @@ class Reloads:
                 specs.append(of_size(original, size))
         plan = make_plan(fleet.specs.values(), specs)
         how_many = touched(fleet, plan)
-        change_over(fleet, self._rolls, plan, specs)
-        self._save_force(by_hand, of_file)
+        try:
+            change_over(fleet, self._rolls, plan, specs)
+            self._save_force(by_hand, of_file)
+        except Exception as error:
+            raise HalfChangedError from error
         return how_many
 
 

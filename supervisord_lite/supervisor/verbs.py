@@ -376,7 +376,7 @@ class Verbs:
             spec = self._fleet.specs.get(pool)
             if spec is None:
                 raise NoSuchWorkerError(pool, nearest(pool, self._fleet.specs))
-            why = self._reloads.why_not_scaled(spec, size)
+            why = self._reloads.why_not_scaled(spec, sizes)
             if why:
                 told = {"name": f"{pool}={size}", "reason": f"{pool} {why}", "hint": None}
                 call.error(interface.REFUSED, told)

@@ -107,6 +107,21 @@ def test_a_bad_file_is_refused_with_all_its_errors(config: Path) -> None:
     assert [problem["line"] for problem in answer.problems] == [1, 2, 3]
 
 
+def test_more_errors_than_fit_into_an_answer_are_counted(config: Path) -> None:
+    """The first thousand come, without lines that nobody can read; the message knows them all."""
+    long = f"[worker.long]\nstop_timout = '{'x' * 5000}'\ncommand = 'x'\n"
+    bad = "".join(f"[worker.w{n}]\ncommand = 'x'\nstop_timout = 1\n" for n in range(1500))
+    config.write_text(long + bad)
+    loading = start(config)
+    answer = answer_of(loading)
+    finish(loading)
+    assert isinstance(answer, Refused)
+    assert answer.message.endswith("\n1,501 errors in 1 file.")
+    assert len(answer.problems) == 1000
+    assert (answer.problems[0]["source"], answer.problems[0]["line"]) == ("", 2)
+    assert answer.problems[1]["source"] == "stop_timout = 1"
+
+
 def test_warnings_come_with_a_good_answer(config: Path) -> None:
     """What is probably not meant is told, and stops nothing."""
     config.write_text('[worker.a]\ncommand = ["sh", "-c", "a | b"]\n')

@@ -93,3 +93,19 @@ def test_a_link_stays_a_link(file: Path) -> None:
     edit(link, {"web": 4})
     assert link.is_symlink()
     assert "pool_size = 4" in file.read_text()
+
+
+def test_what_a_linked_file_includes_stands_beside_the_link(file: Path) -> None:
+    """The changed text is judged in the place of the file, not in that of its copy."""
+    file.write_text("supervisor.include = ['conf/*.toml']\n" + WEB)
+    link = file.parent / "etc" / "x.toml"
+    (link.parent / "conf").mkdir(parents=True)
+    (link.parent / "conf" / "y.toml").write_text("[worker.web]\npool_size = 3\n")
+    link.symlink_to(file)
+    with pytest.raises(NotSavedError, match=r"stands in .*y\.toml"):
+        edit(link, {"web": 4})
+    (link.parent / "conf" / "y.toml").write_text("[worker.db]\ncommand = 'y'\npool_size = 3\n")
+    (file.parent / "conf").mkdir()
+    (file.parent / "conf" / "z.toml").write_text("[worker.web]\npool_size = 3\n")
+    edit(link, {"web": 4})
+    assert "pool_size = 4" in file.read_text()

@@ -9,6 +9,7 @@ import pytest
 from supervisord_lite.base.record import replace
 from supervisord_lite.config.loading import Refused
 from supervisord_lite.config.spec import LogTarget, Spec
+from supervisord_lite.control.calls import Call, Peer
 from supervisord_lite.core import events
 from supervisord_lite.core.policy import Rung
 from supervisord_lite.core.states import (
@@ -21,11 +22,24 @@ from supervisord_lite.core.states import (
     Tripped,
 )  # fmt: skip
 from supervisord_lite.supervisor.outbox import Slot
-from supervisord_lite.supervisor.reload import Done, Refusal
+from supervisord_lite.supervisor.reload import Done, HalfChangedError, Refusal
 from tests.support.supervisor import SETTINGS, Daemon, a_spec
 
 WEB, DB = ("web", 1), ("db", 1)
 OTHER = {"argv": ("other",)}
+
+
+class Client:
+    """Keeps what it is answered."""
+
+    def __init__(self) -> None:
+        self.peer = Peer(1, 0, 0)
+        self.closed = False
+        self.heard = b""
+
+    def answer(self, data: bytes, *, final: bool) -> None:
+        self.heard += data
+        self.closed = final
 
 
 @pytest.fixture
@@ -443,7 +457,54 @@ def test_a_size_that_cannot_be_is_refused(
 ) -> None:
     """Names stay unique, singletons single."""
     daemon = running(made, spec, a_spec("web-3"))
-    assert why in daemon.supervisor._reloads.why_not_scaled(spec, size)
+    assert why in daemon.supervisor._reloads.why_not_scaled(spec, {"web": size})
+
+
+def test_more_processes_than_one_daemon_is_made_for_are_refused(made: list[Daemon]) -> None:
+    """All pools together, those too that change with it."""
+    daemon = running(made, a_spec("web"), a_spec("db"))
+    fleet, reloads = daemon.supervisor._fleet, daemon.supervisor._reloads
+    many = {f"p{number}": a_spec(f"p{number}", 1000) for number in range(19)}
+    fleet.specs.update(many)
+    web = fleet.specs["web"]
+    assert reloads.why_not_scaled(web, {"web": 999}) == ""
+    assert "20,000 are the most" in reloads.why_not_scaled(web, {"web": 1000})
+    assert "20,000 are the most" in reloads.why_not_scaled(web, {"web": 600, "db": 600})
+    assert reloads.why_not_scaled(web, {"web": 1000, "p0": 900}) == ""
+    for pool in many:
+        del fleet.specs[pool]
+
+
+def test_a_size_that_a_new_file_cannot_have_is_told(made: list[Daemon]) -> None:
+    """Dropped, and whoever asked hears why; a dry run says so too."""
+    daemon = running(made, a_spec("web"))
+    daemon.supervisor._reloads.scale({"web": 3})
+    daemon.settle()
+    told = "web no longer has the 3 instances set by hand: one of its instances would be called"
+    dry = good(daemon.reload(a_spec("web"), a_spec("web-3"), is_dry=True))
+    wet = good(daemon.reload(a_spec("web"), a_spec("web-3")))
+    for done in (dry, wet):
+        assert told in done.warnings
+    daemon.settle()
+    assert daemon.supervisor._reloads.by_hand == {}
+
+
+def test_a_fault_in_the_middle_of_scaling_ends_the_supervisor(
+    made: list[Daemon], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No client's call swallows it; the next one finds the whole of before."""
+    daemon = running(made, a_spec("web"))
+    client = Client()
+    call = Call(client, "io.supervisordlite.Manager.Scale", {"sizes": {"web": 3}})
+    fleet = daemon.supervisor._fleet
+    monkeypatch.setattr(fleet, "wake_all", lambda: 1 // 0)
+    with pytest.raises(HalfChangedError):
+        daemon.supervisor._server.dispatch(call)
+    assert client.heard == b""
+    daemon.replace()
+    daemon.settle()
+    assert list(daemon.workers) == [WEB]
+    assert daemon.supervisor._reloads.by_hand == {}
 
 
 def test_who_waits_in_backoff_for_a_better_file_starts_with_it(made: list[Daemon]) -> None:
