@@ -118,7 +118,7 @@ class Outbox:
 
     def _send(self, message: dict[str, object]) -> None:
         if not self._is_whole:
-            self._send_packet(channel.encode(message))
+            self._send_any_size(message)
             return
         for key, value in message.items():
             held = self._merged.get(key)
@@ -131,6 +131,10 @@ class Outbox:
 
     def _send_whole(self) -> None:
         message, self._merged, self._is_whole = self._merged, {}, False
+        self._send_any_size(message)
+
+    def _send_any_size(self, message: dict[str, object]) -> None:
+        """Send one message; one that no packet holds travels in a memfd."""
         data = channel.encode_whole(message)
         if len(data) <= channel.MAX_MESSAGE_BYTES:
             self._send_packet(data)
@@ -184,7 +188,7 @@ def _pages(saves: dict[str, str | None]) -> list[dict[str, str | None]]:
     pages: list[dict[str, str | None]] = [{}]
     size = 0
     for key, text in saves.items():
-        cost = len(channel.encode({key: text}))
+        cost = len(channel.encode_whole({key: text}))
         if pages[-1] and size + cost > _PAGE_BYTES:
             pages.append({})
             size = 0
