@@ -212,9 +212,11 @@ class Fleet:
         for slot in workers:
             self._gone.pop(slot, None)
         specs = {**self._former, **self.specs}
+        is_ending = self.core.standing.is_ending
         self.core = fleet.Fleet(
             map(_pool, specs.values()), {**workers, **{slot: known[slot] for slot in self.leaving}}
         )
+        self.core.end(is_ending=is_ending)
 
     def dismiss(self, slot: Slot) -> None:
         """Let a worker go that is leaving: down by the ladder that it knows, then forgotten."""

@@ -181,7 +181,7 @@ class WholeWorld(World):
         self._is_fuse_for_sends = False
         self._fuse = int(self.rng.expovariate(1 / mean)) if is_fatal else None
         self.models = {slot: model.copy() for slot, model in self._saved.items()}
-        self._order_model = OrderModel(self._pools, self.models)
+        self._order_model = OrderModel(self._pools, self.models, has_end=True)
         self._wake_s = None
         self._sends = 0
         handover = self.keeper.handover()
@@ -336,7 +336,9 @@ class WholeWorld(World):
         if isinstance(event, _STARTS):
             self._hear_start(slot, event)
             if self._call is not None and self._call.is_alone and slot in self._call.slots:
-                model.gate = None
+                model.gate = self._order_model.is_over_for
+        if isinstance(event, events.ShutdownRequested):
+            self._order_model.is_ending = True
         model.hear(event, at_s, after, actions, due_s)
         model.gate = gate
         self._was_broken = self._was_broken or self._order_model.is_broken()
