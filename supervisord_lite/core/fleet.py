@@ -13,6 +13,7 @@ What falls out of two rules and no further state:
 * *A stop that was asked for waits until nobody who comes after it is on the way down.* So whatever
   is stopped together, by one person or two, by a reload or at the end, goes down in the reverse
   order; and a restart of several goes down in that order and comes up in the other.
+* *Nobody starts once the service ends.* A critical worker that has given up lets nobody go on.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,7 +23,6 @@ from supervisord_lite.base.record import record
 from supervisord_lite.core import events
 from supervisord_lite.core.actions import Action
 from supervisord_lite.core.events import Event
-from supervisord_lite.core.gates import open_gate
 from supervisord_lite.core.pools import Graph, Pool, Slot
 from supervisord_lite.core.standing import Standing, is_ready
 from supervisord_lite.core.states import Exited, Stopped, Tripped, Waiting, Worker
@@ -107,11 +107,17 @@ class Fleet:
         With *is_alone* it does not wait for others either: a person knows better.
         """
         before = self.workers[slot]
-        gate = open_gate if is_alone else self.standing.gate_of(slot)
+        gate = self.standing.gate_of(slot, is_alone=is_alone)
         after, actions = step(before, event, now_s=now_s, rng=rng, gate=gate)
         if after is not before:
             self.put(slot, after)
         return Change(slot, before, after, actions)
+
+    def end(self, *, is_ending: bool = True) -> None:
+        """Let nobody start any more; or after all, if what was broken is not."""
+        if self.standing.is_ending and not is_ending:
+            self.wake_all()
+        self.standing.is_ending = is_ending
 
     def wake_all(self) -> None:
         """Let everybody ask again whether its turn has come: after an adoption or a reload."""

@@ -36,6 +36,11 @@ def open_gate(_ask: Ask) -> str:
     return ""
 
 
+def no_start(ask: Ask) -> str:
+    """Let nobody start: the service ends."""
+    return "" if ask == "stop" else "the service ends"
+
+
 def through_gate(before: Worker, moved: Worker, actions: tuple[Action, ...], gate: Gate) -> Moved:
     """Let what was decided happen, or make it wait for its turn.
 

@@ -9,7 +9,7 @@ from collections import deque
 from functools import partial
 
 from supervisord_lite.base.record import record
-from supervisord_lite.core.gates import Ask, Gate, open_gate
+from supervisord_lite.core.gates import Ask, Gate, no_start, open_gate
 from supervisord_lite.core.pools import Graph, Slot
 from supervisord_lite.core.states import (
     Backoff,
@@ -112,6 +112,8 @@ class Standing:
 
     Attributes:
         woken: Slots whose turn may have come: whoever steps owes each a `GateMoved`, in order.
+        is_ending: The service ends, so nobody may start. Whoever decides about it says so at once:
+            what has given up would let others start, only to be stopped again.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -129,6 +131,7 @@ class Standing:
             if graph.has_ties(name) or pool.critical != "no"
         }
         self.woken: deque[Slot] = deque()
+        self.is_ending = False
 
     # -- counting ----------------------------------------------------------------------------------
 
@@ -190,15 +193,19 @@ class Standing:
 
     # -- asking ------------------------------------------------------------------------------------
 
-    def gate_of(self, slot: Slot) -> Gate:
-        """Return what lets this worker start and stop in its turn."""
-        return partial(self._why_not, slot[0]) if self._graph.has_ties(slot[0]) else open_gate
+    def gate_of(self, slot: Slot, *, is_alone: bool = False) -> Gate:
+        """Return what lets this worker start and stop in its turn; with *is_alone* at any time."""
+        if is_alone or not self._graph.has_ties(slot[0]):
+            return no_start if self.is_ending else open_gate
+        return partial(self._why_not, slot[0])
 
     def _why_not(self, name: str, ask: Ask) -> str:
         if ask == "stop":
             leaving = (each for each in self._graph.behind(name) if self._tallies[each].is_leaving)
             first = next(leaving, None)
             return "" if first is None else f"{first} stops first"
+        if self.is_ending:
+            return no_start(ask)
         tallies, requires = self._tallies, self._graph.requires[name]
         if ask != "start":
             # It had its turn. But without any of what it requires it would only fail again.

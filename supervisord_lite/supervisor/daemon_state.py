@@ -68,6 +68,7 @@ class DaemonState:
         self._is_reloading = False
         self.on_reload: Callable[[], None] | None = None
         self._may_be_broken = True  # an earlier supervisor may have died before it decided
+        self._hold_if_broken()
         fleet.listen(self._stepped)
 
     def _save(self) -> None:
@@ -96,6 +97,7 @@ class DaemonState:
         """Start what starts by itself, once; or go on with what was under way."""
         if self.is_stopping:
             self._say_stopping()
+            self._fleet.core.end()
             self._fleet.feed_all(events.ShutdownRequested(at_once=self.at_once))
         elif not self._booted:
             wanted = [
@@ -128,10 +130,19 @@ class DaemonState:
     def _stepped(
         self, slot: Slot, before: Worker, after: Worker, told: tuple[Announce, ...]
     ) -> None:
-        del slot, before, told
+        del before, told
         # Of "all" also a stop decides: when the last one that worked is stopped by hand.
         if isinstance(after.state, Tripped | Stopped):
             self._may_be_broken = True
+        elif not self._fleet.core.standing.is_ending:
+            return
+        if self._fleet.spec(slot[0]).critical != "no":
+            self._hold_if_broken()
+
+    def _hold_if_broken(self) -> None:
+        """Let nobody start from now on: this comes before others are let go on, `decide` after."""
+        if not self.is_stopping:
+            self._fleet.core.end(is_ending=self._fleet.core.standing.broken() is not None)
 
     def decide(self) -> None:
         """End the service if a critical worker's breaker is open: in order, and to be restarted."""
@@ -163,6 +174,7 @@ class DaemonState:
             self.is_stopping = True
             self._say_stopping()
         self._save()
+        self._fleet.core.end()
         self._fleet.feed_all(events.ShutdownRequested(at_once=self.at_once))
 
     def _say_stopping(self) -> None:

@@ -1,10 +1,10 @@
 """Why the whole service ended: noted in a file, for whoever reads it the next morning.
 
-The ends of critical workers are remembered as they happen; a supervisor that takes over knows only
-the times of earlier ones. When one of them ends the service, the note is saved with the keeper
-first and then written by a child (scribe/note.py): the supervisor may be killed in between, and its
-successor writes it again. The end waits for the child, but no longer than its limit: a disk in
-trouble costs the note, never the exit status 75.
+The ends of critical workers are remembered as they happen, in the worker's own record: they are
+known to whoever takes over, and forgotten with it. When one of them ends the service, the note is
+saved with the keeper first and then written by a child (scribe/note.py): the supervisor may be
+killed in between, and its successor writes it again. The end waits for the child, but no longer
+than its limit: a disk in trouble costs the note, never the exit status 75.
 """
 
 import json
@@ -15,6 +15,7 @@ from supervisord_lite import __version__
 from supervisord_lite.base import exit_codes
 from supervisord_lite.base.clock import Clock
 from supervisord_lite.base.log_line import rfc3339
+from supervisord_lite.base.record import fields_of, replace
 from supervisord_lite.base.signals import name_of
 from supervisord_lite.core.actions import Announce
 from supervisord_lite.core.fleet import Escalation
@@ -75,7 +76,29 @@ class EscalationNote:
         self._failures: dict[Slot, dict[float, LastExit]] = {}
         saved = handover.saves.get(_NOTE)
         self._content: dict[str, Any] | None = json.loads(saved) if saved else None
+        self._restore(handover.saves)
+        fleet.ends_of = self._kept
         fleet.listen(self._stepped)
+
+    def _restore(self, saves: dict[str, str]) -> None:
+        for slot in self._fleet.workers:
+            text = saves.get(f"worker/{slot[0]}/{slot[1]}", "")
+            if slot in self._fleet.unusable or '"ends":' not in text:
+                continue  # most have none: no record is read twice for nothing
+            try:
+                ends = {at_s: LastExit(**end) for at_s, end in json.loads(text).get("ends", ())}
+            except (ValueError, TypeError) as error:
+                name = self._fleet.name(slot)
+                self._log("warning", "escalation.ends_unusable", name=name, reason=repr(error))
+                continue
+            self._failures[slot] = ends
+
+    def _kept(self, slot: Slot) -> list[object]:
+        """Return what is saved with a worker; what nobody will ask for is forgotten here."""
+        if slot not in self._fleet.workers or self._fleet.spec(slot[0]).critical == "no":
+            self._failures.pop(slot, None)
+        ends = self._failures.get(slot, {})
+        return [[at_s, fields_of(end)] for at_s, end in ends.items()]
 
     # -- what happens ------------------------------------------------------------------------------
 
@@ -90,7 +113,8 @@ class EscalationNote:
         known = self._failures.get(slot, {})
         ends = {at_s: known[at_s] for at_s in times if at_s in known}
         if times and times[-1] not in ends and after.last_exit is not None:
-            ends[times[-1]] = after.last_exit
+            end = after.last_exit
+            ends[times[-1]] = replace(end, reason=end.reason[:_MOST_CHARACTERS])
         self._failures[slot] = ends
 
     def take(self, escalation: Escalation, why: str) -> None:

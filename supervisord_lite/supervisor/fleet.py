@@ -39,6 +39,8 @@ class Fleet:
         unusable: Slots whose saved record could not be read, and why: they stay stopped.
         on_fault: Told of a slot and of what went wrong in our own code for it. One worker's fault
             must not end the others, and would come again with each adoption.
+        ends_of: Returns what goes into a worker's record about its failures, JSON-ready and short;
+            also asked about one that has just been forgotten.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Fleet:
         self.restored: dict[Slot, int] = {}
         self.unusable: dict[Slot, str] = {}
         self.on_fault: Callable[[Slot, Exception], None] = _raise
+        self.ends_of: Callable[[Slot], list[object]] = _no_ends
 
     @property
     def workers(self) -> Mapping[Slot, Worker]:
@@ -212,9 +215,11 @@ class Fleet:
         for slot in workers:
             self._gone.pop(slot, None)
         specs = {**self._former, **self.specs}
+        is_ending = self.core.standing.is_ending
         self.core = fleet.Fleet(
             map(_pool, specs.values()), {**workers, **{slot: known[slot] for slot in self.leaving}}
         )
+        self.core.end(is_ending=is_ending)
 
     def dismiss(self, slot: Slot) -> None:
         """Let a worker go that is leaving: down by the ladder that it knows, then forgotten."""
@@ -334,13 +339,13 @@ class Fleet:
         self.outbox.flush(self._record, self._too_large)
 
     def _record(self, slot: Slot) -> str:
-        worker = self.workers.get(slot)
+        worker, ends = self.workers.get(slot), self.ends_of(slot)
         if worker is None:
             return json.dumps({"gone": self._gone[slot]})
         if len(worker.failures) > _FAILURES_SAVED:
             worker = replace(worker, failures=worker.failures[-_FAILURES_SAVED:])
         own = worker.policy if worker.policy is not self.spec(slot[0]).policy else None
-        return record_text(self._seen.get(slot, 0), records.to_record(worker), own)
+        return record_text(self._seen.get(slot, 0), records.to_record(worker), own, ends)
 
     def _too_large(self, slot: Slot, request: Request) -> None:
         if request["do"] != "spawn":
@@ -408,6 +413,10 @@ class Fleet:
 
 def _pool(spec: Spec) -> Pool:
     return Pool(spec.pool, spec.requires, spec.after, spec.critical)
+
+
+def _no_ends(_slot: Slot) -> list[object]:
+    return []
 
 
 def _raise(_slot: Slot, error: Exception) -> None:

@@ -197,15 +197,23 @@ def _pages(saves: dict[str, str | None]) -> list[dict[str, str | None]]:
     return pages
 
 
-def record_text(seen: int, worker: dict[str, object], policy: object | None = None) -> str:
+def record_text(
+    seen: int,
+    worker: dict[str, object],
+    policy: object | None = None,
+    ends: list[object] | None = None,
+) -> str:
     """Return the text of one worker's record.
 
     Args:
         seen: Number of the last fact in it.
         worker: Without its policy.
         policy: What it lives by, where that is not its spec's any more.
+        ends: How it has failed, where anybody will ask.
     """
     record = {"seen": seen, "worker": worker}
     if policy is not None:
         record["policy"] = policy
+    if ends:
+        record["ends"] = ends
     return json.dumps(record, separators=(",", ":"), default=fields_of)

@@ -11,6 +11,7 @@ import pytest
 from supervisord_lite.cli.last_escalation import read_last_escalation
 from supervisord_lite.config.effective import FILE_NAME
 from supervisord_lite.config.spec import LogTarget, Spec
+from supervisord_lite.core import events
 from supervisord_lite.core.policy import Critical
 from supervisord_lite.scribe.note import LAST_ESCALATION
 from supervisord_lite.scribe.note_child import last_lines, write_whole
@@ -133,6 +134,66 @@ def test_a_successor_writes_the_same_note(dies_after: int) -> None:
         assert failure["code"] == 3
         if dies_after > 0:  # it was saved: not decided anew
             assert contents[0] == contents[1]
+
+
+@pytest.mark.parametrize("dies_after", [0, 1, 2, None])
+def test_a_failure_that_an_earlier_supervisor_saw_keeps_its_exit_code(
+    dies_after: int | None,
+) -> None:
+    """Supervisors are replaced between all failures, and while they save one."""
+    with a_daemon(a_spec("db", critical="any", max_restarts=3)) as daemon:
+        for code in (3, 4, 5):
+            daemon.pass_s(10.0)
+            daemon.settle()
+            daemon.keeper.end(daemon.keeper.live()[0], code)
+            daemon.turn(dies_after=dies_after)
+            daemon.replace()
+            daemon.settle()
+
+        (worker,) = daemon.notes[-1].content["workers"]
+        assert [each["code"] for each in worker["failures"]] == [3, 4, 5]
+
+
+def kept(daemon: Daemon) -> dict[str, int]:
+    """Return how many ends are saved with each worker that has some."""
+    saves = daemon.keeper.table.saves
+    records = {key: json.loads(text) for key, text in saves.items() if key.startswith("worker/")}
+    return {key: len(each["ends"]) for key, each in records.items() if "ends" in each}
+
+
+def test_only_so_many_ends_are_kept_and_only_of_critical_workers() -> None:
+    """A worker that fails for ever costs no more than one that fails ten times."""
+    policy: dict[str, Any] = {"max_restarts": 99, "circuit_window_s": 1e6}
+    with a_daemon(a_spec("db", critical="any", **policy), a_spec("web", **policy)) as daemon:
+        for _ in range(12):
+            daemon.pass_s(400.0)
+            daemon.settle()
+            for run in daemon.keeper.live():
+                daemon.keeper.end(run, 3)
+            daemon.settle()
+        assert kept(daemon) == {"worker/db/1": 10}
+
+
+@pytest.mark.parametrize("how", ["reset", "removed", "not critical"])
+def test_ends_that_nobody_will_ask_for_are_forgotten(how: str) -> None:
+    """They go with the failures, with the worker and with the key, also from memory."""
+    with a_daemon(a_spec("db", critical="any"), a_spec("web")) as daemon:
+        fail(daemon, "db", 3)
+        assert kept(daemon) == {"worker/db/1": 1}
+        daemon.replace()
+        daemon.settle()
+        assert kept(daemon) == {"worker/db/1": 1}
+
+        if how == "reset":
+            daemon.supervisor._fleet.feed(("db", 1), events.ResetRequested())
+        else:
+            daemon.reload(*([a_spec("db")] if how == "not critical" else []), a_spec("web"))
+        daemon.settle()
+        if how == "not critical":
+            fail(daemon, "db", 3)
+
+        assert kept(daemon) == {}
+        assert not any(daemon.supervisor._note._failures.values())
 
 
 def test_a_critical_pool_of_all_notes_every_instance() -> None:

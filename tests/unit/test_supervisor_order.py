@@ -9,6 +9,7 @@ import pytest
 from supervisord_lite.base import exit_codes
 from supervisord_lite.config.spec import Spec
 from supervisord_lite.core import events
+from supervisord_lite.core.policy import BackoffPolicy
 from supervisord_lite.core.standing import is_ready
 from supervisord_lite.core.states import Running, Starting, Stopped, Stopping, Tripped, Waiting
 from supervisord_lite.supervisor.orders import Order, Orders, Outcome
@@ -99,6 +100,49 @@ def test_a_tripped_critical_worker_ends_the_service_whoever_dies_meanwhile(
         daemon.keeper.end(web, 0)
         daemon.settle()
         assert state.is_over(daemon.clock.s)
+
+
+@pytest.mark.parametrize("dies_after", [0, 1, 2, None])
+def test_nobody_starts_once_a_critical_worker_has_tripped(dies_after: int | None) -> None:
+    """What came after it does not have its turn now, nor what is due in the same moment."""
+    specs = (
+        a_spec("web", after=["crit"]),
+        a_spec("late", backoff=BackoffPolicy(0.0, 0.0, jitter=False)),
+        a_spec("crit", critical="any", max_restarts=1, ready_by="said"),
+        a_spec("far", after=["web"]),
+    )
+    with a_daemon(*specs) as daemon:
+        daemon.settle()
+        live = {run.key[0]: run for run in daemon.keeper.live()}
+        assert live.keys() == {"crit", "late"}
+        daemon.keeper.end(live["crit"], 3)
+        daemon.keeper.end(live["late"], 3)
+        daemon.turn(dies_after=dies_after)
+        daemon.settle()
+
+        assert daemon.supervisor._daemon.verdict == exit_codes.CRITICAL_WORKER
+        assert daemon.supervisor._daemon.is_over(daemon.clock.s)
+        assert {key[0] for key in daemon.keeper.started} == {"crit", "late"}
+        assert len(daemon.keeper.started) == 2
+        assert daemon.keeper.signalled == []
+
+
+def test_who_was_held_goes_on_if_the_service_does_not_end_after_all() -> None:
+    """A reset may come between the trip and the decision."""
+    specs = (a_spec("web", autostart=False), a_spec("crit", critical="any", max_restarts=1))
+    with a_daemon(*specs) as daemon:
+        daemon.settle()
+        fleet = daemon.supervisor._fleet
+        (crit,) = daemon.keeper.live()
+        daemon.keeper.end(crit, 3)
+        fleet.take_fact(daemon.keeper.table.log[-1])
+        fleet.feed(WEB, events.StartRequested(), is_alone=True)
+        assert states(daemon) == {"web": "waiting", "crit": "tripped"}
+
+        fleet.feed(("crit", 1), events.ResetRequested())
+
+        up(daemon)
+        assert not daemon.supervisor._daemon.is_stopping
 
 
 def test_an_escalation_is_decided_once() -> None:

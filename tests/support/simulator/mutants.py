@@ -210,9 +210,9 @@ MUTANTS = (
     ),
     Mutant(
         "a shutdown tells nobody", "supervisor/daemon_state.py",
-        "        self._save()\n        self._fleet.feed_all(events.ShutdownRequested"
+        "        self._fleet.core.end()\n        self._fleet.feed_all(events.ShutdownRequested"
         "(at_once=self.at_once))\n",
-        "        self._save()\n",
+        "        self._fleet.core.end()\n",
         kind="whole",
     ),
     Mutant(

@@ -13,9 +13,14 @@ from tests.support.simulator.violation import BrokenPromiseError
 class OrderModel:
     """The order of start and stop among pools."""
 
-    def __init__(self, pools: Iterable[Pool], models: Mapping[Slot, SlotModel]) -> None:
+    def __init__(
+        self, pools: Iterable[Pool], models: Mapping[Slot, SlotModel], *, has_end: bool = False
+    ) -> None:
+        """Begin; with *has_end* there is somebody who ends the service when it is broken."""
+        self._has_end = has_end
         self._pools = {pool.name: pool for pool in pools}
         self._models = models
+        self.is_ending = False  #: somebody was told so; nobody starts any more
         self._of = {
             name: [model for slot, model in models.items() if slot[0] == name]
             for name in self._pools
@@ -23,7 +28,7 @@ class OrderModel:
         self._behind = {name: self._all_behind(name) for name in self._pools}
         self.has_ties = any(pool.requires or pool.after for pool in self._pools.values())
         for (name, _), model in models.items():
-            model.gate = partial(self.must_wait, name) if self.has_ties else None
+            model.gate = partial(self.must_wait, name) if self.has_ties else self.is_over_for
 
     def _all_behind(self, name: str) -> set[str]:
         behind: set[str] = set()
@@ -36,11 +41,17 @@ class OrderModel:
         """Return whether a start, or a stop, in this pool must wait for its turn."""
         if ask == "stop":
             return any(model.aim for each in self._behind[name] for model in self._of[each])
+        if self.is_over_for(ask):
+            return True
         pool = self._pools[name]
         if ask == "start":
             unready = any(not self._is_ready(each) for each in pool.requires)
             return unready or any(not self._has_given_all(each) for each in pool.after)
         return any(not any(map(is_ready, self._of[each])) for each in pool.requires)
+
+    def is_over_for(self, ask: str) -> bool:
+        """Return whether nobody may start, since the service ends or is about to."""
+        return ask != "stop" and (self.is_ending or (self._has_end and self.is_broken()))
 
     def _is_ready(self, name: str) -> bool:
         """Return whether everybody is ready whom anybody wants up, and there is one."""

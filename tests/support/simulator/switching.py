@@ -202,7 +202,7 @@ class SwitchingWorld(World):
                     self._stale.add((slot, self.models[slot].run))
 
     def _reorder(self) -> None:
-        self._order_model = OrderModel(self.force.pools(), self.models)
+        self._order_model = OrderModel(self.force.pools(), self.models, has_end=True)
 
     def _hear_by_itself(self, slot: Slot, event: events.Event) -> None:
         """Somebody is told something that no person has asked for just now."""

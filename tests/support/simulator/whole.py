@@ -370,7 +370,9 @@ class WholeWorld(SwitchingWorld):
         if isinstance(event, _STARTS):
             self._hear_start(slot, event)
             if self._call is not None and self._call.is_alone and slot in self._call.slots:
-                model.gate = None
+                model.gate = self._order_model.is_over_for
+        if isinstance(event, events.ShutdownRequested):
+            self._order_model.is_ending = True
         model.hear(event, at_s, after, actions, due_s)
         model.gate = gate
         self._forget_if_gone(slot)
