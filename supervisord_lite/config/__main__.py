@@ -97,6 +97,8 @@ def _write(configuration: Configuration, answer: IO[str]) -> None:
     path = configuration.settings.control_path
     try:
         failed = set_modes(configuration)
+    except FileNotFoundError:
+        failed = ""  # there is no socket to be opened to anybody
     except OSError as error:
         failed = f"modes of {path}: {error.strerror}"
     try:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from heapq import heappop, heappush
 
+from supervisord_lite.supervisor.reload import HalfChangedError
 from tests.support.simulator.drawn import Faults, chance
 from tests.support.simulator.trace import Trace
 from tests.support.simulator.violation import BrokenPromiseError
@@ -73,6 +74,6 @@ class World:
         """Say of every error where it comes from, and what happened before it."""
         try:
             yield
-        except Exception as error:
+        except (Exception, HalfChangedError) as error:
             message = f"seed {self.seed}, event {self.trace.count}: {error!r}\n{self.trace.last()}"
             raise BrokenPromiseError(message) from error

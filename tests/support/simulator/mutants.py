@@ -304,8 +304,8 @@ MUTANTS = (
     ),
     Mutant(
         "a dry run changes things", "supervisor/reload.py",
-        "        if not is_dry:\n            self.generation += 1",
-        "        if True:\n            self.generation += 1",
+        "        if not is_dry:\n            self.generation = generation",
+        "        if True:\n            self.generation = generation",
         kind="whole",
     ),
     Mutant(
@@ -315,8 +315,8 @@ MUTANTS = (
     ),
     Mutant(
         "a size by hand is forgotten by a reload", "supervisor/reload.py",
-        "specs, by_hand = sized(answer.configuration.specs, self.by_hand)",
-        "specs, by_hand = sized(answer.configuration.specs, {})",
+        "found = sized(answer.configuration.specs, self.by_hand)",
+        "found = sized(answer.configuration.specs, {})",
         kind="whole",
     ),
     Mutant(
