@@ -180,7 +180,7 @@ class HeldNote(Note):
         self.problem = ""
         self.deadline_s = now_s + 6.0
         self._limit_s = 5.0
-        self._said = b""
+        self._buffer = b""
         self._pid = 0
         self._socket, self.child = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.setblocking(False)
