@@ -7,9 +7,10 @@ from typing import Any
 
 from supervisord_lite.config.spec import Settings, Spec
 from supervisord_lite.core import events
+from supervisord_lite.core.pools import Slot
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.reload import Reading
-from tests.support.simulator.clients import Slot, Talk
+from tests.support.simulator.clients import Talk
 from tests.support.simulator.edits import SimulatedReading, edited
 from tests.support.simulator.engine import World
 from tests.support.simulator.force import Force, log_of, needs_new_run
