@@ -13,7 +13,8 @@ from supervisord_lite.config.spec import (
     Configuration,
     Grant,
     Spec,
-    configuration_from_json,
+    settings_from_json,
+    spec_from_json,
     to_json,
 )
 from supervisord_lite.core.policy import Rung
@@ -243,8 +244,10 @@ def test_rights_are_looked_up(judged: Judge) -> None:
     assert settings.admin == (Grant("root", uid=0),)
     assert settings.operate == (Grant("@0", gid=0),)
     assert settings.read == (Grant("*"), Grant("0", uid=0))
-    assert found.configuration.specs[0].operators == (Grant("@root", gid=0),)
-    assert configuration_from_json(to_json(found.configuration)) == found.configuration
+    assert settings_from_json(to_json(settings)) == settings
+    (spec,) = found.configuration.specs
+    assert spec.operators == (Grant("@root", gid=0),)
+    assert spec_from_json(to_json(spec)) == spec
 
 
 # -- values ----------------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ from supervisord_lite.core.orders import told_of_change
 from supervisord_lite.core.scale import (
     MAX_POOL_SIZE,
     ScaledByHand,
-    resized,
     size_in_force,
     why_not,
 )
@@ -38,14 +37,6 @@ def test_a_person_s_size_holds_until_the_file_says_something_new() -> None:
     assert size_in_force(8, None) == 8
     assert size_in_force(8, by_hand) == 12
     assert size_in_force(10, by_hand) == 10
-
-
-def test_growing_adds_what_is_missing_and_shrinking_takes_from_the_end() -> None:
-    """An instance that is there is never touched: 1 becomes 3 with the pid that it has."""
-    assert resized([1], 3) == ([2, 3], [])
-    assert resized([1, 2, 3], 1) == ([], [3, 2])
-    assert resized([1, 3], 2) == ([2], [3])
-    assert resized([], 2) == ([1, 2], [])
 
 
 def test_a_size_that_no_pool_can_have_is_refused_with_the_reason() -> None:
