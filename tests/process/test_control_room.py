@@ -14,6 +14,14 @@ from tests.support.control import Bench, ask, echo
 pytestmark = pytest.mark.process
 
 
+def a_busy_house(bench: Bench) -> list[socket.socket]:
+    """Take all the room there is; return the clients, all of whom wait for an answer."""
+    crowd = [bench.connect() for _ in range(server.MAX_CONNECTIONS)]
+    for client in crowd:
+        bench.say(client, ask("Start"))
+    return crowd
+
+
 def test_strangers_are_hung_up_on_before_a_byte_is_read() -> None:
     """Who may not ask cannot even make the daemon parse."""
     peers: list[Peer] = []
@@ -116,12 +124,8 @@ def test_strangers_push_nobody_out() -> None:
 def test_a_place_that_becomes_free_is_given_away_at_once() -> None:
     """While nobody is idle, the next one comes in when somebody leaves."""
     with Bench() as bench:
-        crowd = [bench.connect() for _ in range(server.MAX_CONNECTIONS)]
-        for client in crowd:
-            client.send(b'{"method":"io.supervisordlite.Manager.Start"}\0')
-        bench.settle()
-        late = bench.connect()
-        bench.say(late, ask("Stop"))
+        crowd = a_busy_house(bench)
+        bench.say(bench.connect(), ask("Stop"))
         assert bench.calls[-1].method == "Start"
         assert bench.server.next_deadline_s() is None, "it rests"
         crowd[7].close()
@@ -132,12 +136,8 @@ def test_a_place_that_becomes_free_is_given_away_at_once() -> None:
 def test_an_answered_client_gives_its_place_to_one_who_waits() -> None:
     """Also when the answer is given outside of the loop's callbacks, and nothing else happens."""
     with Bench() as bench:
-        crowd = [bench.connect() for _ in range(server.MAX_CONNECTIONS)]
-        for client in crowd:
-            client.send(b'{"method":"io.supervisordlite.Manager.Start"}\0')
-        bench.settle()
-        late = bench.connect()
-        bench.say(late, ask("Stop"))
+        crowd = a_busy_house(bench)
+        bench.say(bench.connect(), ask("Stop"))
         bench.calls[7].reply({})
         assert bench.server.next_deadline_s() == bench.clock.s
         bench.settle()

@@ -229,6 +229,14 @@ class Daemon:
         status: dict[str, Any] = json.loads(self.ctl("status", "--json", check=True).stdout)
         return status
 
+    def answers(self) -> bool:
+        """Return whether a supervisor answers now."""
+        try:
+            self.workers()
+        except OSError:
+            return False
+        return True
+
     def workers(self) -> dict[str, dict[str, Any]]:
         """Return the workers by name, as on the wire (`started_at_s`, not `uptime_s`)."""
         reply = self.call(f"{_MANAGER}.Status", names=[])
