@@ -26,7 +26,7 @@ from supervisord_lite.core.states import (
     Waiting,
     Worker,
 )
-from tests.support.core import Slot, a_policy, every_state
+from tests.support.core import OneWorker, a_policy, every_state
 
 # -- scale ---------------------------------------------------------------------------------------
 
@@ -100,7 +100,7 @@ def test_a_keeper_that_died_leaves_what_was_stopped_by_hand_stopped() -> None:
 
 def test_a_changed_spec_closes_the_breaker_and_starts_what_it_kept_down() -> None:
     """Whatever failed before was another program."""
-    slot = Slot(a_policy(max_restarts=2)).trip()
+    slot = OneWorker(a_policy(max_restarts=2)).trip()
     policy = a_policy(max_restarts=2, ready_after_s=0.0)
     for event in told_of_change(slot.worker, policy, is_new_run=False):
         slot.tell(event)
@@ -111,7 +111,7 @@ def test_a_changed_spec_closes_the_breaker_and_starts_what_it_kept_down() -> Non
 
 def test_a_change_that_applies_to_the_live_process_keeps_its_pid() -> None:
     """Its failures are forgotten, and nothing else happens to it."""
-    slot = Slot().up()
+    slot = OneWorker().up()
     before = slot.expect(Running)
     for event in told_of_change(slot.worker, a_policy(max_restarts=2), is_new_run=False):
         assert slot.tell(event) == ()
@@ -120,7 +120,7 @@ def test_a_change_that_applies_to_the_live_process_keeps_its_pid() -> None:
 
 def test_a_change_that_needs_a_new_process_restarts_and_is_no_failure() -> None:
     """A live one is stopped and started, without a failure."""
-    slot = Slot().up()
+    slot = OneWorker().up()
     for event in told_of_change(slot.worker, a_policy(max_restarts=2), is_new_run=True):
         slot.tell(event)
     assert slot.expect(Stopping).outcome == "restart"
@@ -128,7 +128,7 @@ def test_a_change_that_needs_a_new_process_restarts_and_is_no_failure() -> None:
 
 def test_a_change_starts_nothing_that_somebody_stopped_by_hand() -> None:
     """What people did by hand survives a reload, also one that changed this very worker."""
-    slot = Slot()
+    slot = OneWorker()
     slot.stop()
     for event in told_of_change(slot.worker, a_policy(max_restarts=2), is_new_run=True):
         assert slot.tell(event) == ()
@@ -138,7 +138,7 @@ def test_a_change_starts_nothing_that_somebody_stopped_by_hand() -> None:
 
 def test_a_finished_one_shot_runs_again_when_it_is_another_program() -> None:
     """A new migration is run by the reload that brings it; a live change runs nothing."""
-    slot = Slot(a_policy(ready_by="exit"))
+    slot = OneWorker(a_policy(ready_by="exit"))
     slot.start()
     slot.spawned()
     slot.exits(0)
@@ -186,7 +186,7 @@ def test_the_table_says_of_one_worker_what_step_does(first: Doing, second: Doing
         "stop": events.StopRequested(),
         "roll": events.RestartRequested(),
     }
-    slot = Slot() if first == "start" else Slot().up()
+    slot = OneWorker() if first == "start" else OneWorker().up()
     slot.tell(told[first])
     if first == "start":
         slot.spawned()
@@ -200,7 +200,7 @@ def test_the_table_says_of_one_worker_what_step_does(first: Doing, second: Doing
 
 def test_an_order_while_the_service_ends_changes_nothing() -> None:
     """What the table refuses, `step` ignores."""
-    slot = Slot().up()
+    slot = OneWorker().up()
     slot.tell(events.ShutdownRequested())
     for event in (events.StartRequested(), events.RestartRequested(), events.StopRequested()):
         slot.tell(event)
