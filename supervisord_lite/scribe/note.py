@@ -47,9 +47,9 @@ class Note:
     """
 
     def __init__(
-        self, path: str, content: dict[str, Any], *, now_s: float, limit_s: float = LIMIT_S
+        self, path: str, content: dict[str, Any] | None, *, now_s: float, limit_s: float = LIMIT_S
     ) -> None:
-        """Start to write *content* as JSON to *path*.
+        """Start to write *content* as JSON to *path*; None removes what is there.
 
         Where an object in `content["workers"]` has an `output` that is a path, the child adds
         `last_lines`: the end of that file, if it can be read.
@@ -103,8 +103,13 @@ class Note:
     def close(self) -> None:
         """Let go of the descriptor, and of the child if it has ended."""
         self._socket.close()
+        self.has_ended()
+
+    def has_ended(self) -> bool:
+        """Return whether the child has ended, also when it had been given up before."""
         if self._pid:
             self._reap(os.WNOHANG)
+        return not self._pid
 
     def _end(self, why: str) -> None:
         self.is_over = True
@@ -128,7 +133,7 @@ class Note:
         return describe_end(code, None) if code >= 0 else describe_end(None, -code)
 
 
-def _start(path: str, content: dict[str, Any], descriptor: int, limit_s: float) -> int:
+def _start(path: str, content: dict[str, Any] | None, descriptor: int, limit_s: float) -> int:
     memory = os.memfd_create("note", os.MFD_CLOEXEC)
     try:
         data = memoryview(json.dumps(content).encode())
