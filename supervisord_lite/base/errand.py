@@ -115,8 +115,13 @@ class Errand:
     def close(self) -> None:
         """Let go of the descriptor, and of the child if it has ended."""
         self._socket.close()
+        self.has_ended()
+
+    def has_ended(self) -> bool:
+        """Return whether the child has ended, also when it had been given up before."""
         if self._pid:
             self._reap(os.WNOHANG)
+        return not self._pid
 
     def _take(self, line: bytes) -> None:
         """Understand one line, without its end."""

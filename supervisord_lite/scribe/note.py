@@ -38,9 +38,9 @@ class Note(Errand):
     _late = "the disk does not answer within"
 
     def __init__(
-        self, path: str, content: dict[str, Any], *, now_s: float, limit_s: float = LIMIT_S
+        self, path: str, content: dict[str, Any] | None, *, now_s: float, limit_s: float = LIMIT_S
     ) -> None:
-        """Start to write *content* as JSON to *path*.
+        """Start to write *content* as JSON to *path*; None removes what is there.
 
         Where an object in `content["workers"]` has an `output` that is a path, the child adds
         `last_lines`: the end of that file, if it can be read.

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from supervisord_lite.core import events
-from supervisord_lite.core.carry import carried_over
+from supervisord_lite.core.carry import carried_over, is_worth_carrying
 from supervisord_lite.core.meetings import MEETINGS, Doing, Rule, rule_for
 from supervisord_lite.core.orders import told_of_change
 from supervisord_lite.core.scale import (
@@ -62,37 +62,45 @@ OPEN = Worker(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("had_verdict", "same_boot"), [(True, True), (False, False)])
-@pytest.mark.parametrize("state", every_state())
-def test_a_stop_a_boot_and_an_escalation_forget_everything(
-    state: State, had_verdict: bool, same_boot: bool
-) -> None:
-    """Breakers start closed, and nothing is stopped by hand."""
-    saved = OPEN.in_state(state)
-    fresh = carried_over(saved, a_policy(), had_verdict=had_verdict, same_boot=same_boot)
-    assert fresh == Worker("web", 1, a_policy())
-
-
 def test_a_keeper_that_died_without_a_verdict_leaves_breakers_as_they_were() -> None:
     """An open breaker stays open, with its cooldown; what failed is still counted."""
     policy = a_policy(max_restarts=3)
-    kept = carried_over(OPEN, policy, had_verdict=False, same_boot=True)
+    kept = carried_over(OPEN, policy)
     assert kept.state == Tripped(40.0, 100.0)
-    assert (kept.failures, kept.run, kept.restarts) == ((3.0, 30.0, 40.0), 5, 4)
+    assert (kept.failures, kept.attempt, kept.restarts) == ((3.0, 30.0, 40.0), 5, 4)
     assert kept.policy == policy
 
 
-def test_a_keeper_that_died_leaves_what_was_stopped_by_hand_stopped() -> None:
-    """And what lived is stopped for now, to be started like everything at a boot."""
-    for state in every_state():
-        kept = carried_over(OPEN.in_state(state), a_policy(), had_verdict=False, same_boot=True)
-        if state == Stopped(by_hand=True) or isinstance(state, Tripped):
-            assert kept.state == state
-        elif state == Waiting("requires db", "probe"):
-            assert kept.state == Tripped(40.0, 40.0)
-        else:
-            assert kept.state == Stopped()
-            assert kept.failures == OPEN.failures
+@pytest.mark.parametrize("state", every_state())
+def test_what_is_carried_over_is_down_and_counts_its_runs_anew(state: State) -> None:
+    """What lived is stopped for now, to be started like everything at a boot."""
+    kept = carried_over(OPEN.in_state(state), a_policy())
+    assert (kept.run, kept.failures) == (0, OPEN.failures)
+    if state == Stopped(by_hand=True) or isinstance(state, Tripped):
+        assert kept.state == state
+    elif state == Waiting("requires db", "probe"):
+        assert kept.state == Tripped(40.0, 40.0)
+    else:
+        assert kept.state == Stopped()
+
+
+@pytest.mark.parametrize("state", every_state())
+def test_another_program_has_not_failed_yet_but_stays_stopped_by_hand(state: State) -> None:
+    """What the file changed since is what a reload would have changed."""
+    kept = carried_over(OPEN.in_state(state), a_policy(), is_other_program=True)
+    fresh = Worker("web", 1, a_policy())
+    by_hand = Stopped(by_hand=True)
+    assert kept == (fresh.in_state(by_hand) if state == by_hand else fresh)
+
+
+def test_only_what_differs_from_a_beginning_is_worth_carrying() -> None:
+    """A healthy fleet leaves nothing at all."""
+    healthy = Worker("web", 1, a_policy(), Running(3, 77, 1.0, 2.0), run=3)
+    assert not is_worth_carrying(healthy)
+    assert not is_worth_carrying(healthy.in_state(Stopped()))
+    assert is_worth_carrying(healthy.in_state(Stopped(by_hand=True)))
+    assert is_worth_carrying(OPEN)
+    assert is_worth_carrying(OPEN.in_state(Running(6, 78, 1.0, 2.0)))
 
 
 # -- a changed configuration ---------------------------------------------------------------------
@@ -209,8 +217,6 @@ def test_an_order_while_the_service_ends_changes_nothing() -> None:
 
 def test_a_backoff_is_no_part_of_what_a_service_leaves() -> None:
     """A new service does not wait for an old one's restart."""
-    kept = carried_over(
-        OPEN.in_state(Backoff(50.0, 4.0)), a_policy(), had_verdict=False, same_boot=True
-    )
+    kept = carried_over(OPEN.in_state(Backoff(50.0, 4.0)), a_policy())
     assert kept.state == Stopped()
     assert kept.attempt == 5
