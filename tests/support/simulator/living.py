@@ -145,7 +145,7 @@ class LivingWorld(SwitchingWorld):
             yield
         except SupervisorKilledError:
             self.crashes += 1
-            self.trace.add(f"{self.now_s!r} killed")
+            self.trace.add((self.now_s, "killed"))
             self._hang_up()
             self._supervisor = None
             if self.rng.random() < 0.1 and not self.is_calm:
@@ -238,7 +238,7 @@ class LivingWorld(SwitchingWorld):
             raise BrokenPromiseError(message)
         self._hang_up()
         self._supervisor = None
-        self.trace.add(f"{self.now_s!r} ended {verdict}")
+        self.trace.add((self.now_s, "ended", verdict))
         if not self._ends_at_last:
             self.at(1.0, self._boot)
 
@@ -271,8 +271,15 @@ class LivingWorld(SwitchingWorld):
         slot = (after.pool, after.index)
         due_s = next_deadline_s(after)
         self.trace.add(
-            f"{at_s!r} {slot[0]}{slot[1]} {type(event).__name__} {type(after.state).__name__} "
-            f"{after.run} {len(actions)} {due_s!r}",
+            (
+                at_s,
+                *slot,
+                type(event).__name__,
+                type(after.state).__name__,
+                after.run,
+                len(actions),
+                due_s,
+            ),
             event,
             after.state,
             actions,

@@ -154,7 +154,7 @@ class SwitchingWorld(World):
         else:
             self.reloads += 1
             self.force = before.reloaded(self._judging.specs, leaving)
-        self.trace.add(f"{self.now_s!r} switch {self.force.generation}")
+        self.trace.add((self.now_s, "switch", self.force.generation))
         self.force.check(fleet.specs.values())
         self._in_switch = True
         self._note_new(before, leaving)
