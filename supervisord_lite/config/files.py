@@ -71,7 +71,7 @@ def read_files(
     Raises:
         ConfigurationError: The first file cannot be read: nothing else is known then.
     """
-    source = read_source(path, instead.get(_absolute(path)))
+    source = read_source(path, instead.get(_absolute(path)), seen=reader.seen)
     if not isinstance(source, Source):
         hint = "name one with -c FILE" if source.message == NO_SUCH_FILE else source.hint
         hint = "a file is wanted: it is read again at each reload" if path == "-" else hint
@@ -135,7 +135,8 @@ class _Files:
         return self.documents[real]
 
     def _parsed(self, file: str, node: Node) -> Document | None:
-        source = read_source(file, self._instead.get(_absolute(file)))
+        content = self._instead.get(_absolute(file))
+        source = read_source(file, content, seen=self._reader.seen)
         try:
             if isinstance(source, Source):
                 source.short = file.removeprefix(self._folder)
@@ -223,7 +224,7 @@ def _variables(reader: Reader, document: Document, environ: Mapping[str, str]) -
             _note_failure(reader, document, node.path, failure)
         if failures:
             continue
-        source = read_source(absolute(node, name.removeprefix("-")))
+        source = read_source(absolute(node, name.removeprefix("-")), seen=reader.seen)
         if isinstance(source, Source):
             found, problems = parse_environment(source)
             variables.update(found)

@@ -212,7 +212,7 @@ class LaunchReader:
         file = absolute(node, text.removeprefix("-"))
         known = self._environments.get(file)
         if known is None:
-            source = read_source(file)
+            source = read_source(file, seen=self._reader.seen)
             if isinstance(source, Source):
                 known, problems = parse_environment(source)
                 self._reader.problems.update(dict.fromkeys(problems))

@@ -57,11 +57,13 @@ class Refusal:
         message: As people read it; the last line says that nothing changed.
         problems: As `Refused.problems`.
         at: RFC 3339 UTC, of the first refusal since the last good file.
+        found: How many errors there are in all.
     """
 
     message: str
     problems: tuple[dict[str, Any], ...]
     at: str
+    found: int = 0
 
     @property
     def first(self) -> str:
@@ -74,7 +76,7 @@ class Refusal:
     @property
     def count(self) -> int:
         """Return how many errors there are; 1 where the file could not be judged."""
-        return max(1, len(self.problems))
+        return max(1, self.found, len(self.problems))
 
 
 @record
@@ -338,7 +340,7 @@ class Reloads:
 
     def _refused(self, refused: Refused) -> None:
         at = self.refusal.at if self.refusal else rfc3339(self._clock.wall_s())
-        refusal = Refusal(refused.message, refused.problems, at)
+        refusal = Refusal(refused.message, refused.problems, at, refused.count)
         if not all(is_dry for _, is_dry in self._asked):
             self.refusal = refusal
             self._save_refusal()
@@ -350,8 +352,9 @@ class Reloads:
         # Only what `status` shows: the whole may be larger than a message.
         shown = {
             "message": self.refusal.first[:2000],
-            "problems": [{}] * self.refusal.count,
+            "problems": [],
             "at": self.refusal.at,
+            "found": self.refusal.count,
         }
         self._fleet.outbox.save("refused", json.dumps(shown))
 
