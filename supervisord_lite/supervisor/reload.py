@@ -14,6 +14,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from supervisord_lite.base.clock import Clock
@@ -193,6 +194,7 @@ class Reloads:
         self._loading: Reading | None = None
         self._asked: list[tuple[Answer, bool]] = []
         self._next: list[tuple[Answer, bool]] = []
+        self._saved_meanwhile: list[Callable[[], None]] = []
         self._tries = int(saves.get("reload_wanted", "0"))
         self._was_signalled = self._tries > 0
 
@@ -367,6 +369,9 @@ class Reloads:
             self._fleet.outbox.save("reload_wanted", None)
         for answer, _ in asked:
             answer(came)
+        saved, self._saved_meanwhile = self._saved_meanwhile, []
+        for take in saved:
+            take()
 
     # -- by hand -----------------------------------------------------------------------------------
 
@@ -415,6 +420,34 @@ class Reloads:
         except Exception as error:
             raise HalfChangedError from error
         return how_many
+
+    def sizes_saved(self, sizes: dict[str, int], file: str, *, digests: tuple[str, str]) -> None:
+        """Take it that a person's sizes stand in the file now.
+
+        Args:
+            sizes: Pool -> what the file says.
+            file: Which one, absolute.
+            digests: Its SHA-256 before and after. Where something else is in force than what stood
+                there before, the file goes on to differ.
+        """
+        if self._asked:
+            # The file of before may have been read already, and comes into force with its sizes.
+            again = partial(self.sizes_saved, sizes, file, digests=digests)
+            self._saved_meanwhile.append(again)
+            return
+        fleet, by_hand = self._fleet, dict(self.by_hand)
+        of_file = {**fleet.specs, **self._of_file}
+        for pool in sizes.keys() & fleet.specs.keys():  # a reload may have taken one out
+            size, in_force = sizes[pool], fleet.specs[pool].pool_size
+            of_file[pool] = of_size(of_file[pool], size)
+            if in_force == size:
+                by_hand.pop(pool, None)
+            else:
+                by_hand[pool] = ScaledByHand(in_force, size)
+        before, after = digests
+        if self.files.get(file) == before:
+            self.files = {**self.files, file: after}
+        self._save_force(by_hand, of_file)
 
 
 def _nobody(_came: Done | Refusal) -> None:

@@ -153,5 +153,13 @@ def test_a_file_is_saved_only_when_the_daemon_agrees(tmp_path: Path) -> None:
         assert len(list(tmp_path.iterdir())) == 1
         daemon.answers["Scale"] = lambda call: call.reply({"pools": pools})
         told = sdl(daemon, "scale", "web=3", "--save", "--json")
-        assert json.loads(told.stdout) == {"ok": True, "saved": True, "pools": pools}
         assert "pool_size = 3" in path.read_text()
+        saved = [{**pools[0], "file": 3}]
+        assert json.loads(told.stdout) == {"ok": True, "saved": True, "pools": saved}
+        # This daemon is of an earlier version, and does not know the last word.
+        assert "saved, but the daemon could not be told" in told.stderr
+        before, after = digest_of(text.encode()), digest_of(path.read_bytes())
+        assert daemon.asked[-1] == (
+            "SizesSaved",
+            {"sizes": {"web": 3}, "file": str(path), "before": before, "after": after},
+        )

@@ -294,6 +294,15 @@ def test_a_pool_is_scaled_by_hand_and_in_its_file() -> None:
         ).replace("[worker.db]\n", "[worker.db]\npool_size = 2\n")
         assert daemon.config.stat().st_mode & 0o777 == 0o604
         daemon.wait_state("db-2", "running")
+        shown = daemon.ctl("status", check=True).stdout
+        assert "file:" not in shown
+        assert "differs" not in shown
+        assert "Nothing would change" in daemon.ctl("reload", "--dry-run", check=True).stdout
+        daemon.ctl("scale", "db=3", check=True)
+        daemon.wait_state("db-3", "running")
+        daemon.ctl("reload", check=True)
+        assert "db-3" in daemon.workers()
+        daemon.ctl("scale", "db=2", check=True)
         daemon.ctl("reload", check=True)
         wait_until(
             lambda: set(daemon.workers()) == {"web-1", "web-2", "db-1", "db-2"}, what="sizes hold"
