@@ -37,6 +37,10 @@ class Version(NamedTuple):
     changed_ns: int
 
 
+#: Of a file that is not there; it may be on its way.
+MISSING = Version(0, 0, 1 << 63)
+
+
 class _IrregularError(Exception):
     """There is something, and it is no regular file."""
 
@@ -111,22 +115,24 @@ def read_source(
 
     Args:
         file: As typed.
-        content: Another file, whose content is taken as if it stood in *file*.
+        content: Another file, whose content is taken as if it stood in *file*. Where it cannot be
+            had, that is told of it.
         seen: Takes the version of what was read, by the name of the file.
     """
+    place = content or file
     try:
-        data, version = _content(content or file)
+        data, version = _content(place)
     except _IrregularError as error:
         hint = "" if error.kind == "a directory" else "it is read again at each reload"
-        return Problem(file, 0, 0, f"is {error.kind}, not a file", hint)
+        return Problem(place, 0, 0, f"is {error.kind}, not a file", hint)
     except (OSError, ValueError) as error:
         why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
         missing = isinstance(error, OSError) and error.errno == errno.ENOENT
-        return Problem(file, 0, 0, NO_SUCH_FILE if missing else f"cannot be read: {why}")
+        return Problem(place, 0, 0, NO_SUCH_FILE if missing else f"cannot be read: {why}")
     if seen is not None:
         seen[file] = version
     if len(data) > MAX_FILE_BYTES:
-        return Problem(file, 0, 0, f"is larger than {MAX_FILE_BYTES >> 20}M: no configuration")
+        return Problem(place, 0, 0, f"is larger than {MAX_FILE_BYTES >> 20}M: no configuration")
     try:
         source = Source(file, data.decode())
         source.data = data

@@ -119,3 +119,19 @@ def test_a_file_that_never_rests_is_refused(file: Path, monkeypatch: pytest.Monk
     assert (problem.file, problem.line) == (str(other), 0)
     assert problem.message == "is still being written"
     assert 3.0 <= now_s[0] < 3.2
+
+
+def test_a_file_that_is_missing_is_looked_for_once_more(file: Path) -> None:
+    """Some editors move the old one away before they write the new one."""
+    file.rename(file.with_suffix(".old"))
+
+    def write() -> None:
+        file.write_text(WHOLE)
+        os.utime(file, LONG_AGO)
+
+    assert pools(file, Waits(write)) == ["a", "b"]
+    file.unlink()
+    wait = Waits()
+    with pytest.raises(ConfigurationError, match=r"no\s+such file"):
+        pools(file, wait)
+    assert wait.count == 1
