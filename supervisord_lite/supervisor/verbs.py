@@ -379,7 +379,7 @@ class Verbs:
                 raise NoSuchWorkerError(pool, nearest(pool, self._fleet.specs))
             why = self._reloads.why_not_scaled(spec, sizes)
             if why:
-                told = {"name": f"{pool}={size}", "reason": f"{pool} {why}", "hint": None}
+                told = {"name": f"{pool}={size}", "reason": why, "hint": None}
                 call.error(interface.REFUSED, told)
                 return
             if self._is_refused(call, pool, "reload"):

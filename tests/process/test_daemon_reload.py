@@ -309,7 +309,9 @@ def test_a_pool_is_scaled_by_hand_and_in_its_file() -> None:
         )
         assert pids(daemon)["web-1"] == first
         assert daemon.ctl("scale", "wbe=2").returncode == 4
-        assert daemon.ctl("scale", "web=0").returncode == 1
+        told = daemon.ctl("scale", "web=0")
+        assert told.returncode == 1
+        assert told.stderr.startswith("supervisord-lite: scale web=0: a pool has at least 1")
 
 
 def test_output_goes_to_another_file_while_the_worker_runs() -> None:

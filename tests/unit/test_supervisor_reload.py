@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 
 from supervisord_lite.base.record import replace
-from supervisord_lite.config.loading import Loaded, Refused
+from supervisord_lite.config.loading import Refused
 from supervisord_lite.config.spec import LogTarget, Spec
 from supervisord_lite.control.calls import Call, Peer
 from supervisord_lite.core import events
 from supervisord_lite.core.policy import Rung
-from supervisord_lite.core.scale import ScaledByHand
 from supervisord_lite.core.states import (
     Backoff,
     Exited,
@@ -442,47 +441,6 @@ def test_a_size_given_back_leaves_no_trace(made: list[Daemon]) -> None:
     assert daemon.supervisor._reloads.by_hand == {}
     assert list(daemon.supervisor._fleet.specs.values()) == file
     assert good(daemon.reload(*file)).plan.is_empty
-
-
-def test_a_size_that_was_saved_is_the_size_of_the_file(made: list[Daemon]) -> None:
-    """Nothing differs any more; a later word of a person holds over the next reload."""
-    daemon = running(made, a_spec("web"), a_spec("db"))
-    reloads = daemon.supervisor._reloads
-    reloads.files = {"/x.toml": "before"}
-    reloads.scale({"web": 3, "db": 2})
-    reloads.sizes_saved({"web": 3, "gone": 7}, "/x.toml", digests=("before", "after"))
-    assert reloads.by_hand == {"db": ScaledByHand(2, 1)}
-    assert reloads.files == {"/x.toml": "after"}
-    reloads.scale({"web": 2})
-    reloads.sizes_saved({"db": 4}, "/x.toml", digests=("other", "another"))
-    daemon.settle()
-    daemon.replace()
-    reloads = daemon.supervisor._reloads
-    hands = {"db": ScaledByHand(2, 4), "web": ScaledByHand(2, 3)}
-    assert (reloads.by_hand, reloads.files) == (hands, {"/x.toml": "after"})
-    assert good(daemon.reload(a_spec("web", 3), a_spec("db", 4))).plan.is_empty
-    assert reloads.by_hand == hands
-    reloads.scale({"web": 3, "db": 4})
-    assert reloads.by_hand == {}
-
-
-def test_a_size_that_was_saved_while_the_old_file_was_read_holds(made: list[Daemon]) -> None:
-    """What was read before the save comes into force after it, and must not undo it."""
-    daemon = running(made, a_spec("web"))
-    reloads = daemon.supervisor._reloads
-    reloads.scale({"web": 3})
-    came: list[Done | Refusal] = []
-    daemon.write(a_spec("web"))
-    assert isinstance(daemon.file, Loaded)
-    before = daemon.file.digests["/x.toml"]
-    reloads.ask(came.append, is_dry=False)
-    assert not came
-    reloads.sizes_saved({"web": 3}, "/x.toml", digests=(before, "after"))
-    assert reloads.by_hand == {"web": ScaledByHand(3, 1)}
-    daemon.read_file()
-    assert good(came).plan.is_empty
-    assert (reloads.by_hand, reloads.files) == ({}, {"/x.toml": "after"})
-    assert daemon.supervisor._fleet.specs["web"].pool_size == 3
 
 
 @pytest.mark.parametrize(
