@@ -71,7 +71,9 @@ class Refusal:
         """Return the first error in one line."""
         for problem in self.problems:
             if "message" in problem:
-                return f"{problem['file']}:{problem['line']}: {problem['message']}"
+                # Line 0: it is about the whole file.
+                line = f":{problem['line']}" if problem["line"] else ""
+                return f"{problem['file']}{line}: {problem['message']}"
         return self.message.partition("\n")[0]
 
     @property
