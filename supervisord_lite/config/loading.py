@@ -58,11 +58,13 @@ class Refused:
     Attributes:
         message: As people read it: every error, and how many there are.
         problems: Each with file, line, column, message, hint, source and length; none when it
-            could not be judged.
+            could not be judged, and of thousands the first ones.
+        count: How many there are in all.
     """
 
     message: str
     problems: tuple[dict[str, Any], ...] = ()
+    count: int = 0
 
 
 class _OtherVersionError(Exception):
@@ -160,7 +162,7 @@ class Loading(Errand):
             self._specs = []
         elif word == "bad":
             said = json.loads(rest)
-            self.answer = Refused(said["message"], tuple(said["problems"]))
+            self.answer = Refused(said["message"], tuple(said["problems"]), said["count"])
         elif word == "written":
             self.unwritten = json.loads(rest) or ""
 

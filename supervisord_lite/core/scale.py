@@ -34,7 +34,7 @@ def size_in_force(file_size: int, by_hand: ScaledByHand | None) -> int:
 def why_not(size: int, *, is_singleton: bool) -> str:
     """Return why a pool cannot have *size* instances, for people; else the empty text."""
     if is_singleton:
-        return "is a singleton: never two of it"
+        return "it is a singleton: never two of it"
     if size == 0:
         return "a pool has at least 1 instance: to have none, stop it"
     if not 1 <= size <= MAX_POOL_SIZE:

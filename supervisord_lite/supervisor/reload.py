@@ -14,6 +14,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from supervisord_lite.base.clock import Clock
@@ -57,24 +58,28 @@ class Refusal:
         message: As people read it; the last line says that nothing changed.
         problems: As `Refused.problems`.
         at: RFC 3339 UTC, of the first refusal since the last good file.
+        found: How many errors there are in all.
     """
 
     message: str
     problems: tuple[dict[str, Any], ...]
     at: str
+    found: int = 0
 
     @property
     def first(self) -> str:
         """Return the first error in one line."""
         for problem in self.problems:
             if "message" in problem:
-                return f"{problem['file']}:{problem['line']}: {problem['message']}"
+                # Line 0: it is about the whole file.
+                line = f":{problem['line']}" if problem["line"] else ""
+                return f"{problem['file']}{line}: {problem['message']}"
         return self.message.partition("\n")[0]
 
     @property
     def count(self) -> int:
         """Return how many errors there are; 1 where the file could not be judged."""
-        return max(1, len(self.problems))
+        return max(1, self.found, len(self.problems))
 
 
 @record
@@ -191,6 +196,7 @@ class Reloads:
         self._loading: Reading | None = None
         self._asked: list[tuple[Answer, bool]] = []
         self._next: list[tuple[Answer, bool]] = []
+        self._saved_meanwhile: list[Callable[[], None]] = []
         self._tries = int(saves.get("reload_wanted", "0"))
         self._was_signalled = self._tries > 0
 
@@ -338,7 +344,7 @@ class Reloads:
 
     def _refused(self, refused: Refused) -> None:
         at = self.refusal.at if self.refusal else rfc3339(self._clock.wall_s())
-        refusal = Refusal(refused.message, refused.problems, at)
+        refusal = Refusal(refused.message, refused.problems, at, refused.count)
         if not all(is_dry for _, is_dry in self._asked):
             self.refusal = refusal
             self._save_refusal()
@@ -350,8 +356,9 @@ class Reloads:
         # Only what `status` shows: the whole may be larger than a message.
         shown = {
             "message": self.refusal.first[:2000],
-            "problems": [{}] * self.refusal.count,
+            "problems": [],
             "at": self.refusal.at,
+            "found": self.refusal.count,
         }
         self._fleet.outbox.save("refused", json.dumps(shown))
 
@@ -364,6 +371,9 @@ class Reloads:
             self._fleet.outbox.save("reload_wanted", None)
         for answer, _ in asked:
             answer(came)
+        saved, self._saved_meanwhile = self._saved_meanwhile, []
+        for take in saved:
+            take()
 
     # -- by hand -----------------------------------------------------------------------------------
 
@@ -412,6 +422,34 @@ class Reloads:
         except Exception as error:
             raise HalfChangedError from error
         return how_many
+
+    def sizes_saved(self, sizes: dict[str, int], file: str, *, digests: tuple[str, str]) -> None:
+        """Take it that a person's sizes stand in the file now.
+
+        Args:
+            sizes: Pool -> what the file says.
+            file: Which one, absolute.
+            digests: Its SHA-256 before and after. Where something else is in force than what stood
+                there before, the file goes on to differ.
+        """
+        if self._asked:
+            # The file of before may have been read already, and comes into force with its sizes.
+            again = partial(self.sizes_saved, sizes, file, digests=digests)
+            self._saved_meanwhile.append(again)
+            return
+        fleet, by_hand = self._fleet, dict(self.by_hand)
+        of_file = {**fleet.specs, **self._of_file}
+        for pool in sizes.keys() & fleet.specs.keys():  # a reload may have taken one out
+            size, in_force = sizes[pool], fleet.specs[pool].pool_size
+            of_file[pool] = of_size(of_file[pool], size)
+            if in_force == size:
+                by_hand.pop(pool, None)
+            else:
+                by_hand[pool] = ScaledByHand(in_force, size)
+        before, after = digests
+        if self.files.get(file) == before:
+            self.files = {**self.files, file: after}
+        self._save_force(by_hand, of_file)
 
 
 def _nobody(_came: Done | Refusal) -> None:

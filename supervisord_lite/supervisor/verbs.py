@@ -90,6 +90,7 @@ class Verbs:
             "Shutdown": self._shutdown,
             "Reload": self._reload,
             "Scale": self._scale,
+            "SizesSaved": self._sizes_saved,
             "LogFiles": self._log_files,
             "Version": self._version,
         }
@@ -109,7 +110,7 @@ class Verbs:
 
     def _pools(self, call: Call) -> set[str]:
         """Return the pools on which a call acts that operates workers."""
-        if call.method == "Scale":
+        if call.method in ("Scale", "SizesSaved"):
             return {pool for pool in parameters.numbers(call, "sizes") if pool in self._fleet.specs}
         return {pool for pool, _ in resolve(self._fleet, parameters.names(call, needed=True))}
 
@@ -378,7 +379,7 @@ class Verbs:
                 raise NoSuchWorkerError(pool, nearest(pool, self._fleet.specs))
             why = self._reloads.why_not_scaled(spec, sizes)
             if why:
-                told = {"name": f"{pool}={size}", "reason": f"{pool} {why}", "hint": None}
+                told = {"name": f"{pool}={size}", "reason": why, "hint": None}
                 call.error(interface.REFUSED, told)
                 return
             if self._is_refused(call, pool, "reload"):
@@ -392,6 +393,12 @@ class Verbs:
             for pool, size in sizes.items()
         ]
         self._reply(call, {"pools": pools, **fields_of(how_many)})
+
+    def _sizes_saved(self, call: Call) -> None:
+        file, before, after = (parameters.text(call, key) for key in ("file", "before", "after"))
+        digests = (before, after)
+        self._reloads.sizes_saved(parameters.numbers(call, "sizes"), file, digests=digests)
+        self._reply(call, {})
 
     def _is_refused(self, call: Call, name: str, asked: Doing) -> bool:
         """Answer a call that may not begin while the daemon stops; return whether that was so."""

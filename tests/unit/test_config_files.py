@@ -1,5 +1,6 @@
 """Several files are one configuration, and workers inherit from one another."""
 
+import glob
 import os
 import signal
 from collections.abc import Callable, Mapping
@@ -333,3 +334,27 @@ def test_a_variable_that_is_no_text_is_told(judged: Judge) -> None:
     (problem,) = caught.value.problems
     assert (problem.line, problem.column) == (2, 17)
     assert "not UTF-8" in problem.message
+
+
+def test_a_file_that_vanishes_behind_a_pattern_counts_as_not_matched(
+    judged: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is removed between the look at the folder and the reading; a link to nothing is wrong."""
+    look = glob.glob
+
+    def look_and_lose(pattern: str) -> list[str]:
+        found = look(pattern)
+        Path("conf.d/b.toml").unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(glob, "glob", look_and_lose)
+    texts = {
+        "main.toml": 'supervisor.include = "conf.d/*.toml"\n',
+        "conf.d/a.toml": "[worker.a]\ncommand = 'a'\n",
+        "conf.d/b.toml": "[worker.b]\ncommand = 'b'\n",
+    }
+    found = judged(texts)
+    assert (list(specs_of(found)), found.files) == (["a"], ("main.toml", "conf.d/a.toml"))
+    Path("conf.d/c.toml").symlink_to("nothing")
+    ((*_, message),) = problems_of(judged, texts)
+    assert message == "conf.d/c.toml: no such file"

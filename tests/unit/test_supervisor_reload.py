@@ -295,7 +295,8 @@ def test_a_refused_file_changes_nothing_and_is_remembered(made: list[Daemon]) ->
     """The next supervisor knows it too; a good file ends it."""
     daemon = running(made, a_spec("web"))
     before = dict(daemon.keeper.table.saves)
-    daemon.file = Refused("x.toml:1:1: error: no\n1 error.", ({"line": 1},))
+    problem = {"file": "x.toml", "line": 0, "message": "is no file"}  # about the whole of it
+    daemon.file = Refused("x.toml: error: is no file\n1,501 errors.", (problem,), 1501)
     (answer,) = daemon.reload()
     assert isinstance(answer, Refusal)
     daemon.settle()
@@ -305,7 +306,7 @@ def test_a_refused_file_changes_nothing_and_is_remembered(made: list[Daemon]) ->
     daemon.replace()
     refusal = daemon.supervisor._reloads.refusal
     assert refusal is not None
-    assert (refusal.message, refusal.count) == ("x.toml:1:1: error: no", 1)
+    assert (refusal.message, refusal.count) == ("x.toml: is no file", 1501)
     assert daemon.supervisor._reloads.generation == 1
     daemon.reload(a_spec("web"))
     daemon.settle()
