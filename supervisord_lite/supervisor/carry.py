@@ -93,7 +93,7 @@ class CarryFile:
         self._hung: Note | None = None
         #: On the disk, or on its way there; None: no file; "": nobody knows.
         self._said: str | None = "" if self._may_be_there else None
-        self._hands = reloads.by_hand
+        self._hands = reloads.in_force.by_hand
         self._was_stopping = False
         #: When something is to be written; None: nothing is.
         self._due_s: float | None = 0.0
@@ -113,8 +113,8 @@ class CarryFile:
 
     def go_on(self, now_s: float) -> None:
         """Begin to write what is due, unless a child is at it."""
-        if self._reloads.by_hand is not self._hands:
-            self._hands = self._reloads.by_hand
+        if self._reloads.in_force.by_hand is not self._hands:
+            self._hands = self._reloads.in_force.by_hand
             self._due_s = 0.0
         if self._daemon.is_stopping and not self._was_stopping:
             self._was_stopping = True

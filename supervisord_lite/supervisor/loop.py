@@ -84,8 +84,7 @@ class Supervisor:
         self._daemon.on_escalated = self._note.take
         self._fleet.listen(self._announce)
         self._fleet.on_fault = self._worker_fault
-        self._rolls = Rolls(self._fleet, self._outbox, handover.saves)
-        self._rolls.log = journal.write
+        self._rolls = Rolls(self._fleet, self._outbox, handover.saves, journal.write)
         self._reloads = Reloads(
             self._fleet, self._rolls, self._daemon, self._poller, handover.saves, clock,
             journal.write, start_loading=start_loading,

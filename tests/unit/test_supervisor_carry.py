@@ -86,10 +86,10 @@ def test_a_stop_by_hand_and_a_size_are_written() -> None:
         settle(daemon)
         assert latest(daemon)["records"][0]["state"] == {"is": "stopped", "by_hand": True}
 
-        daemon.supervisor._reloads.scale({"web": 3})
+        daemon.supervisor._reloads.sizes.scale({"web": 3})
         settle(daemon)
         assert latest(daemon)["sizes"] == {"web": [3, 2]}
-        daemon.supervisor._reloads.scale({"web": 2})
+        daemon.supervisor._reloads.sizes.scale({"web": 2})
         settle(daemon)
         assert latest(daemon)["sizes"] == {}
 
