@@ -33,22 +33,37 @@ class InForce:
         self.by_hand = {pool: ScaledByHand(*hand[:2]) for pool, hand in hands.items()}
         self.of_file = {pool: spec_from_json(hand[2]) for pool, hand in hands.items()}
 
-    def put(self, files: dict[str, str], since: str) -> None:
-        """One more configuration is in force: these files, since then."""
+    def put(
+        self,
+        files: dict[str, str],
+        since: str,
+        by_hand: dict[str, ScaledByHand],
+        of_file: Mapping[str, Spec],
+    ) -> None:
+        """One more configuration is in force: these files, since then, with these sizes."""
         self.generation += 1
         self.since = since
-        self.put_files(files)
+        self.put_sizes(by_hand, of_file, files)
 
-    def put_files(self, files: dict[str, str]) -> None:
-        """The same is in force, and stands in these files now."""
-        self.files = files
-        force = {"generation": self.generation, "files": files, "since": self.since}
-        self._outbox.save("force", json.dumps(force))
+    def put_sizes(
+        self,
+        by_hand: dict[str, ScaledByHand],
+        of_file: Mapping[str, Spec],
+        files: dict[str, str] | None = None,
+    ) -> None:
+        """These sizes are people's, and all of it is saved.
 
-    def put_sizes(self, by_hand: dict[str, ScaledByHand], of_file: Mapping[str, Spec]) -> None:
-        """These sizes are people's; *of_file* has at least their pools."""
+        Args:
+            by_hand: As the attribute.
+            of_file: Has at least the pools of *by_hand*.
+            files: In which the same stands from now on; None: where it stood before.
+        """
         self.by_hand = by_hand
         self.of_file = {pool: of_file[pool] for pool in by_hand}
+        if files is not None:
+            self.files = files
+        force = {"generation": self.generation, "files": self.files, "since": self.since}
+        self._outbox.save("force", json.dumps(force))
         hands = {
             pool: (hand.size, hand.file_size, to_json(self.of_file[pool]))
             for pool, hand in by_hand.items()

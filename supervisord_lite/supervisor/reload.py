@@ -308,8 +308,8 @@ class Reloads:
             change_over(fleet, self._rolls, plan, specs)
             fleet.outbox.save("settings", to_json(fleet.settings))
             of_file = {spec.pool: spec for spec in answer.configuration.specs}
-            self.in_force.put(dict(answer.digests), rfc3339(self._clock.wall_s()))
-            self.in_force.put_sizes(found.by_hand, of_file)
+            since = rfc3339(self._clock.wall_s())
+            self.in_force.put(dict(answer.digests), since, found.by_hand, of_file)
             fleet.outbox.save("refused", None)
             for pool, why in found.dropped.items():
                 self._log("warning", "scale.dropped", pool=pool, reason=why)

@@ -91,6 +91,7 @@ class Sizes:
             else:
                 by_hand[pool] = ScaledByHand(in_force, size)
         before, after = digests
-        if self._in_force.files.get(file) == before:
-            self._in_force.put_files({**self._in_force.files, file: after})
-        self._in_force.put_sizes(by_hand, of_file)
+        files = self._in_force.files
+        if files.get(file) == before:
+            files = {**files, file: after}
+        self._in_force.put_sizes(by_hand, of_file, files)
