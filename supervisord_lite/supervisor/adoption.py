@@ -89,7 +89,7 @@ def reconcile(fleet: Fleet, handover: Handover) -> None:
     for slot, worker in list(fleet.workers.items()):
         run = getattr(worker.state, "run", None)
         if run is not None and run == fleet.restored.get(slot) and (*slot, run) not in alive:
-            fleet.feed(slot, events.Lost(run))
+            fleet.feed_guarded(slot, events.Lost(run))
     for pool, index, run in alive:
         if (pool, index) in fleet.unusable:
             fleet.kill((pool, index), run)

@@ -237,7 +237,7 @@ class Fleet:
     def feed_all(self, event: Event) -> None:
         """Let one event happen to every worker, in the order in which they stop."""
         for slot in self.core.graph.in_stop_order(self.workers):
-            self.feed(slot, event)
+            self.feed_guarded(slot, event)
 
     def why_stuck(self, slot: Slot) -> str:
         """Return for whom a worker waits in vain, for people; empty while it may still come."""
@@ -267,9 +267,9 @@ class Fleet:
             self.outbox.touch(slot)
             at_s = fact["at_s"]
             assert isinstance(at_s, float)
-            self._feed_guarded(slot, event_of(fact), at_s)
+            self.feed_guarded(slot, event_of(fact), at_s)
 
-    def _feed_guarded(self, slot: Slot, event: Event, at_s: float) -> bool:
+    def feed_guarded(self, slot: Slot, event: Event, at_s: float | None = None) -> bool:
         """Feed; return whether that went well. A fault is told, and is that of one worker."""
         try:
             self.feed(slot, event, at_s)
@@ -289,7 +289,7 @@ class Fleet:
         for slot in due:
             if slot not in self.workers:
                 continue
-            if not self._feed_guarded(slot, events.DeadlinePassed(), now_s):
+            if not self.feed_guarded(slot, events.DeadlinePassed(), now_s):
                 continue  # asked again at once it would fail again: the next event arms it
             if slot in self.workers:
                 self._arm(slot, self.workers[slot])
