@@ -523,59 +523,6 @@ def test_an_interrupted_start_leaves_nothing_and_may_be_tried_again(short_path: 
     assert os.listdir(short_path) == []
 
 
-#: Says that it is there, and hears neither a call nor a signal.
-DEAF = """#!/bin/sh
-trap '' TERM
-echo $$ >> {notes}
-exec sleep 1000
-"""
-
-
-def test_a_daemon_that_never_answers_does_not_hold_up_the_start_for_ever(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is told, told again, and killed; so is the one that was to clear up behind it."""
-    interpreter, notes = tmp_path / "python", tmp_path / "pids"
-    interpreter.write_text(DEAF.format(notes=notes))
-    interpreter.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(interpreter))
-    for name in ("START_S", "ORDERED_END_S", "END_AT_ONCE_S"):
-        monkeypatch.setattr(f"supervisord_lite.manager.daemon.{name}", 0.3)
-    manager = Manager()
-    manager.register(["/bin/true"])
-
-    with pytest.raises(DaemonFailed, match="does not answer"):
-        manager.start()
-
-    assert not manager.is_running
-    assert manager.done.is_set()
-    pids = lines(notes)
-    assert pids
-    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
-
-
-def test_a_stop_that_nobody_answers_is_heard_when_somebody_can(manager: Manager) -> None:
-    """The limit of `stop` is one for all of it; what was asked for goes on."""
-    manager.register(SLEEP, options=QUICK)
-    manager.start()
-    manager.wait_ready(timeout_s=WAIT_S)
-    assert manager.pid is not None
-    family = [manager.pid, *_children(manager.pid)]
-    for pid in family:
-        os.kill(pid, signal.SIGSTOP)
-    began_s = time.monotonic()
-    try:
-        with pytest.raises(TimeoutError, match=r"after 0\.3s"):
-            manager.stop(0.3)
-        assert time.monotonic() - began_s < 5.0, "not as long as an answer may take"
-    finally:
-        for pid in reversed(family):
-            os.kill(pid, signal.SIGCONT)
-
-    assert manager.done.wait(WAIT_S)
-    manager.wait()
-
-
 def test_it_works_without_root(short_path: Path) -> None:
     """An ordinary user's program runs its own daemon; nobody's folders are touched."""
     as_user = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
