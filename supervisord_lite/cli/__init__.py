@@ -20,6 +20,7 @@ from supervisord_lite.base import exit_codes
 from supervisord_lite.base.errors import SupervisordLiteError
 from supervisord_lite.cli import verbs
 from supervisord_lite.cli.text import fold
+from supervisord_lite.control.errors import NoSuchWorkerError
 
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
@@ -72,6 +73,10 @@ def _main(words: list[str]) -> int:
     try:
         return module.run(arguments)
     except SupervisordLiteError as error:
+        if isinstance(error, NoSuchWorkerError):
+            from supervisord_lite.cli.absent import explain
+
+            error = explain(error, arguments)
         subject = getattr(error, "subject", "") or " ".join(getattr(arguments, "names", None) or [])
         return tell(error, verb=verb, subject=subject)
 

@@ -21,7 +21,7 @@ _MAX_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class OrderVerb:
     """One of the four verbs.
 
     Attributes:
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object at the end")
 
 
-def run(arguments: argparse.Namespace, order: Order, **more: object) -> int:
+def run(arguments: argparse.Namespace, order: OrderVerb, **more: object) -> int:
     """Give the order and, unless told otherwise, wait until it is carried out.
 
     Args:
@@ -98,7 +98,7 @@ def _expected(seen: dict[str, Any]) -> dict[str, set[str]]:
     return pools
 
 
-def _say_ordered(arguments: argparse.Namespace, order: Order) -> None:
+def _say_ordered(arguments: argparse.Namespace, order: OrderVerb) -> None:
     names = _some(arguments.names)
     if arguments.json:
         print(json.dumps({"ok": True, "workers": []}))
@@ -124,7 +124,7 @@ class Report:
     """
 
     def __init__(
-        self, order: Order, expected: dict[str, set[str]], command: str, *, quiet: bool
+        self, order: OrderVerb, expected: dict[str, set[str]], command: str, *, quiet: bool
     ) -> None:
         """Take the order, the workers of each pool, how to call, and whether to keep silent."""
         self.outcomes: list[dict[str, Any]] = []

@@ -7,7 +7,7 @@ from supervisord_lite.cli.orders import add_arguments
 
 __all__ = ["add_arguments", "run"]
 
-ORDER = orders.Order(
+ORDER = orders.OrderVerb(
     verb="reset",
     method="Reset",
     already="nothing to reset",

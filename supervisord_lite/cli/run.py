@@ -11,6 +11,7 @@ import errno
 import fcntl
 import json
 import os
+import secrets
 import socket
 import stat
 import sys
@@ -23,6 +24,8 @@ from supervisord_lite.base import resident
 from supervisord_lite.base.clock import SystemClock
 from supervisord_lite.base.errors import PermissionRefusedError
 from supervisord_lite.base.log_line import rfc3339
+from supervisord_lite.base.record import record, replace
+from supervisord_lite.cli.carried import carry_over, take_carried
 from supervisord_lite.cli.last_escalation import read_last_escalation
 from supervisord_lite.config.defaults import default_config_path
 from supervisord_lite.config.digests import digests_of
@@ -32,6 +35,7 @@ from supervisord_lite.config.load import judge
 from supervisord_lite.config.modes import set_modes
 from supervisord_lite.config.spec import Configuration, Settings, to_json
 from supervisord_lite.keeper import boot
+from supervisord_lite.supervisor.carry import TOKEN
 
 _BACKLOG = 512
 
@@ -61,21 +65,37 @@ def run(arguments: argparse.Namespace) -> int:
         _tell(render(judged.warnings, "warning"))
     _open_standard_descriptors()
     _make_folders(settings)
-    locks = [
-        _lock(Path(folder)) for folder in dict.fromkeys((settings.state_dir, settings.runtime_dir))
-    ]
+    token = secrets.token_hex(8)
+    folders = dict.fromkeys((settings.state_dir, settings.runtime_dir))
+    before = {folder: _lock(Path(folder), token) for folder in folders}
     listener = _listen(settings.control_path)
     _set_modes(configuration)
+    saves = {TOKEN: token}
     last_escalation = read_last_escalation(settings.state_dir)
+    if last_escalation is not None:
+        saves["last_escalation"] = json.dumps(last_escalation)
+    configuration = _carry_over(configuration, before[settings.state_dir].token, saves)
     _note_effective(configuration)
-    _become_keeper(
-        configuration,
-        digests_of(judged.documents),
-        locks,
-        listener,
-        arguments.owner,
-        last_escalation,
-    )
+    locks = [each.lock for each in before.values()]
+    digests = digests_of(judged.documents)
+    _become_keeper(configuration, digests, locks, listener, arguments.owner, saves)
+
+
+def _carry_over(configuration: Configuration, token: str, saves: dict[str, str]) -> Configuration:
+    """Go on with what a keeper that died without a verdict left: add to *saves*, return sizes."""
+    settings = configuration.settings
+    try:
+        found = take_carried(settings.state_dir, token)
+        if found is None:
+            return configuration
+        carried = carry_over(found, configuration.specs)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        _tell(f"supervisord-lite: warning: what the last daemon left is not used: {error}")
+        return configuration
+    for warning in carried.warnings:
+        _tell(f"supervisord-lite: warning: {warning}")
+    saves.update(carried.saves)
+    return replace(configuration, specs=tuple(carried.specs))
 
 
 def _become_keeper(
@@ -84,7 +104,7 @@ def _become_keeper(
     locks: list[int],
     listener: socket.socket,
     owner_pid: int | None,
-    last_escalation: dict[str, object] | None,
+    more: Mapping[str, str],
 ) -> NoReturn:
     settings = configuration.settings
     style = settings.log_format or ("text" if os.isatty(2) else "json")
@@ -98,8 +118,7 @@ def _become_keeper(
         # For reading the file again: the supervisor itself is started with next to nothing.
         "environment": json.dumps(dict(os.environ)),
     }
-    if last_escalation is not None:
-        saves["last_escalation"] = json.dumps(last_escalation)
+    saves.update(more)
     saves.update((f"spec/{spec.pool}", to_json(spec)) for spec in configuration.specs)
     folder = Path(settings.state_dir).resolve()
     memory = boot.prepare(
@@ -188,8 +207,21 @@ def _make_folder(path: Path, mode: int) -> None:
         raise PermissionError(errno.EACCES, "not writable")
 
 
-def _lock(folder: Path) -> int:
-    """Take the folder for this daemon; return the descriptor that holds the lock.
+@record
+class Taken:
+    """A folder that is ours.
+
+    Attributes:
+        lock: The descriptor that holds the lock.
+        token: Of the daemon that had it before; empty: there was none.
+    """
+
+    lock: int
+    token: str
+
+
+def _lock(folder: Path, token: str) -> Taken:
+    """Take the folder for this daemon, whose life has *token*.
 
     Raises:
         PermissionRefusedError: Another daemon has it.
@@ -203,14 +235,15 @@ def _lock(folder: Path) -> int:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        holder = os.read(lock, 32).decode(errors="replace").strip() or "unknown"
+        holder = os.read(lock, 64).decode(errors="replace").partition("\n")[0] or "unknown"
         os.close(lock)
         message = f"{folder} belongs to another daemon, pid {holder}"
         hint = "stop that daemon, or give this one folders of its own (state_dir, runtime_dir)"
         raise PermissionRefusedError(message, hint=hint) from None
+    before = os.pread(lock, 64, 0).decode(errors="replace").split()
     os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-    return lock
+    os.pwrite(lock, f"{os.getpid()}\n{token}\n".encode(), 0)
+    return Taken(lock, before[1] if len(before) > 1 else "")
 
 
 def _listen(path: str) -> socket.socket:

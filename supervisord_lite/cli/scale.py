@@ -3,12 +3,14 @@
 import argparse
 import json
 import os
+import sys
 from typing import Any
 
 from supervisord_lite.base import exit_codes
+from supervisord_lite.base.errors import SupervisordLiteError
 from supervisord_lite.cli import place
 from supervisord_lite.cli.errors import UsageError
-from supervisord_lite.cli.text import printable
+from supervisord_lite.cli.text import fold, printable
 from supervisord_lite.control.client import Client
 
 
@@ -47,6 +49,16 @@ def _scale_and_save(client: Client, sizes: dict[str, int]) -> dict[str, Any]:
     with Edit.of_sizes(path, sizes, environ=os.environ, as_root=os.geteuid() == 0) as edit:
         answer = client.call("Scale", {"sizes": sizes})
         edit.write()
+    before, after = edit.digests
+    try:
+        told = {"sizes": sizes, "file": path, "before": before, "after": after}
+        client.call("SizesSaved", told)
+    except SupervisordLiteError as error:
+        # Both are done; only the daemon does not know that the file has it.
+        text = f"saved, but the daemon could not be told ({error}): supervisord-lite reload"
+        print(fold(text, indent=2), file=sys.stderr)
+    for pool in answer.get("pools") or []:
+        pool["file"] = pool.get("new")
     return answer
 
 

@@ -6,7 +6,7 @@ from supervisord_lite.cli import orders
 
 __all__ = ["add_arguments", "run"]
 
-ORDER = orders.Order(
+ORDER = orders.OrderVerb(
     verb="start",
     method="Start",
     already="ready already",

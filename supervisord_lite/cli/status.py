@@ -2,14 +2,18 @@
 
 import argparse
 import json
+import os
+import shlex
 import shutil
 import sys
+from typing import Any
 
 from supervisord_lite.base import exit_codes
 from supervisord_lite.cli import place, snapshot, table
 from supervisord_lite.cli.detail import detail
 from supervisord_lite.cli.disk import changed_files
 from supervisord_lite.cli.text import clock_time, count, fold
+from supervisord_lite.config.defaults import default_config_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="print only what is not as wanted, and exit 1 if there is anything",
+        help="print only what is not as wanted, and exit 1 if there is anything; "
+        "without NAME also a file that was refused",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
@@ -29,27 +34,38 @@ def run(arguments: argparse.Namespace) -> int:
     with place.connect(arguments) as client:
         status = snapshot.snapshot(client.call("Status", {"names": arguments.names}))
     wrong = [worker for worker in status["workers"] if not snapshot.as_wanted(worker)]
+    # Who asks for some workers does not ask for the file of all.
+    refused = [] if arguments.names else _refused_file(status["supervisor"])
     if arguments.json:
         if arguments.check:
             status["workers"] = wrong
         print(json.dumps(status, indent=2 if sys.stdout.isatty() else None))
     elif arguments.check:
-        for line in table.wrong_lines(wrong):
+        for line in (*table.wrong_lines(wrong), *refused):
             print(line)
     else:
         print("\n".join(_text(status, arguments)))
-    return exit_codes.FAILED if arguments.check and wrong else exit_codes.OK
+    return exit_codes.FAILED if arguments.check and (wrong or refused) else exit_codes.OK
 
 
-def _about_the_file(supervisor: object, command: str) -> list[str]:
-    """Return what to know about a configuration that is not in force."""
-    assert isinstance(supervisor, dict)
+def _refused_file(supervisor: dict[str, Any]) -> list[str]:
+    """Return what to know about a file that was refused; nothing where none was."""
     errors = supervisor["config_errors"]
-    if errors:
-        what = f"the file on disk has {count(int(errors.get('count') or 1), 'error')}"
-        since = clock_time(str(errors.get("at") or ""))
-        text = f"! {what} since {since} (reload refused): {command.split()[0]} check"
-        return [fold(text, indent=2)]
+    if not errors:
+        return []
+    what = f"the file on disk has {count(int(errors.get('count') or 1), 'error')}"
+    since = clock_time(str(errors.get("at") or ""))
+    path, check = str(supervisor["config"] or ""), "supervisord-lite check"
+    if path and path != default_config_path(os.environ, as_root=os.geteuid() == 0):
+        check += f" -c {shlex.quote(path)}"
+    return [fold(f"! {what} since {since} (reload refused): {check}", indent=2)]
+
+
+def _about_the_file(supervisor: dict[str, Any], command: str) -> list[str]:
+    """Return what to know about a configuration that is not in force."""
+    refused = _refused_file(supervisor)
+    if refused:
+        return refused
     changed = changed_files(supervisor["config_files"] or {})
     if not changed:
         return []
@@ -58,7 +74,7 @@ def _about_the_file(supervisor: object, command: str) -> list[str]:
     return [fold(text, indent=2)]
 
 
-def _text(status: dict[str, object], arguments: argparse.Namespace) -> list[str]:
+def _text(status: dict[str, Any], arguments: argparse.Namespace) -> list[str]:
     """Return the lines for people."""
     workers = status["workers"]
     assert isinstance(workers, list)

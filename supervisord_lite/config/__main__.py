@@ -54,19 +54,20 @@ def _judge(path: str, answer: IO[str]) -> Configuration | None:
 
     from supervisord_lite.config.digests import digests_of
     from supervisord_lite.config.errors import ConfigurationError, render
-    from supervisord_lite.config.load import judge
+    from supervisord_lite.config.settled import judge_settled
 
     try:
-        judged = judge(path, environ=os.environ, as_root=os.geteuid() == 0)
+        judged = judge_settled(path, environ=os.environ, as_root=os.geteuid() == 0)
     except ConfigurationError as error:
         # The message says how many there are in all.
         problems = [_shortened(problem) for problem in error.problems[:_MOST_PROBLEMS]]
-        _say(answer, "bad", {"message": str(error), "problems": problems})
+        told = {"message": str(error), "problems": problems, "count": len(error.problems)}
+        _say(answer, "bad", told)
         return None
     except Exception as error:
         # A fault of ours must not be the end of the daemon; the traceback goes to its stderr.
         message = f"the configuration could not be read: {error!r}"
-        _say(answer, "bad", {"message": message, "problems": []})
+        _say(answer, "bad", {"message": message, "problems": [], "count": 0})
         answer.flush()
         raise
     answer.write(f"version {__version__}\n")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from supervisord_lite.base.record import record
 from supervisord_lite.config.errors import ConfigurationError, Problem
-from supervisord_lite.config.source import NO_SUCH_FILE, Source, read_source
+from supervisord_lite.config.source import MISSING, NO_SUCH_FILE, Source, read_source
 from supervisord_lite.config.syntax import parse
 from supervisord_lite.config.tree import Node, nodes_of, substitute_all
 from supervisord_lite.config.values import absolute
@@ -71,9 +71,12 @@ def read_files(
     Raises:
         ConfigurationError: The first file cannot be read: nothing else is known then.
     """
-    source = read_source(path, instead.get(_absolute(path)))
+    source = read_source(path, instead.get(_absolute(path)), seen=reader.seen)
     if not isinstance(source, Source):
-        hint = "name one with -c FILE" if source.message == NO_SUCH_FILE else source.hint
+        is_missing = source.message == NO_SUCH_FILE and source.file == path
+        if is_missing:
+            reader.seen[path] = MISSING
+        hint = "name one with -c FILE" if is_missing else source.hint
         hint = "a file is wanted: it is read again at each reload" if path == "-" else hint
         raise ConfigurationError([source._replace(hint=hint)])
     main = parse(source)
@@ -115,7 +118,7 @@ class _Files:
         """Take *document* and what it includes; *around*: itself and who includes it."""
         self.names[document.source.file] = None
         self.tops.append(nodes_of(_substituted(self._reader, document, self._variables), document))
-        for file, node in self._included(document):
+        for file, node, is_match in self._included(document):
             real = os.path.realpath(file)
             if real in around:
                 chain = " -> ".join([*map(os.path.basename, around[around.index(real) :]), file])
@@ -124,47 +127,56 @@ class _Files:
                 self._reader.at_value(node, f"more than {MAX_FILES} files")
                 return
             else:
-                inner = self._document(file, real, node)
+                inner = self._document(file, real, node, is_match=is_match)
                 if inner is not None:
                     self.add(inner, (*around, real))
 
-    def _document(self, file: str, real: str, node: Node) -> Document | None:
+    def _document(self, file: str, real: str, node: Node, *, is_match: bool) -> Document | None:
         if real not in self.documents:
             self.names[file] = None
-            self.documents[real] = self._parsed(file, node)
+            self.documents[real] = self._parsed(file, node, is_match=is_match)
         return self.documents[real]
 
-    def _parsed(self, file: str, node: Node) -> Document | None:
-        source = read_source(file, self._instead.get(_absolute(file)))
+    def _parsed(self, file: str, node: Node, *, is_match: bool) -> Document | None:
+        content = self._instead.get(_absolute(file))
+        source = read_source(file, content, seen=self._reader.seen)
         try:
             if isinstance(source, Source):
                 source.short = file.removeprefix(self._folder)
                 document = parse(source)
                 _keep_out_of(self._reader, document)
                 return document
+            is_missing = source.message == NO_SUCH_FILE and source.file == file
+            if is_missing:
+                self._reader.seen[file] = MISSING
+            if is_missing and is_match and not os.path.lexists(file):
+                # Removed since the folder was looked at, and not a link to nothing.
+                del self.names[file]
+                return None
             if source.line:
                 self._reader.problems[source] = None
             else:
-                hint = source.hint
-                if source.message == NO_SUCH_FILE:
-                    hint = "a pattern may match nothing: conf.d/*.toml"
+                hint = "a pattern may match nothing: conf.d/*.toml" if is_missing else source.hint
                 self._reader.at_value(node, f"{source.file}: {source.message}", hint)
         except ConfigurationError as error:
             self._reader.problems.update(dict.fromkeys(error.problems))
         self.broken = True
         return None
 
-    def _included(self, document: Document) -> Iterator[tuple[str, Node]]:
-        """Yield the files that *document* includes, as one would type them, with the place."""
+    def _included(self, document: Document) -> Iterator[tuple[str, Node, bool]]:
+        """Yield the files that *document* includes, as one would type them.
+
+        With the place, and whether a pattern has found it.
+        """
         folder = os.path.dirname(document.source.file)  # noqa: PTH120  # as typed
         for text, node in _texts(self._reader, document, "include"):
             pattern, failures = substitute(text, self._variables)
             if failures:  # told with all the others
                 self.broken = True
             elif glob.has_magic(pattern):
-                yield from ((file, node) for file in self._matching(folder, pattern))
+                yield from ((file, node, True) for file in self._matching(folder, pattern))
             else:
-                yield os.path.join(folder, pattern), node  # noqa: PTH118
+                yield os.path.join(folder, pattern), node, False  # noqa: PTH118
 
     def _matching(self, folder: str, pattern: str) -> list[str]:
         """Return the files that a pattern means, those among them that are not there yet."""
@@ -223,7 +235,7 @@ def _variables(reader: Reader, document: Document, environ: Mapping[str, str]) -
             _note_failure(reader, document, node.path, failure)
         if failures:
             continue
-        source = read_source(absolute(node, name.removeprefix("-")))
+        source = read_source(absolute(node, name.removeprefix("-")), seen=reader.seen)
         if isinstance(source, Source):
             found, problems = parse_environment(source)
             variables.update(found)
@@ -238,7 +250,10 @@ def _note_failure(reader: Reader, document: Document, path: Path, failure: Failu
     # An escape may hide the reference in the source; then the whole value is marked.
     at = document.source.text.find(failure.reference, start, end)
     span = (start, end) if at < 0 else (at, at + len(failure.reference))
-    if not failure.name:
+    if not failure.name and failure.reference != "${":
+        message = "a default cannot hold another variable"
+        hint = "write a plain text as the default, or $${ for a literal ${"
+    elif not failure.name:
         message = "${ begins a variable: ${NAME} or ${NAME:-default}"
         hint = "write $${ for a literal ${"
     elif failure.name in _environment_of(document, path):

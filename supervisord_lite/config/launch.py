@@ -32,6 +32,7 @@ _MAX_LOG_PATH_BYTES = 3000
 _SHELL_WORDS = frozenset({"|", "||", "&", "&&", ">", ">>", "<", "2>", "2>&1", "&>"})
 _KINDS = ("command", "python", "agent", "container")
 _OCTAL = re.compile(r"(?:0o)?[0-7]{1,4}")
+_MAX_UMASK = 0o777
 _MAX_LIMIT = 2**63 - 1
 _MAX_CORES = 4096
 _MAX_BACKUPS = 1000
@@ -212,7 +213,7 @@ class LaunchReader:
         file = absolute(node, text.removeprefix("-"))
         known = self._environments.get(file)
         if known is None:
-            source = read_source(file)
+            source = read_source(file, seen=self._reader.seen)
             if isinstance(source, Source):
                 known, problems = parse_environment(source)
                 self._reader.problems.update(dict.fromkeys(problems))
@@ -234,13 +235,12 @@ class LaunchReader:
             value = int(value.removeprefix("0o"), 8)
         elif isinstance(value, int) and not isinstance(value, bool):
             if value > 7 and not written.startswith("0o"):
-                # 22 would be 0o26.
-                reader.wrong(node, "an octal number", f'write "{value:03}" or 0o{value:03}')
+                reader.wrong(node, "an octal number", _octal_hint(value, written))
                 return _DEFAULT.umask
         else:
             reader.wrong(node, 'an octal number such as "022"')
             return _DEFAULT.umask
-        if 0 <= value <= 0o777:
+        if 0 <= value <= _MAX_UMASK:
             return value
         reader.at_value(node, f"umask: must be from 0 to 0o777, got {shown(node.value)}")
         return _DEFAULT.umask
@@ -302,3 +302,12 @@ class LaunchReader:
             reader.at_value(node, message, f'tell them apart: "{example}"')
             return None
         return LogTarget("file", instance_path(node, text))
+
+
+def _octal_hint(value: int, written: str) -> str:
+    """Return how to write a umask that was not written in octal."""
+    # Who writes 22 means 0o022, and not the number, which is 0o026; 18 can only be the number.
+    digits = f"{value:03}"
+    if not (written.isdigit() and _OCTAL.fullmatch(digits) and int(digits, 8) <= _MAX_UMASK):
+        digits = f"{value:03o}"
+    return f'write "{digits}" or 0o{digits}' if int(digits, 8) <= _MAX_UMASK else ""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from supervisord_lite.config.errors import Problem
+    from supervisord_lite.config.source import Version
     from supervisord_lite.config.syntax import Document
     from supervisord_lite.config.tree import Table
 
@@ -63,6 +64,7 @@ def judge(
     environ: Mapping[str, str],
     as_root: bool,
     instead: Mapping[str, str] = _NOTHING,
+    seen: dict[str, Version] | None = None,
 ) -> Judged:
     """Return what the file and those that it includes mean. Nothing is changed or made.
 
@@ -71,11 +73,12 @@ def judge(
         environ: The daemon's environment: for ``${NAME}`` and the default folders.
         as_root: Whether the daemon will be root: default folders, and who may run as whom.
         instead: For some files (absolute paths) another one whose content is to be judged.
+        seen: Takes the version of each file that was read, by its name; also when this raises.
 
     Raises:
         ConfigurationError: With every problem that was found, and the warnings.
     """
-    reader = Reader()
+    reader = Reader(seen)
     files = read_files(reader, path, environ=environ, instead=instead)
     reader.alone = not files.complete
     for top in files.tops:

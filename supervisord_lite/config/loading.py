@@ -11,21 +11,17 @@ this package; the two talk over one stream socket, a line at a time::
             (end of file)       it is not: nothing more to do
     child   written JSON        null, or why effective.toml could not be written
 
-Nobody here sends signals, so the child limits its own time with an alarm; the parent stops waiting
-a little later all the same, for a child may hang before its first line of ours.
+How such a child is started, waited for and given up stands in base/errand.py.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import signal
 import socket
 
 from supervisord_lite import __version__
-from supervisord_lite.base import resident
+from supervisord_lite.base.errand import Errand
 from supervisord_lite.base.record import record
-from supervisord_lite.base.signals import describe_end
 from supervisord_lite.config.spec import Configuration, settings_from_json, spec_from_json, to_json
 
 TYPE_CHECKING = False
@@ -37,11 +33,6 @@ if TYPE_CHECKING:
 
 #: Ten thousand workers take two seconds; a disk that needs longer than this is not answering.
 LIMIT_S = 30.0
-#: How much later the parent gives up.
-_GRACE_S = 1.0
-_READ_BYTES = 64 * 1024
-#: The longest line is the list of all errors.
-_MAX_LINE_BYTES = 64 * 1024 * 1024
 
 
 @record
@@ -67,11 +58,13 @@ class Refused:
     Attributes:
         message: As people read it: every error, and how many there are.
         problems: Each with file, line, column, message, hint, source and length; none when it
-            could not be judged.
+            could not be judged, and of thousands the first ones.
+        count: How many there are in all.
     """
 
     message: str
     problems: tuple[dict[str, Any], ...] = ()
+    count: int = 0
 
 
 class _OtherVersionError(Exception):
@@ -84,18 +77,17 @@ class _OtherVersionError(Exception):
         )
 
 
-class Loading:
+class Loading(Errand):
     """One reading of the configuration, from its start to the end of the child.
 
-    Wait until `fileno` is readable or `deadline_s` has come, then call `receive`; go on until
-    `is_over`, then call `close`. What came of it is in `answer` as soon as it is known.
+    What came of it is in `answer` as soon as it is known.
 
     Attributes:
         answer: What the file means; None: not known yet.
         unwritten: After `put_in_force`: why effective.toml could not be written; empty: it was.
-        is_over: Whether nothing more will come.
-        deadline_s: When to call `receive` if nothing has come.
     """
+
+    _does = "reads"
 
     def __init__(
         self, path: str, *, environ: Mapping[str, str], now_s: float, limit_s: float = LIMIT_S
@@ -113,53 +105,9 @@ class Loading:
         """
         self.answer: Loaded | Refused | None = None
         self.unwritten = ""
-        self.is_over = False
-        self.deadline_s = now_s + limit_s + _GRACE_S
-        self._limit_s = limit_s
         self._settings: Settings | None = None
         self._specs: list[Spec] = []
-        self._buffer = b""
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.setblocking(False)
-        try:
-            self._pid = _start(path, environ, theirs.fileno(), limit_s)
-        except OSError:
-            self._socket.close()
-            raise
-        finally:
-            theirs.close()
-
-    def fileno(self) -> int:
-        """Return the descriptor to watch for reading."""
-        return self._socket.fileno()
-
-    def receive(self, now_s: float) -> None:
-        """Take what has come, a bounded part of it at a time."""
-        if now_s >= self.deadline_s:
-            self._end(f"no answer within {self._limit_s:g} s")
-            return
-        try:
-            data = self._socket.recv(_READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._end(str(error))
-            return
-        if not data:
-            self._end("")
-            return
-        *lines, self._buffer = (self._buffer + data).split(b"\n")
-        if len(self._buffer) > _MAX_LINE_BYTES:
-            self._end("its answer does not end")
-            return
-        try:
-            for line in lines:
-                self._take(line.decode())
-        except _OtherVersionError as error:
-            self._give_up(str(error))
-        except (ValueError, TypeError, KeyError, AttributeError, AssertionError) as error:
-            # Code on the disk that was changed under us may say anything.
-            self._give_up(f"its answer cannot be read: {error!r}")
+        super().__init__("config", path, environ=environ, now_s=now_s, limit_s=limit_s)
 
     def put_in_force(self, settings: Settings, *, now_s: float) -> None:
         """Let the child write effective.toml, into the state folder of *settings*.
@@ -169,7 +117,7 @@ class Loading:
             now_s: The clock.
         """
         assert isinstance(self.answer, Loaded)
-        self.deadline_s = now_s + self._limit_s + _GRACE_S
+        self._allow_time(now_s)
         self.unwritten = "the process that writes it has ended"
         try:
             self._socket.sendall(f"force {to_json(settings)}\n".encode())
@@ -183,17 +131,20 @@ class Loading:
         except OSError:
             return  # it has ended already
 
-    def close(self) -> None:
-        """Let go of the descriptor, and of the child if it has ended."""
-        self._socket.close()
-        if self._pid:
-            self._reap(os.WNOHANG)
+    def _take(self, line: bytes) -> None:
+        try:
+            self._understand(line.decode())
+        except _OtherVersionError as error:
+            self._give_up(str(error))
+        except (ValueError, TypeError, KeyError, AttributeError, AssertionError) as error:
+            # Code on the disk that was changed under us may say anything.
+            self._give_up(f"its answer cannot be read: {error!r}")
 
     def _give_up(self, why: str) -> None:
         self.answer = None
         self._end(why)
 
-    def _take(self, line: str) -> None:
+    def _understand(self, line: str) -> None:
         word, _, rest = line.partition(" ")
         if word == "version":
             if rest != __version__:
@@ -211,38 +162,10 @@ class Loading:
             self._specs = []
         elif word == "bad":
             said = json.loads(rest)
-            self.answer = Refused(said["message"], tuple(said["problems"]))
+            self.answer = Refused(said["message"], tuple(said["problems"]), said["count"])
         elif word == "written":
             self.unwritten = json.loads(rest) or ""
 
-    def _end(self, why: str) -> None:
-        """Nothing more will come; *why*: empty when the child has closed its end."""
-        self.is_over = True
-        if not why:
-            # It closes by ending, so there is nothing to wait for but the kernel.
-            why = f"the process that reads it ended with {self._reap(0)}"
+    def _conclude(self, why: str) -> None:
         if self.answer is None:
             self.answer = Refused(f"the configuration could not be read: {why}")
-
-    def _reap(self, options: int) -> str:
-        try:
-            pid, status = os.waitpid(self._pid, options)
-        except ChildProcessError:
-            pid, status = self._pid, 0
-        if not pid:
-            return ""  # it hangs in the kernel; whoever is its parent at the end reaps it
-        self._pid = 0
-        code = os.waitstatus_to_exitcode(status)
-        return describe_end(code, None) if code >= 0 else describe_end(None, -code)
-
-
-def _start(path: str, environ: Mapping[str, str], descriptor: int, limit_s: float) -> int:
-    command = resident.arguments_for("config", path, str(limit_s))
-    return os.posix_spawn(
-        command[0],
-        command,
-        dict(environ),
-        file_actions=[(os.POSIX_SPAWN_DUP2, descriptor, number) for number in (0, 1)],
-        setsigmask=(),
-        setsigdef=set(range(1, 32)) - {signal.SIGKILL, signal.SIGSTOP},
-    )

@@ -27,7 +27,7 @@ class Edge(NamedTuple):
     node: Node
 
 
-class Order:
+class OrderReader:
     """Reads who waits for whom."""
 
     def __init__(

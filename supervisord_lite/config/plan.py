@@ -40,7 +40,10 @@ _DURATIONS = frozenset(
      ("circuit_window",), ("circuit_cooldown",), ("backoff", "min"), ("backoff", "max")}
 )  # fmt: skip
 #: A variable whose name holds one of these is not shown.
-_SECRET_WORDS = ("PASS", "SECRET", "TOKEN", "KEY", "CREDENTIAL", "DSN", "_URL", "AUTH")
+_SECRET_WORDS = (
+    *("PASS", "SECRET", "TOKEN", "KEY", "CREDENTIAL", "DSN", "_URL", "_URI", "AUTH"),
+    *("COOKIE", "PRIVATE"),
+)
 HIDDEN = "***"
 #: Keys of the daemon that hold from now on; the others need its restart.
 LIVE_SETTINGS = frozenset(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from supervisord_lite.base.errors import SupervisordLiteError
+from supervisord_lite.config.digests import digest_of
 from supervisord_lite.config.errors import ConfigurationError
 from supervisord_lite.config.load import judge
 
@@ -35,6 +36,7 @@ class Edit:
 
     Attributes:
         path: The file itself, where its name was a link.
+        digests: Of its content before and after.
     """
 
     def __init__(self, path: str, before: bytes, after: bytes) -> None:
@@ -45,6 +47,7 @@ class Edit:
         """
         self.path = os.path.realpath(path)
         self._before = before
+        self.digests = digest_of(before), digest_of(after)
         folder, name = os.path.split(self.path)
         self._temporary = f"{folder}/.{name}.{os.getpid()}"
         try:

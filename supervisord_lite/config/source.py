@@ -7,6 +7,7 @@ import os
 import stat
 from bisect import bisect_right
 from pathlib import Path
+from typing import NamedTuple
 
 from supervisord_lite.config.errors import Problem
 
@@ -20,6 +21,24 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+
+
+class Version(NamedTuple):
+    """What a file was when it had been read.
+
+    Attributes:
+        inode: Its number; another file of the same name has another one.
+        size_bytes: Its length.
+        changed_ns: When its content was changed last, on the clock of its disk, Unix time.
+    """
+
+    inode: int
+    size_bytes: int
+    changed_ns: int
+
+
+#: Of a file that is not there; it may be on its way.
+MISSING = Version(0, 0, 1 << 63)
 
 
 class _IrregularError(Exception):
@@ -89,24 +108,31 @@ class Source:
         return self._last_line[1]
 
 
-def read_source(file: str, content: str | None = None) -> Source | Problem:
+def read_source(
+    file: str, content: str | None = None, *, seen: dict[str, Version] | None = None
+) -> Source | Problem:
     """Return the content of *file*, or why it cannot be had (missing, a FIFO, not UTF-8 …).
 
     Args:
         file: As typed.
-        content: Another file, whose content is taken as if it stood in *file*.
+        content: Another file, whose content is taken as if it stood in *file*. Where it cannot be
+            had, that is told of it.
+        seen: Takes the version of what was read, by the name of the file.
     """
+    place = content or file
     try:
-        data = _content(content or file)
+        data, version = _content(place)
     except _IrregularError as error:
         hint = "" if error.kind == "a directory" else "it is read again at each reload"
-        return Problem(file, 0, 0, f"is {error.kind}, not a file", hint)
+        return Problem(place, 0, 0, f"is {error.kind}, not a file", hint)
     except (OSError, ValueError) as error:
         why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
         missing = isinstance(error, OSError) and error.errno == errno.ENOENT
-        return Problem(file, 0, 0, NO_SUCH_FILE if missing else f"cannot be read: {why}")
+        return Problem(place, 0, 0, NO_SUCH_FILE if missing else f"cannot be read: {why}")
+    if seen is not None:
+        seen[file] = version
     if len(data) > MAX_FILE_BYTES:
-        return Problem(file, 0, 0, f"is larger than {MAX_FILE_BYTES >> 20}M: no configuration")
+        return Problem(place, 0, 0, f"is larger than {MAX_FILE_BYTES >> 20}M: no configuration")
     try:
         source = Source(file, data.decode())
         source.data = data
@@ -121,8 +147,8 @@ def read_source(file: str, content: str | None = None) -> Source | Problem:
     return source
 
 
-def _content(path: str) -> bytes:
-    """Return what is in a regular file, one byte more than the most at most.
+def _content(path: str) -> tuple[bytes, Version]:
+    """Return what is in a regular file, one byte more than the most at most, and which it is.
 
     Nothing else is opened: a FIFO would let us wait for ever, and a device may act.
 
@@ -138,6 +164,8 @@ def _content(path: str) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise _IrregularError(_KINDS.get(stat.S_IFMT(status.st_mode), "something else"))
         with Path(f"/proc/self/fd/{place}").open("rb") as stream:
-            return stream.read(MAX_FILE_BYTES + 1)
+            data = stream.read(MAX_FILE_BYTES + 1)
+            status = os.fstat(stream.fileno())
+            return data, Version(status.st_ino, status.st_size, status.st_mtime_ns)
     finally:
         os.close(place)

@@ -1,7 +1,7 @@
 """What the configuration file means: frozen, complete, every default filled in.
 
 `Configuration` is made by `load.py` in a process that may read files and look up users; the daemon
-only ever sees these objects, or their JSON (`to_json`, `configuration_from_json` and the others).
+only ever sees these objects, or their JSON (`to_json`, `settings_from_json`, `spec_from_json`).
 """
 
 import json
@@ -167,16 +167,9 @@ class Configuration:
     specs: tuple[Spec, ...]
 
 
-def to_json(value: Configuration | Settings | Spec) -> str:
+def to_json(value: Settings | Spec) -> str:
     """Return *value* as one line of JSON that the functions below read back without loss."""
     return json.dumps(value, default=fields_of, separators=(",", ":"), allow_nan=False)
-
-
-def configuration_from_json(text: str) -> Configuration:
-    """Return the configuration that `to_json` wrote."""
-    data = json.loads(text)
-    specs = tuple(_spec(spec) for spec in data["specs"])
-    return Configuration(settings=_settings(data["settings"]), specs=specs)
 
 
 def settings_from_json(text: str) -> Settings:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from supervisord_lite.config.errors import Problem
     from supervisord_lite.config.locate import Path
+    from supervisord_lite.config.source import Version
     from supervisord_lite.config.tree import Node, Table
 
 Default = TypeVar("Default")
@@ -34,10 +35,12 @@ class Reader:
         warnings: What is allowed and probably not meant.
         alone: While true, each key is judged alone, and not what several mean together: so
             [defaults] is read by itself, and all of the rest where a file could not be read.
+        seen: The version of each file that was read, by its name.
     """
 
-    def __init__(self) -> None:
-        """Start with nothing noted."""
+    def __init__(self, seen: dict[str, Version] | None = None) -> None:
+        """Start with nothing noted; *seen*: to be filled."""
+        self.seen: dict[str, Version] = {} if seen is None else seen
         self.problems: dict[Problem, None] = {}
         self.warnings: dict[Problem, None] = {}
         self.alone = False

@@ -37,7 +37,8 @@ def substitute(text: str, variables: Mapping[str, str]) -> tuple[str, list[Failu
     """Return *text* with its references replaced, and those that could not be, each once.
 
     ``${NAME}`` is the variable; ``${NAME:-default}`` is the default where the variable is unset or
-    empty, as in a shell; ``$${`` is a literal ``${``. A value is taken as it is, not read again.
+    empty, as in a shell, and holds no other reference; ``$${`` is a literal ``${``. A value is
+    taken as it is, not read again.
     """
     failures: list[Failure] = []
 
@@ -45,7 +46,7 @@ def substitute(text: str, variables: Mapping[str, str]) -> tuple[str, list[Failu
         if match[0] == "$${":
             return "${"
         name = match[1] if match.lastindex else None
-        if name is None:
+        if name is None or "${" in (match[3] or ""):
             failures.append(Failure(match[0], ""))
             return match[0]
         value = variables.get(name)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from supervisord_lite.config.expand import instance_text
 from supervisord_lite.config.keys import INNER_TABLES, check_worker
 from supervisord_lite.config.launch import LaunchReader, read_grants
-from supervisord_lite.config.order import Edge, Order, note_circles, place_of
+from supervisord_lite.config.order import Edge, OrderReader, note_circles, place_of
 from supervisord_lite.config.policy import read_policy
 from supervisord_lite.config.spec import MAX_PROCESSES, Origin, Spec
 from supervisord_lite.config.tree import Node, merge, widen_log
@@ -68,7 +68,7 @@ class Workers:
         reader = self._reader
         launches = LaunchReader(reader, log_dir=settings.log_dir, as_root=as_root)
         self._check_defaults(launches)
-        order = Order(reader, self.headers, self.disabled)
+        order = OrderReader(reader, self.headers, self.disabled)
         edges: dict[str, list[Edge]] = {}
         specs = []
         processes = 0

@@ -34,7 +34,18 @@ PAUSE_S = 0.02
 
 #: Methods that mean the same when they are said twice.
 IDEMPOTENT = frozenset(
-    {"Status", "Watch", "Start", "Stop", "Reset", "LogFiles", "Version", "Shutdown", "Scale"},
+    {
+        "Status",
+        "Watch",
+        "Start",
+        "Stop",
+        "Reset",
+        "LogFiles",
+        "Version",
+        "Shutdown",
+        "Scale",
+        "SizesSaved",
+    },
 )
 #: This one does with this parameter, which says what the client saw before.
 _IDEMPOTENT_WITH = {"Restart": "begun_by_s"}

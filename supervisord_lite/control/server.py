@@ -102,11 +102,6 @@ class Server:
         listener.setblocking(False)
         self._rearm()
 
-    @property
-    def connection_count(self) -> int:
-        """Return how many clients are connected."""
-        return len(self._connections)
-
     def now_s(self) -> float:
         """Return the caller's monotonic clock, in seconds."""
         return self._now_s()

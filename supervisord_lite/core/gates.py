@@ -10,6 +10,7 @@ from typing import Literal
 
 from supervisord_lite.base.record import replace
 from supervisord_lite.core.actions import Action, Announce, SendSignal, Spawn
+from supervisord_lite.core.moves import Moved
 from supervisord_lite.core.states import (
     Backoff,
     Probing,
@@ -25,7 +26,6 @@ Ask = Then | Literal["stop"]
 #: Returns why this must wait, for people, or the empty text. What starts by itself again may be let
 #: through where a start that somebody asked for is not.
 Gate = Callable[[Ask], str]
-Moved = tuple[Worker, tuple[Action, ...]]
 
 #: Ends that somebody asked for. A worker that failed does not wait to be ended.
 _ASKED_FOR = ("stopped", "restart", "shutdown")

@@ -25,17 +25,6 @@ class Pool:
     critical: Critical = "no"
 
 
-def find_cycle(edges: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """Return names that each come after the next, the last being the first; or nothing.
-
-    Args:
-        edges: Name -> the names that it comes after. Unknown names, and a name's own, are ignored.
-    """
-    for cycle in _cycles(edges):
-        return cycle
-    return ()
-
-
 class Graph:
     """The order among pools.
 
@@ -54,8 +43,8 @@ class Graph:
         """Sort out who comes after whom."""
         self.pools = {pool.name: pool for pool in pools}
         edges = {name: _edges(pool, self.pools) for name, pool in self.pools.items()}
-        for cycle in _cycles(edges):
-            edges[cycle[-2]].remove(cycle[-1])
+        for name, other in _closing_edges(edges):
+            edges[name].remove(other)
         self.requires = {
             name: tuple(each for each in dict.fromkeys(pool.requires) if each in edges[name])
             for name, pool in self.pools.items()
@@ -126,8 +115,8 @@ def _reached(names: Iterable[str], edges: Mapping[str, Sequence[str]]) -> set[st
     return reached
 
 
-def _cycles(edges: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, ...]]:
-    """Yield a cycle for each edge that closes one, as long as whoever asks goes on.
+def _closing_edges(edges: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
+    """Yield each edge that closes a cycle; whoever asks may remove it meanwhile.
 
     A walk in depth without recursion: a chain may be as long as a file has workers.
     """
@@ -142,9 +131,9 @@ def _cycles(edges: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, ...]]:
                 todo.pop()
                 finished.add(path[-1])
                 on_path.discard(path.pop())
-            elif name in on_path and name != path[-1]:
-                yield (*path[path.index(name) :], name)
-            elif name in edges and name not in finished and name not in on_path:
+            elif name in on_path:
+                yield path[-1], name
+            elif name not in finished:
                 path.append(name)
                 on_path.add(name)
                 todo.append(iter(tuple(edges[name])))

@@ -6,8 +6,6 @@ shrinks from its end: so the slot (pool, 1) of a pool of one is `web`, and `web-
 grown, with the same pid.
 """
 
-from collections.abc import Iterable
-
 from supervisord_lite.base.record import record
 
 MAX_POOL_SIZE = 1024
@@ -36,21 +34,9 @@ def size_in_force(file_size: int, by_hand: ScaledByHand | None) -> int:
 def why_not(size: int, *, is_singleton: bool) -> str:
     """Return why a pool cannot have *size* instances, for people; else the empty text."""
     if is_singleton:
-        return "is a singleton: never two of it"
+        return "it is a singleton: never two of it"
     if size == 0:
         return "a pool has at least 1 instance: to have none, stop it"
     if not 1 <= size <= MAX_POOL_SIZE:
         return f"a pool has from 1 to {MAX_POOL_SIZE} instances"
     return ""
-
-
-def resized(present: Iterable[int], size: int) -> tuple[list[int], list[int]]:
-    """Return the indexes to add, and those to stop and then forget, the last one first.
-
-    Args:
-        present: Indexes that exist, also those that are on their way out.
-        size: Instances wanted from now on.
-    """
-    there = set(present)
-    added = [index for index in range(1, size + 1) if index not in there]
-    return added, sorted((index for index in there if index > size), reverse=True)

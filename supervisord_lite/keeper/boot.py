@@ -13,10 +13,6 @@ import resource
 
 from supervisord_lite.keeper.calls import Calls
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from supervisord_lite.keeper.streams import Stream
-
 #: Descriptors below this are kept free for handing descriptors on: 3, 4, 5 … in a child.
 _RESERVED = 10
 
@@ -61,7 +57,6 @@ class Boot:
         owner_pid: int | None = said["owner_pid"]
         self.owner = None if owner_pid is None else _watch_parent(calls, owner_pid)
         self.journal_reader = -1
-        self.journal_stream: Stream | None = None
 
 
 def prepare(

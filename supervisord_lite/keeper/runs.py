@@ -57,7 +57,7 @@ class Runs:
         self._unwatch = unwatch
         self.cgroups = cgroups.discover(calls, boot.name)
         self.streams = Streams(calls)
-        boot.journal_stream = self.streams.adopt(boot.journal_reader, {"name": "", "fd": 2})
+        self.streams.adopt(boot.journal_reader, {"name": "", "fd": 2})
         self._launcher = Launcher(calls, boot.environment, boot.nofile_soft)
         self._trees = Trees(calls, self.cgroups, known)
         self._setups: dict[int, _Setup] = {}

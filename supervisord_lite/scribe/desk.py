@@ -14,6 +14,7 @@ from supervisord_lite.scribe.files import LogFile, Stream
 from supervisord_lite.scribe.inherit import PATIENCE_S, Output
 from supervisord_lite.scribe.link import Link
 from supervisord_lite.scribe.memory import BUFFER_BYTES, Memory
+from supervisord_lite.scribe.reports import Reports
 from supervisord_lite.scribe.successor import Successor, restore
 
 TYPE_CHECKING = False
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 #: How long the end of a retired stream is waited for, in seconds (a grandchild may hold it).
 RETIRED_S = 2.0
-#: What was dropped is told at most this often for each file, in seconds.
-TELL_S = 1.0
 #: Most bytes that are still read of a stream when its time is over.
 LAST_BYTES = 1 << 20
 #: Messages of the keeper taken at once.
@@ -49,6 +48,7 @@ class Desk:
     Attributes:
         lock: Over everything here.
         link: To the keeper.
+        reports: What it is to be told about files and outputs.
         poll, polled: The writer thread's poll, and the streams in it by descriptor.
         streams: By number.
         files: By path.
@@ -76,6 +76,7 @@ class Desk:
         self.calls = calls
         self.now_s = now_s
         self.link = Link(channel)
+        self.reports = Reports(self.link, now_s)
         self.poll = select.epoll()
         self.poll.register(self.link.descriptor, select.EPOLLIN)
         self.polled: dict[int, Stream] = {}
@@ -91,10 +92,10 @@ class Desk:
         self._ledger = memory.ledger
         self._rooms: set[int] = set()
         self._timed: set[Stream] = set()
-        self._untold: set[LogFile] = set()
         self._wants_room = False
-        self.writer = Successor(memory, memory.writer, calls, self.lock, self.report, now_s)
-        self.dropper = Successor(memory, memory.watcher, calls, self.lock, self.report, now_s)
+        report = self.reports.note
+        self.writer = Successor(memory, memory.writer, calls, self.lock, report, now_s)
+        self.dropper = Successor(memory, memory.watcher, calls, self.lock, report, now_s)
 
     def close(self) -> None:
         """Close what the desk has opened."""
@@ -253,7 +254,7 @@ class Desk:
             self.files[path] = file
             if file.entry.dropped_bytes:
                 # The predecessor may not have come to tell it.
-                self.report(file, "dropped", "")
+                self.reports.note(file, "dropped", "")
         return file
 
     # The life of a stream.
@@ -361,11 +362,8 @@ class Desk:
         if self.late_lines:
             return 0.0
         due_s = [stream.deadline_s for stream in self._timed if stream.deadline_s is not None]
-        if not self.link.is_busy:
-            due_s += [file.told_at_s + TELL_S for file in self._untold]
+        due_s += self.reports.due_s(self.outputs.values())
         for output in self.outputs.values():
-            if output.untold and not self.link.is_busy:
-                due_s.append(output.told_at_s + TELL_S)
             if output.is_full and output.stuck_since_s is not None:
                 due_s.append(output.stuck_since_s + PATIENCE_S)
         if not due_s:
@@ -386,14 +384,7 @@ class Desk:
             if not output.is_file:
                 output.flush()
                 self.arrange(output)
-            if output.untold and now_s >= output.told_at_s + TELL_S and not self.link.is_busy:
-                output.untold = False
-                output.told_at_s = now_s
-                name = "stdout" if output.number == 1 else "stderr"
-                self._say_dropped(name, output.dropped_bytes, output.dropped_lines)
-        if self._untold and not self.link.is_busy:
-            for file in [file for file in self._untold if now_s >= file.told_at_s + TELL_S]:
-                self.tell(file)
+        self.reports.tell_due(self.outputs.values(), now_s)
         if self.link.is_waiting != self._wants_room:
             self._wants_room = self.link.is_waiting
             events = select.EPOLLIN | (select.EPOLLOUT if self._wants_room else 0)
@@ -406,33 +397,6 @@ class Desk:
             and not self.link.is_waiting
             and all(stream.descriptor < 0 for stream in self.streams.values())
         )
-
-    # What the keeper is told about files.
-
-    def report(self, file: LogFile, what: str, reason: str) -> None:
-        """Note what a copier, or the watcher, says about a file."""
-        if what == "dropped":
-            file.untold = True
-            self._untold.add(file)
-        elif self.link.is_full:
-            pass  # the keeper has not listened for a thousand messages
-        elif what in ("trouble", "hung"):
-            self.link.send({"said": what, "path": file.path, "reason": reason})
-        else:
-            if file.untold:
-                self.tell(file)
-            self.link.send({"said": "resumed", "path": file.path})
-
-    def tell(self, file: LogFile) -> None:
-        """Tell the keeper what was lost of a file."""
-        self._untold.discard(file)
-        file.untold = False
-        file.told_at_s = self.now_s()
-        self._say_dropped(file.path, file.entry.dropped_bytes, file.entry.dropped_lines)
-
-    def _say_dropped(self, path: str, dropped_bytes: int, dropped_lines: int) -> None:
-        message = {"said": "dropped", "path": path, "bytes": dropped_bytes, "lines": dropped_lines}
-        self.link.send(message)
 
 
 def _limit(file: LogFile, entry: dict[str, Any]) -> None:

@@ -176,7 +176,7 @@ class Scribe:
             desk.empty = []
             for file in empty:
                 if desk.files.pop(file.path_bytes, None) is not None and file.untold:
-                    desk.tell(file)
+                    desk.reports.tell(file)
             closing = list(desk.files.values()) if desk.reopened else []
             desk.reopened = desk.late_lines = False
         if closing:

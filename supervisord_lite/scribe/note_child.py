@@ -31,11 +31,16 @@ def main(arguments: list[str]) -> int:
     with open(0, "rb") as file:
         content = json.load(file)
     try:
-        write_whole(path, content)
+        if content is None:
+            remove(path)
+        else:
+            write_whole(path, content)
     except OSError as error:
         _say(f"failed {error.strerror}\n")
         return 1
     _say("written\n")
+    if content is None:
+        return 0
     # Only now: what it would be read from may hang.
     found = False
     for worker in content.get("workers", ()):
@@ -78,6 +83,18 @@ def write_whole(path: str, content: dict[str, Any]) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def remove(path: str) -> None:
+    """Let there be no file *path*.
+
+    Raises:
+        OSError: It could not be removed.
+    """
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
 
 
 def last_lines(path: str) -> list[str]:

@@ -176,7 +176,7 @@ class Watch:
             pulse.takeovers += 1
             if pulse.file is not None and not pulse.file.entry.trouble:
                 self._hung = pulse.file
-                desk.report(pulse.file, "hung", "the disk does not answer")
+                desk.reports.note(pulse.file, "hung", "the disk does not answer")
             for stream in desk.streams.values():
                 if stream.descriptor >= 0:
                     self.look_at(stream)
@@ -189,7 +189,7 @@ class Watch:
         self._polled.clear()
         self._hot.clear()
         if self._hung is not None and not self._hung.entry.trouble:
-            self._desk.report(self._hung, "resumed", "")
+            self._desk.reports.note(self._hung, "resumed", "")
         self._hung = None
 
     def _work(self) -> None:
@@ -211,7 +211,7 @@ class Watch:
             # The other thread cannot be waited for, and what it holds will not be written.
             if self._pulse.file is not None:
                 self._pulse.file.entry.dropped_bytes += desk.writer.unwritten_bytes
-                desk.tell(self._pulse.file)
+                desk.reports.tell(self._pulse.file)
             for output in desk.outputs.values():
                 output.write_rest()  # it may hang as well: nothing is left to be delayed
             os._exit(0)

@@ -23,6 +23,14 @@ from supervisord_lite.supervisor.outbox import Slot
 from supervisord_lite.supervisor.rolls import Rolls
 
 
+class HalfChangedError(BaseException):
+    """A fault of ours in the middle of a change: only another supervisor has a whole again.
+
+    Nobody who answers a client may take it for the fault of one call, so it is no `Exception`.
+    Nothing of the change has been sent, and the keeper has what was in force before.
+    """
+
+
 @record
 class Touched:
     """How many processes a plan touches.

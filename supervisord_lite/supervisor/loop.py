@@ -1,5 +1,6 @@
 """The supervisor's loop: it sleeps until the next descriptor or deadline, and never elsewhere."""
 
+import json
 import socket
 from typing import NoReturn
 
@@ -13,6 +14,7 @@ from supervisord_lite.core.states import Worker
 from supervisord_lite.keeper.journal import Journal
 from supervisord_lite.scribe.note import Note
 from supervisord_lite.supervisor.adoption import Handover, build_fleet, reconcile
+from supervisord_lite.supervisor.carry import CarryFile
 from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.escalation import EscalationNote, StartNote
 from supervisord_lite.supervisor.logs import Logs
@@ -62,7 +64,7 @@ class Supervisor:
             rng: Chance, for jitter.
             journal: For our own lines.
             own_uid: Who may everything, beside root.
-            start_note: Writes the reason of an escalation; tests give another one.
+            start_note: Writes the state folder's files; tests give another one.
             start_loading: Starts what reads the configuration.
         """
         self._clock = clock
@@ -82,13 +84,16 @@ class Supervisor:
         self._daemon.on_escalated = self._note.take
         self._fleet.listen(self._announce)
         self._fleet.on_fault = self._worker_fault
-        self._rolls = Rolls(self._fleet, self._outbox, handover.saves)
-        self._rolls.log = journal.write
+        self._rolls = Rolls(self._fleet, self._outbox, handover.saves, journal.write)
         self._reloads = Reloads(
             self._fleet, self._rolls, self._daemon, self._poller, handover.saves, clock,
             journal.write, start_loading=start_loading,
         )  # fmt: skip
         self._daemon.on_reload = self._reloads.signalled
+        self._carry = CarryFile(
+            self._fleet, self._reloads, self._daemon, self._poller, handover.saves, clock,
+            journal.write, start_note,
+        )  # fmt: skip
         self._rights = Rights(self._fleet, own_uid)
         self._verbs = Verbs(
             self._fleet, self._daemon, self._reloads, handover, clock, self._logs, self._rolls,
@@ -136,9 +141,9 @@ class Supervisor:
         self._reloads.expire(now_s)
 
     def _is_over(self, now_s: float) -> bool:
-        # Asked each time: the note's deadline may come while workers still stop.
-        is_written = self._note.is_written(now_s)
-        return self._daemon.is_over(now_s) and is_written
+        # Asked each time: their deadlines may come while workers still stop.
+        are_written = self._note.is_written(now_s), self._carry.is_written(now_s)
+        return self._daemon.is_over(now_s) and all(are_written)
 
     def _adopt(self) -> None:
         was_stopping = self._daemon.is_stopping
@@ -164,6 +169,9 @@ class Supervisor:
                 socket=self._fleet.settings.control_path,
                 cgroups="yes" if self._handover.has_cgroups else "no",
             )  # fmt: skip
+            if "restored" in self._handover.saves:
+                counts = json.loads(self._handover.saves["restored"])
+                self._journal.write("warning", "state.restored", **counts)
         else:
             self._journal.write(
                 "warning", "supervisor.adopted", adoption=self._handover.adoption,
@@ -175,6 +183,7 @@ class Supervisor:
         self._rolls.go_on()
         self._daemon.decide()
         self._daemon.tell()
+        self._carry.go_on(self._clock.now_s())
         wake_s = self._fleet.next_deadline_s()
         if wake_s != self._said_wake_s:
             self._said_wake_s = wake_s
@@ -193,6 +202,7 @@ class Supervisor:
             self._server.next_deadline_s(),
             self._daemon.deadline_s,
             self._note.deadline_s,
+            self._carry.deadline_s,
             self._reloads.deadline_s,
         )
         at_s = min((each for each in deadlines if each is not None), default=None)

@@ -14,10 +14,10 @@ from typing import Protocol
 
 from supervisord_lite.base.packets import memory_file
 from supervisord_lite.base.record import fields_of
+from supervisord_lite.core.pools import Slot as Slot
 from supervisord_lite.wire import channel
 from supervisord_lite.wire.errors import WireError
 
-Slot = tuple[str, int]
 Request = dict[str, object]
 
 _PAGE_BYTES = 60_000

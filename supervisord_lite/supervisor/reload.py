@@ -18,35 +18,26 @@ from typing import Any, Protocol
 
 from supervisord_lite.base.clock import Clock
 from supervisord_lite.base.log_line import rfc3339
-from supervisord_lite.base.record import fields_of, record, replace
+from supervisord_lite.base.record import fields_of, record
 from supervisord_lite.config.loading import Loaded, Loading, Refused
 from supervisord_lite.config.plan import Plan, make_plan
-from supervisord_lite.config.spec import Settings, Spec, spec_from_json, to_json
-from supervisord_lite.core.scale import MAX_POOL_SIZE, ScaledByHand
+from supervisord_lite.config.spec import Settings, to_json
 from supervisord_lite.supervisor.changeover import (
     Touched,
-    cannot_have,
     change_over,
-    of_size,
     settings_in_force,
     sized,
     touched,
 )
 from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.fleet import Fleet
+from supervisord_lite.supervisor.in_force import InForce
 from supervisord_lite.supervisor.poller import Poller
 from supervisord_lite.supervisor.rolls import Rolls
+from supervisord_lite.supervisor.sizes import Sizes
 
 #: Supervisors that may die while a file is read before it is left alone.
 _MOST_TRIES = 3
-
-
-class HalfChangedError(BaseException):
-    """A fault of ours in the middle of a change: only another supervisor has a whole again.
-
-    Nobody who answers a client may take it for the fault of one call, so it is no `Exception`.
-    Nothing of the change has been sent, and the keeper has what was in force before.
-    """
 
 
 @record
@@ -57,24 +48,28 @@ class Refusal:
         message: As people read it; the last line says that nothing changed.
         problems: As `Refused.problems`.
         at: RFC 3339 UTC, of the first refusal since the last good file.
+        found: How many errors there are in all.
     """
 
     message: str
     problems: tuple[dict[str, Any], ...]
     at: str
+    found: int = 0
 
     @property
     def first(self) -> str:
         """Return the first error in one line."""
         for problem in self.problems:
             if "message" in problem:
-                return f"{problem['file']}:{problem['line']}: {problem['message']}"
+                # Line 0: it is about the whole file.
+                line = f":{problem['line']}" if problem["line"] else ""
+                return f"{problem['file']}{line}: {problem['message']}"
         return self.message.partition("\n")[0]
 
     @property
     def count(self) -> int:
         """Return how many errors there are; 1 where the file could not be judged."""
-        return max(1, len(self.problems))
+        return max(1, self.found, len(self.problems))
 
 
 @record
@@ -136,14 +131,12 @@ class StartLoading(Protocol):
 
 
 class Reloads:
-    """What is asked for, what is under way, and what is in force.
+    """What is asked for, and what is under way.
 
     Attributes:
-        generation: How many configurations have been in force since `run`.
-        files: Of the one in force: absolute path -> digest.
-        since: When it came into force, RFC 3339 UTC.
+        in_force: What the last one brought.
+        sizes: Sizes that people set, between one and the next.
         refusal: Of the file on the disk, the last time that it was read; None: it was good.
-        by_hand: Pool -> the size that a person gave it.
     """
 
     def __init__(
@@ -178,19 +171,14 @@ class Reloads:
         self._log = log
         self._start_loading = start_loading
         self._environ: dict[str, str] = json.loads(saves.get("environment", "{}"))
-        force = json.loads(saves.get("force", "{}"))
-        self.generation: int = force.get("generation", 1)
-        self.files: dict[str, str] = force.get("files", {})
-        self.since: str = force.get("since", "")
-        hands = json.loads(saves.get("by_hand", "{}"))
-        self.by_hand = {pool: ScaledByHand(*hand[:2]) for pool, hand in hands.items()}
-        # Of those pools: the spec as the file has it.
-        self._of_file = {pool: spec_from_json(hand[2]) for pool, hand in hands.items()}
+        self.in_force = InForce(fleet.outbox, saves)
+        self.sizes = Sizes(fleet, rolls, self.in_force)
         refused = json.loads(saves.get("refused", "null"))
         self.refusal = None if refused is None else Refusal(**refused)
         self._loading: Reading | None = None
         self._asked: list[tuple[Answer, bool]] = []
         self._next: list[tuple[Answer, bool]] = []
+        self._meanwhile: list[Callable[[], None]] = []
         self._tries = int(saves.get("reload_wanted", "0"))
         self._was_signalled = self._tries > 0
 
@@ -249,6 +237,13 @@ class Reloads:
             return
         self._poller.watch(self._loading.fileno(), readable=self._receive)
 
+    def when_read(self, do: Callable[[], None]) -> None:
+        """Call *do* now; or, while a file is being read, when what it said is in force."""
+        if self._asked:
+            self._meanwhile.append(do)
+        else:
+            do()
+
     # -- the child ---------------------------------------------------------------------------------
 
     @property
@@ -298,47 +293,32 @@ class Reloads:
 
     def _good(self, answer: Loaded, *, is_dry: bool) -> None:
         fleet = self._fleet
-        found = sized(answer.configuration.specs, self.by_hand)
+        found = sized(answer.configuration.specs, self.in_force.by_hand)
         specs, warnings = found.specs, answer.warnings
         if found.dropped:
             lines = (f"warning: {why}" for why in found.dropped.values())
             warnings = "\n".join([*filter(None, [warnings]), *lines])
         settings = answer.configuration.settings
         plan = make_plan(fleet.specs.values(), specs, (fleet.settings, settings))
-        generation = self.generation + (not is_dry)
+        generation = self.in_force.generation + (not is_dry)
         done = Done(plan, touched(fleet, plan), is_dry, warnings, generation)
         if not is_dry:
-            self.generation = generation
-            self.files = dict(answer.digests)
-            self.since = rfc3339(self._clock.wall_s())
             self.refusal = None
             fleet.settings = settings_in_force(fleet.settings, settings)
             change_over(fleet, self._rolls, plan, specs)
             fleet.outbox.save("settings", to_json(fleet.settings))
             of_file = {spec.pool: spec for spec in answer.configuration.specs}
-            self._save_force(found.by_hand, of_file)
+            self.in_force.put(dict(answer.digests), rfc3339(self._clock.wall_s()))
+            self.in_force.put_sizes(found.by_hand, of_file)
             fleet.outbox.save("refused", None)
             for pool, why in found.dropped.items():
                 self._log("warning", "scale.dropped", pool=pool, reason=why)
-            self._log(
-                "info", "config.reloaded", generation=self.generation, **fields_of(done.touched)
-            )
+            self._log("info", "config.reloaded", generation=generation, **fields_of(done.touched))
         self._end(done)
-
-    def _save_force(self, by_hand: dict[str, ScaledByHand], of_file: dict[str, Spec]) -> None:
-        self.by_hand = by_hand
-        self._of_file = {pool: of_file[pool] for pool in by_hand}
-        force = {"generation": self.generation, "files": self.files, "since": self.since}
-        self._fleet.outbox.save("force", json.dumps(force))
-        hands = {
-            pool: (hand.size, hand.file_size, to_json(self._of_file[pool]))
-            for pool, hand in by_hand.items()
-        }
-        self._fleet.outbox.save("by_hand", json.dumps(hands))
 
     def _refused(self, refused: Refused) -> None:
         at = self.refusal.at if self.refusal else rfc3339(self._clock.wall_s())
-        refusal = Refusal(refused.message, refused.problems, at)
+        refusal = Refusal(refused.message, refused.problems, at, refused.count)
         if not all(is_dry for _, is_dry in self._asked):
             self.refusal = refusal
             self._save_refusal()
@@ -350,8 +330,9 @@ class Reloads:
         # Only what `status` shows: the whole may be larger than a message.
         shown = {
             "message": self.refusal.first[:2000],
-            "problems": [{}] * self.refusal.count,
+            "problems": [],
             "at": self.refusal.at,
+            "found": self.refusal.count,
         }
         self._fleet.outbox.save("refused", json.dumps(shown))
 
@@ -364,54 +345,9 @@ class Reloads:
             self._fleet.outbox.save("reload_wanted", None)
         for answer, _ in asked:
             answer(came)
-
-    # -- by hand -----------------------------------------------------------------------------------
-
-    def why_not_scaled(self, spec: Spec, sizes: dict[str, int]) -> str:
-        """Return why a pool cannot have its size of *sizes*, for people; empty: it can.
-
-        Args:
-            spec: As it is in force.
-            sizes: Pool -> instances wanted, all that change together.
-        """
-        # One that is too large is refused for itself.
-        others = [
-            replace(other, pool_size=min(sizes.get(other.pool, other.pool_size), MAX_POOL_SIZE))
-            for other in self._fleet.specs.values()
-        ]
-        return cannot_have(spec, sizes[spec.pool], others)
-
-    def scale(self, sizes: dict[str, int]) -> Touched:
-        """Give pools other sizes, until the file gives them another one itself.
-
-        Args:
-            sizes: Pool -> instances wanted; `why_not_scaled` of each has said nothing.
-
-        Raises:
-            HalfChangedError: A fault of ours, when part of it had happened.
-        """
-        fleet = self._fleet
-        by_hand = dict(self.by_hand)
-        of_file = {**fleet.specs, **self._of_file}
-        specs = []
-        for pool, spec in fleet.specs.items():
-            size, original = sizes.get(pool, spec.pool_size), of_file[pool]
-            if size == spec.pool_size:
-                specs.append(spec)
-            elif size == original.pool_size:
-                by_hand.pop(pool, None)
-                specs.append(original)
-            else:
-                by_hand[pool] = ScaledByHand(size, original.pool_size)
-                specs.append(of_size(original, size))
-        plan = make_plan(fleet.specs.values(), specs)
-        how_many = touched(fleet, plan)
-        try:
-            change_over(fleet, self._rolls, plan, specs)
-            self._save_force(by_hand, of_file)
-        except Exception as error:
-            raise HalfChangedError from error
-        return how_many
+        meanwhile, self._meanwhile = self._meanwhile, []
+        for do in meanwhile:
+            do()
 
 
 def _nobody(_came: Done | Refusal) -> None:

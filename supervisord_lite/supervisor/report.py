@@ -29,7 +29,7 @@ def refusal_report(refusal: Refusal, reloads: Reloads) -> dict[str, object]:
     return {
         "message": refusal.message,
         "problems": list(refusal.problems),
-        "in_force_since": reloads.since,
+        "in_force_since": reloads.in_force.since,
     }
 
 

@@ -5,7 +5,7 @@
     read      Status, Watch, LogFiles, Version           the lists read, operate, admin;
                                                          operators of any worker
     operate   Start, Stop, Restart, Reset, Signal,       operate, admin;
-              Scale                                      operators, of their own workers alone
+              Scale, SizesSaved                          operators, of their own workers alone
     admin     everything                                 admin
 
 A peer is who the kernel says it was when it connected; what it may is asked anew at each call, so
@@ -32,7 +32,9 @@ NOTHING, READ, SOME, OPERATE, ADMIN = range(5)
 
 _NEEDED = {
     **dict.fromkeys(("Status", "Watch", "LogFiles", "Version"), READ),
-    **dict.fromkeys(("Start", "Stop", "Restart", "Reset", "Signal", "Scale"), OPERATE),
+    **dict.fromkeys(
+        ("Start", "Stop", "Restart", "Reset", "Signal", "Scale", "SizesSaved"), OPERATE
+    ),
 }
 #: The kernel's "no user".
 _NO_ID = 2**32 - 1

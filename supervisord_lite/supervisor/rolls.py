@@ -19,17 +19,22 @@ class Rolls:
 
     Attributes:
         on_failed: Told of the slot whose new run failed, and of those that nobody touches now.
-        log: Takes lines.
         outdated: Which runs are of an earlier configuration.
     """
 
-    def __init__(self, fleet: Fleet, outbox: Outbox, saves: Mapping[str, str]) -> None:
-        """Take over what an earlier supervisor had begun."""
+    def __init__(
+        self,
+        fleet: Fleet,
+        outbox: Outbox,
+        saves: Mapping[str, str],
+        log: Callable[..., None] = lambda *_, **__: None,
+    ) -> None:
+        """Take over what an earlier supervisor had begun; *log* takes lines."""
         self._fleet = fleet
         self._outbox = outbox
         self._rolls: dict[str, Roll] = {}
         self.on_failed: Callable[[Slot, list[Slot]], None] = lambda _failed, _untouched: None
-        self.log: Callable[..., None] = lambda *_, **__: None
+        self._log = log
         self.outdated = Outdated(fleet, outbox, saves)
         for key, text in saves.items():
             pool = key.removeprefix(_KEY)
@@ -102,7 +107,7 @@ class Rolls:
                 self._moved[pool] = None
         if progress.failed is not None:
             untouched = [(pool, index) for index in progress.untouched]
-            self.log(
+            self._log(
                 "error", "roll.stopped", name=self._fleet.name((pool, progress.failed)),
                 reason="its new run failed", not_touched=len(untouched),
             )  # fmt: skip

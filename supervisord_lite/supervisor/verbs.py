@@ -90,6 +90,7 @@ class Verbs:
             "Shutdown": self._shutdown,
             "Reload": self._reload,
             "Scale": self._scale,
+            "SizesSaved": self._sizes_saved,
             "LogFiles": self._log_files,
             "Version": self._version,
         }
@@ -109,7 +110,7 @@ class Verbs:
 
     def _pools(self, call: Call) -> set[str]:
         """Return the pools on which a call acts that operates workers."""
-        if call.method == "Scale":
+        if call.method in ("Scale", "SizesSaved"):
             return {pool for pool in parameters.numbers(call, "sizes") if pool in self._fleet.specs}
         return {pool for pool, _ in resolve(self._fleet, parameters.names(call, needed=True))}
 
@@ -152,7 +153,7 @@ class Verbs:
                     wall_s=wall_s,
                     controllers=self._handover.controllers,
                     logs=self._logs,
-                    by_hand=self._reloads.by_hand.get(slot[0]),
+                    by_hand=self._reloads.in_force.by_hand.get(slot[0]),
                     stuck=self._fleet.why_stuck(slot),
                     is_outdated=self._rolls.outdated.has(slot)
                     and not self._rolls.is_rolling(slot[0]),
@@ -168,8 +169,8 @@ class Verbs:
             "keeper_pid": self._handover.keeper_pid,
             "state": self._daemon.word,
             "started_at": rfc3339(wall_s - (now_s - self._handover.started_at_s)),
-            "generation": self._reloads.generation,
-            "config_files": self._reloads.files,
+            "generation": self._reloads.in_force.generation,
+            "config_files": self._reloads.in_force.files,
             "config_errors": refusal_status(self._reloads.refusal),
             "config": self._fleet.settings.config_path,
             "warnings": [
@@ -376,22 +377,30 @@ class Verbs:
             spec = self._fleet.specs.get(pool)
             if spec is None:
                 raise NoSuchWorkerError(pool, nearest(pool, self._fleet.specs))
-            why = self._reloads.why_not_scaled(spec, sizes)
+            why = self._reloads.sizes.why_not(spec, sizes)
             if why:
-                told = {"name": f"{pool}={size}", "reason": f"{pool} {why}", "hint": None}
+                told = {"name": f"{pool}={size}", "reason": why, "hint": None}
                 call.error(interface.REFUSED, told)
                 return
             if self._is_refused(call, pool, "reload"):
                 return
         before = {pool: self._fleet.specs[pool].pool_size for pool in sizes}
-        how_many = self._reloads.scale(sizes)
-        hands = self._reloads.by_hand
+        how_many = self._reloads.sizes.scale(sizes)
+        hands = self._reloads.in_force.by_hand
         in_file = {pool: hand.file_size for pool, hand in hands.items()}
         pools = [
             {"pool": pool, "old": before[pool], "new": size, "file": in_file.get(pool, size)}
             for pool, size in sizes.items()
         ]
         self._reply(call, {"pools": pools, **fields_of(how_many)})
+
+    def _sizes_saved(self, call: Call) -> None:
+        file, before, after = (parameters.text(call, key) for key in ("file", "before", "after"))
+        digests = (before, after)
+        sizes = parameters.numbers(call, "sizes")
+        saved = partial(self._reloads.sizes.saved, sizes, file, digests=digests)
+        self._reloads.when_read(saved)
+        self._reply(call, {})
 
     def _is_refused(self, call: Call, name: str, asked: Doing) -> bool:
         """Answer a call that may not begin while the daemon stops; return whether that was so."""

@@ -117,7 +117,7 @@ def test_more_errors_than_fit_into_an_answer_are_counted(config: Path) -> None:
     finish(loading)
     assert isinstance(answer, Refused)
     assert answer.message.endswith("\n1,501 errors in 1 file.")
-    assert len(answer.problems) == 1000
+    assert (len(answer.problems), answer.count) == (1000, 1501)
     assert (answer.problems[0]["source"], answer.problems[0]["line"]) == ("", 2)
     assert answer.problems[1]["source"] == "stop_timout = 1"
 
@@ -156,6 +156,26 @@ def test_a_file_that_does_not_answer_costs_the_child_only(config: Path) -> None:
         finish(loading)
     assert isinstance(answer, Refused)
     assert "ended with SIGALRM" in answer.message
+
+
+def test_a_file_that_is_being_written_is_read_when_it_is_whole(config: Path) -> None:
+    """Half of it is a good configuration, with fewer workers: they would be stopped."""
+    ahead = (4_000_000_000, 4_000_000_000)  # young, however long the child needs to start
+    included = config.parent / "y.toml"
+    included.write_text("")
+    config.write_text('supervisor.include = ["y.toml"]\n[worker.a]\ncommand = ["x"]\n')
+    os.utime(config, ahead)
+    with unanswering(included) as is_wanted:
+        loading = start(config)
+        wait_until(is_wanted, what="the child has read the first file and opens the second")
+        with config.open("a") as stream:
+            stream.write('[worker.b]\ncommand = ["x"]\n')
+        os.utime(config, ahead)
+    answer = answer_of(loading)
+    loading.dismiss()
+    finish(loading)
+    assert isinstance(answer, Loaded)
+    assert [spec.pool for spec in answer.configuration.specs] == ["a", "b"]
 
 
 def test_a_child_that_hangs_for_good_is_given_up(config: Path) -> None:

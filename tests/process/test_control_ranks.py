@@ -29,7 +29,7 @@ def test_a_crowd_of_those_who_may_less_shuts_out_nobody(method: str | None) -> N
         gone = sum(bench.is_closed(client) for client in crowd)
         assert (bench.is_closed(late), gone) == ((True, 1) if method else (False, 2))
         assert not bench.is_closed(root)
-        assert bench.server.connection_count == server.MAX_CONNECTIONS
+        assert bench.connection_count == server.MAX_CONNECTIONS
 
 
 def test_who_is_connected_is_judged_again() -> None:
@@ -43,4 +43,4 @@ def test_who_is_connected_is_judged_again() -> None:
         bench.server.judge_again()
         assert bench.is_closed(goes)
         assert not bench.is_closed(stays)
-        assert (bench.server.refused, bench.server.connection_count) == (1, 1)
+        assert (bench.server.refused, bench.connection_count) == (1, 1)

@@ -115,6 +115,62 @@ def test_status_says_when_the_disk_is_not_what_is_in_force(tmp_path: Path) -> No
         assert shown["config_errors"] == errors
 
 
+def test_a_refused_file_is_not_as_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Monitoring hears of it, unless it asks for some workers; the file to check is named."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    errors = {"count": 1, "first": "x.toml:1: no", "at": "2001-02-03T04:05:06Z"}
+    line = "! the file on disk has 1 error since 2001-02-03 04:05 (reload refused): "
+    with FakeDaemon([a_worker("web")]) as daemon:
+        assert sdl(daemon, "status", "--check").returncode == 0
+        daemon.supervisor |= {"config_errors": errors, "config": "/srv/my shop/x.toml"}
+        told = sdl(daemon, "status", "--check")
+        check = "supervisord-lite check -c '/srv/my shop/x.toml'\n"
+        assert (told.returncode, " ".join(told.stdout.split("\n  "))) == (1, line + check)
+        assert told.stdout in sdl(daemon, "status").stdout
+        assert sdl(daemon, "status", "--check", "--json").returncode == 1
+        told = sdl(daemon, "status", "--check", "web")
+        assert (told.returncode, told.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("verb", [("scale",), ("start",), ("restart",)])
+def test_a_worker_that_is_switched_off_is_told_with_its_place(
+    tmp_path: Path, verb: tuple[str, ...]
+) -> None:
+    """The daemon does not know it; the file does."""
+    path = tmp_path / "x.toml"
+    path.write_text("[worker.q]\ncommand = 'x'\nenabled = false\n[worker.later]\ncommand = 'x'\n")
+    with FakeDaemon([a_worker("a")]) as daemon:
+        daemon.supervisor["config"] = str(path)
+
+        def nobody(call: Call) -> None:
+            names = call.parameters.get("names") or call.parameters.get("sizes")
+            assert isinstance(names, list | dict)
+            told = {"name": next(iter(names)), "suggestion": "a"}
+            call.error(f"{MANAGER}.NoSuchWorker", told)
+
+        def status(call: Call) -> None:
+            if call.parameters.get("names"):
+                nobody(call)
+            else:
+                call.reply({"supervisor": daemon.supervisor})
+
+        daemon.answers |= {"Status": status, "Scale": nobody}
+
+        def said(name: str) -> str:
+            size = "=2" if verb == ("scale",) else ""
+            told = sdl(daemon, *verb, f"{name}{size}")
+            assert (told.returncode, told.stdout) == (4, "")
+            return " ".join(told.stderr.split())
+
+        assert f"q: is switched off: enabled = false in {path}:3 enabled = true, then" in said("q")
+        assert f"later: stands in {path}:4, which is not in force supervisord-lite reload" in (
+            said("later")
+        )
+        assert "other: no such worker; did you mean a?" in said("other")
+        path.write_text("[")
+        assert "q: no such worker; did you mean a?" in said("q")
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [
@@ -153,5 +209,13 @@ def test_a_file_is_saved_only_when_the_daemon_agrees(tmp_path: Path) -> None:
         assert len(list(tmp_path.iterdir())) == 1
         daemon.answers["Scale"] = lambda call: call.reply({"pools": pools})
         told = sdl(daemon, "scale", "web=3", "--save", "--json")
-        assert json.loads(told.stdout) == {"ok": True, "saved": True, "pools": pools}
         assert "pool_size = 3" in path.read_text()
+        saved = [{**pools[0], "file": 3}]
+        assert json.loads(told.stdout) == {"ok": True, "saved": True, "pools": saved}
+        # This daemon is of an earlier version, and does not know the last word.
+        assert "saved, but the daemon could not be told" in told.stderr
+        before, after = digest_of(text.encode()), digest_of(path.read_bytes())
+        assert daemon.asked[-1] == (
+            "SizesSaved",
+            {"sizes": {"web": 3}, "file": str(path), "before": before, "after": after},
+        )

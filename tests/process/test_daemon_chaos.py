@@ -77,7 +77,7 @@ def test_two_hundred_kills_of_the_supervisor_change_nothing() -> None:
             # Ten that die before they answer are a crash loop, and end the daemon.
             early = early + 1 if early < 5 and rng.random() < 0.3 else 0
             if not early:
-                wait_until(lambda: _answers(daemon), what="an answer", every_s=0.001)
+                wait_until(daemon.answers, what="an answer", every_s=0.001)
             pass_random_time(rng, at_most_s=0.05)
         workers = wait_until(daemon.workers, what="it answers")
 
@@ -150,15 +150,7 @@ def test_control_answers_within_a_second_of_the_supervisors_death() -> None:
             os.kill(daemon.supervisor_pid, signal.SIGKILL)
             begun_s = time.monotonic()
             # The listening socket outlives the supervisor: the client waits in its queue.
-            wait_until(lambda: _answers(daemon), what="an answer", every_s=0.001)
+            wait_until(daemon.answers, what="an answer", every_s=0.001)
             waits_s.append(time.monotonic() - begun_s)
         assert {name: w["pid"] for name, w in daemon.workers().items()} == before
         assert max(waits_s) < 1.0, waits_s
-
-
-def _answers(daemon: Daemon) -> bool:
-    try:
-        daemon.workers()
-    except OSError:
-        return False
-    return True

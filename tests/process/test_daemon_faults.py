@@ -163,19 +163,11 @@ def test_workers_stay_when_both_of_the_daemons_processes_die_together() -> None:
             os.kill(daemon.scribe_pid, signal.SIGKILL)
             count = len(daemon.log("a").splitlines())
             wait_until(partial(_has_more_lines, daemon, count), what="more lines")
-            wait_until(lambda: _answers(daemon), what="an answer")
+            wait_until(daemon.answers, what="an answer")
 
         assert daemon.workers()["a"]["pid"] == pid
         lines = daemon.log("a").splitlines()
         assert lines == [f"line {n}" for n in range(1, len(lines) + 1)]
-
-
-def _answers(daemon: Daemon) -> bool:
-    try:
-        daemon.workers()
-    except OSError:
-        return False
-    return True
 
 
 def test_a_stopped_scribe_is_replaced() -> None:
@@ -210,7 +202,7 @@ def test_any_signal_may_kill_the_daemons_own_processes(role: str) -> None:
         os.kill(old, signal.SIGRTMIN + 1)
 
         wait_until(lambda: not leftovers.is_alive(old), what="it is dead")
-        wait_until(lambda: _answers(daemon), what="an answer")
+        wait_until(daemon.answers, what="an answer")
         assert daemon.workers()["a"]["pid"] == pid
 
 
@@ -260,7 +252,7 @@ def test_closed_standard_streams_are_no_trouble(closed: str) -> None:
     daemon.process = subprocess.Popen(
         ["sh", "-c", command, "sh", *daemon.argv], env=daemon.environment, cwd=daemon.folder
     )
-    wait_until(lambda: _answers(daemon), what="an answer")
+    wait_until(daemon.answers, what="an answer")
     daemon.wait_state("a", "running")
 
     assert daemon.stop() == 0

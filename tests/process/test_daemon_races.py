@@ -12,6 +12,7 @@ from supervisord_lite.config.errors import ConfigurationError
 from supervisord_lite.config.load import judge
 from tests.fuzz.test_locate_mutations import damaged
 from tests.support.daemon import Daemon, MethodFailedError
+from tests.support.slow import set_back
 from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
@@ -104,6 +105,7 @@ def test_a_thousand_damaged_files_change_nothing() -> None:
         refused = 0
         for _ in range(FILES):
             daemon.config.write_bytes(head.encode() + damaged(good[len(head) :], rng))
+            set_back(daemon.config)  # a thousand waits of a tenth of a second
             if _is_good(daemon):
                 continue  # and another one: not to be put in force here
             refused += 1

@@ -294,13 +294,24 @@ def test_a_pool_is_scaled_by_hand_and_in_its_file() -> None:
         ).replace("[worker.db]\n", "[worker.db]\npool_size = 2\n")
         assert daemon.config.stat().st_mode & 0o777 == 0o604
         daemon.wait_state("db-2", "running")
+        shown = daemon.ctl("status", check=True).stdout
+        assert "file:" not in shown
+        assert "differs" not in shown
+        assert "Nothing would change" in daemon.ctl("reload", "--dry-run", check=True).stdout
+        daemon.ctl("scale", "db=3", check=True)
+        daemon.wait_state("db-3", "running")
+        daemon.ctl("reload", check=True)
+        assert "db-3" in daemon.workers()
+        daemon.ctl("scale", "db=2", check=True)
         daemon.ctl("reload", check=True)
         wait_until(
             lambda: set(daemon.workers()) == {"web-1", "web-2", "db-1", "db-2"}, what="sizes hold"
         )
         assert pids(daemon)["web-1"] == first
         assert daemon.ctl("scale", "wbe=2").returncode == 4
-        assert daemon.ctl("scale", "web=0").returncode == 1
+        told = daemon.ctl("scale", "web=0")
+        assert told.returncode == 1
+        assert told.stderr.startswith("supervisord-lite: scale web=0: a pool has at least 1")
 
 
 def test_output_goes_to_another_file_while_the_worker_runs() -> None:

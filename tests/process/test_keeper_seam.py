@@ -18,14 +18,13 @@ from supervisord_lite.keeper.pulse import HANG_S, Pulse
 from supervisord_lite.wire import channel
 from tests.support import leftovers
 from tests.support.keeper import (
-    SeamCalls,
-    WholeKeeper,
     as_subreaper,
     below,
     marked,
     open_descriptors,
     request,
 )
+from tests.support.keeper_whole import SeamCalls, WholeKeeper
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.process

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.scribe import FaultyCalls, Inside, segments, whole
+from tests.support.scribe import segments, whole
+from tests.support.scribe_inside import FaultyCalls, Inside
 
 if TYPE_CHECKING:
     from pathlib import Path

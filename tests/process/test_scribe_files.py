@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.scribe import Keeper, segments, wait_until, whole
+from tests.support.scribe import WAIT_S, Keeper, segments, whole
+from tests.support.wait import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,12 @@ def keeper() -> Iterator[Keeper]:
 
 def holds(path: Path, data: bytes) -> None:
     """Wait until the log holds exactly *data*."""
-    wait_until(lambda: whole(path) == data, f"{path} holds {whole(path)[-200:]!r}")
+    wait_until(
+        lambda: whole(path) == data,
+        what=f"{path} holds what was said",
+        timeout_s=WAIT_S,
+        on_timeout=lambda: repr(whole(path)[-200:]),
+    )
 
 
 def test_a_full_file_gets_the_next_number_and_the_oldest_goes(
@@ -146,7 +152,7 @@ def test_reopen_closes_the_old_file(keeper: Keeper, tmp_path: Path) -> None:
         return any("w.log.old" in os.readlink(f"{folder}/{name}") for name in os.listdir(folder))
 
     keeper.ping()
-    wait_until(lambda: not is_open(), "the old file is still open")
+    wait_until(lambda: not is_open(), what="the old file is closed")
     os.write(writer, b"two\n")
     holds(path, b"two\n")
     os.close(writer)

@@ -8,7 +8,7 @@ from supervisord_lite.core import states
 from supervisord_lite.core.backoff import backoff_s, draw_s
 from supervisord_lite.core.breaker import count_failure
 from supervisord_lite.core.policy import BackoffPolicy, Policy
-from tests.support.core import FixedRng, Slot, after_a_crash
+from tests.support.core import FixedRng, OneWorker, after_a_crash
 
 chances = st.floats(0.0, 1.0, exclude_max=True)
 backoffs = st.builds(
@@ -84,7 +84,7 @@ def test_p6_waits_and_trips_are_those_of_a_naive_calculation(
 
     All times are multiples of 1/4 s, so that sums are exact.
     """
-    slot = Slot(Policy("always", max_restarts=max_restarts, circuit_window_s=window_s,
+    slot = OneWorker(Policy("always", max_restarts=max_restarts, circuit_window_s=window_s,
                        backoff=BackoffPolicy(jitter=False)))  # fmt: skip
     slot.start(1000.0)
     history: list[float] = []

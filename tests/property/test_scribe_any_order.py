@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from supervisord_lite.scribe.plan import OVERRUN_BYTES, Chunk
-from tests.support.scribe import FaultyCalls, Inside, segments, whole
+from tests.support.scribe import segments, whole
+from tests.support.scribe_inside import FaultyCalls, Inside
 
 LENGTHS = st.one_of(st.integers(0, 6), st.integers(7, 60), st.integers(1000, 9000))
 #: Newlines are put in by the test; pieces are cut anywhere.

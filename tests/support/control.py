@@ -6,7 +6,6 @@ import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from supervisord_lite.control.calls import Call, Peer
@@ -82,6 +81,11 @@ def listen() -> socket.socket:
     return listener
 
 
+def echo(call: Call) -> None:
+    """Answer with what was asked."""
+    call.reply({"method": call.method, "parameters": call.parameters})
+
+
 class Bench:
     """A server, its loop and its clock in the test's own thread: every turn is the test's."""
 
@@ -108,15 +112,15 @@ class Bench:
             on_fault=lambda what, error: self.faults.append(f"{what}: {error}"),
         )
 
+    @property
+    def connection_count(self) -> int:
+        """Return how many clients are connected."""
+        return len(self.server._connections)
+
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.server.close()
         for client in self._clients:
             client.close()
@@ -217,12 +221,7 @@ class FakeDaemon:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:
         self.end()
         if self._failures and kind is None:
             raise self._failures[0]
@@ -239,7 +238,7 @@ class FakeDaemon:
     @property
     def connection_count(self) -> int:
         """Return how many clients are connected."""
-        return self._server.connection_count
+        return len(self._server._connections)
 
     def replace_supervisor(self) -> None:
         """Hang up on everybody; the listening socket stays, a new server answers."""

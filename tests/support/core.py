@@ -46,7 +46,7 @@ def shut_gate(ask: Ask) -> str:
     return "web stops first" if ask == "stop" else "requires db"
 
 
-class Slot:
+class OneWorker:
     """One worker and what it was told to do so far. Times are in seconds."""
 
     def __init__(self, policy: Policy | None = None, *, rng: Rng | None = None) -> None:
@@ -120,7 +120,7 @@ class Slot:
     def emptied(self, at_s: float | None = None, *killed: str) -> tuple[Action, ...]:
         return self.tell(events.Emptied(self.worker.run, killed), at_s)
 
-    def up(self, at_s: float = 0.0) -> "Slot":
+    def up(self, at_s: float = 0.0) -> "OneWorker":
         """Start it and let it become ready at once or by time; return the slot."""
         self.start(at_s)
         self.spawned(at_s)
@@ -135,7 +135,7 @@ class Slot:
         self.spawned(begun_s)
         self.exits(1, begun_s + ran_s)
 
-    def trip(self) -> "Slot":
+    def trip(self) -> "OneWorker":
         """Start it and let it crash until the breaker is open; return the slot."""
         self.start()
         for _ in range(self.worker.policy.max_restarts):

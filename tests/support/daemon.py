@@ -10,7 +10,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import psutil
@@ -140,12 +139,7 @@ class Daemon:
             self.process.send_signal(number)
         return self.process.wait(timeout_s)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:
         """End it by SIGTERM and check that its exit status is right and that nothing is left."""
         if kind is not None:
             self._report(f"the test failed: {kind.__name__}")
@@ -234,6 +228,14 @@ class Daemon:
         """Return what `status --json` prints."""
         status: dict[str, Any] = json.loads(self.ctl("status", "--json", check=True).stdout)
         return status
+
+    def answers(self) -> bool:
+        """Return whether a supervisor answers now."""
+        try:
+            self.workers()
+        except OSError:
+            return False
+        return True
 
     def workers(self) -> dict[str, dict[str, Any]]:
         """Return the workers by name, as on the wire (`started_at_s`, not `uptime_s`)."""

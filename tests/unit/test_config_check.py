@@ -226,6 +226,23 @@ def test_a_candidate_for_a_new_file_is_judged(
         run("-c", "x.toml", "--with", "new.toml")
 
 
+@pytest.mark.parametrize("file", ["x.toml", "conf.d/a.toml"])
+def test_a_candidate_that_is_missing_is_named(
+    here: Path, capsys: pytest.CaptureFixture[str], file: str
+) -> None:
+    """It lacks, and not the file in whose place it was to be."""
+    (here / "conf.d").mkdir()
+    (here / "conf.d/a.toml").write_text(GOOD)
+    (here / "x.toml").write_text('[supervisor]\ninclude = "conf.d/*.toml"\n')
+    for candidate, why in (("/nonexist", "no such file"), ("/dev/null", "is a device")):
+        assert run("-c", "x.toml", "--with", f"{file}={candidate}") == 78
+        told = capsys.readouterr().err
+        assert f"{candidate}: " in told
+        assert why in told
+        assert "-c FILE" not in told
+        assert "may match nothing" not in told
+
+
 @pytest.mark.slow
 def test_thousands_of_errors_are_counted(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A hundred are printed whole, then how many more there are; --json has them all."""

@@ -1,5 +1,6 @@
 """Several files are one configuration, and workers inherit from one another."""
 
+import glob
 import os
 import signal
 from collections.abc import Callable, Mapping
@@ -13,7 +14,8 @@ from supervisord_lite.config.spec import (
     Configuration,
     Grant,
     Spec,
-    configuration_from_json,
+    settings_from_json,
+    spec_from_json,
     to_json,
 )
 from supervisord_lite.core.policy import Rung
@@ -243,8 +245,10 @@ def test_rights_are_looked_up(judged: Judge) -> None:
     assert settings.admin == (Grant("root", uid=0),)
     assert settings.operate == (Grant("@0", gid=0),)
     assert settings.read == (Grant("*"), Grant("0", uid=0))
-    assert found.configuration.specs[0].operators == (Grant("@root", gid=0),)
-    assert configuration_from_json(to_json(found.configuration)) == found.configuration
+    assert settings_from_json(to_json(settings)) == settings
+    (spec,) = found.configuration.specs
+    assert spec.operators == (Grant("@root", gid=0),)
+    assert spec_from_json(to_json(spec)) == spec
 
 
 # -- values ----------------------------------------------------------------------------------------
@@ -330,3 +334,27 @@ def test_a_variable_that_is_no_text_is_told(judged: Judge) -> None:
     (problem,) = caught.value.problems
     assert (problem.line, problem.column) == (2, 17)
     assert "not UTF-8" in problem.message
+
+
+def test_a_file_that_vanishes_behind_a_pattern_counts_as_not_matched(
+    judged: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is removed between the look at the folder and the reading; a link to nothing is wrong."""
+    look = glob.glob
+
+    def look_and_lose(pattern: str) -> list[str]:
+        found = look(pattern)
+        Path("conf.d/b.toml").unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(glob, "glob", look_and_lose)
+    texts = {
+        "main.toml": 'supervisor.include = "conf.d/*.toml"\n',
+        "conf.d/a.toml": "[worker.a]\ncommand = 'a'\n",
+        "conf.d/b.toml": "[worker.b]\ncommand = 'b'\n",
+    }
+    found = judged(texts)
+    assert (list(specs_of(found)), found.files) == (["a"], ("main.toml", "conf.d/a.toml"))
+    Path("conf.d/c.toml").symlink_to("nothing")
+    ((*_, message),) = problems_of(judged, texts)
+    assert message == "conf.d/c.toml: no such file"

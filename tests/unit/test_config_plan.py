@@ -89,6 +89,15 @@ def test_a_key_changes_as_the_file_names_it(
     assert changed(old, new) == (KeyChange(key, before, after, effect),)
 
 
+@pytest.mark.parametrize("name", ["BROKER_URI", "erlang_cookie", "AWS_CREDENTIALS", "PRIVATE_PEM"])
+def test_a_variable_whose_name_speaks_of_a_secret_is_hidden(name: str) -> None:
+    """Addresses may carry passwords; cookies and private parts are secrets in themselves."""
+    (key,) = changed(
+        with_launch(environment=((name, "x"),)), with_launch(environment=((name, "y"),))
+    )
+    assert (key.old, key.new) == (HIDDEN, HIDDEN)
+
+
 def test_the_strongest_effect_is_that_of_the_worker() -> None:
     """One key that needs a new process is enough."""
     old = with_launch(stdout=FILE)

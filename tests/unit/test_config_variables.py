@@ -36,6 +36,8 @@ def test_variables_are_replaced(text: str, result: str) -> None:
         ("${1}", Failure("${", "")),
         ("${A", Failure("${", "")),
         ("${A%.x}", Failure("${", "")),
+        ("x${NO:-${A}}", Failure("${NO:-${A}", "")),
+        ("${A:-${NO:-y}}", Failure("${A:-${NO:-y}", "")),
     ],
 )
 def test_what_has_no_value_is_told(text: str, failure: Failure) -> None:

@@ -8,7 +8,7 @@ from supervisord_lite.core import events, states
 from supervisord_lite.core.actions import Spawn
 from supervisord_lite.core.breaker import count_failure, is_full
 from supervisord_lite.core.step import next_deadline_s
-from tests.support.core import SEGV, Slot, a_policy
+from tests.support.core import SEGV, OneWorker, a_policy
 
 
 def count(times: list[float], *, window_s: float = 600.0, most: int = 5) -> tuple[float, ...]:
@@ -46,7 +46,7 @@ def test_no_more_failures_are_kept_than_can_trip() -> None:
 @pytest.mark.parametrize("max_restarts", [1, 2, 5])
 def test_gz_10_and_e2e_03_max_restarts_n_means_n_starts(max_restarts: int) -> None:
     """A worker that always crashes is started exactly max_restarts times."""
-    slot = Slot(a_policy(max_restarts=max_restarts)).trip()
+    slot = OneWorker(a_policy(max_restarts=max_restarts)).trip()
 
     assert slot.spawned_runs == list(range(1, max_restarts + 1))
     assert next_deadline_s(slot.worker) is None
@@ -58,7 +58,7 @@ def test_gz_10_and_e2e_03_max_restarts_n_means_n_starts(max_restarts: int) -> No
 
 def test_gz_24_failures_spread_wider_than_the_window_do_not_trip() -> None:
     """A crash every four minutes for ever is never three inside six minutes and 40 seconds."""
-    slot = Slot(a_policy(max_restarts=3, circuit_window_s=400.0)).up()
+    slot = OneWorker(a_policy(max_restarts=3, circuit_window_s=400.0)).up()
     for _ in range(20):
         slot.exits(1, slot.now_s + 240.0)
         slot.wake()
@@ -68,7 +68,7 @@ def test_gz_24_failures_spread_wider_than_the_window_do_not_trip() -> None:
 
 def test_spawn_failures_trip_the_breaker_too() -> None:
     """Starts that never got as far as running count like crashes."""
-    slot = Slot(a_policy(max_restarts=2))
+    slot = OneWorker(a_policy(max_restarts=2))
     slot.start(0.0)
     slot.spawn_failed()
     assert slot.state() == states.Backoff(1.0, 1.0)
@@ -80,7 +80,7 @@ def test_spawn_failures_trip_the_breaker_too() -> None:
 
 def test_a_missing_file_waits_the_longest_time() -> None:
     """A deploy may bring the file back: look again, but not every second."""
-    slot = Slot(a_policy(jitter=True))
+    slot = OneWorker(a_policy(jitter=True))
     slot.start(0.0)
     slot.spawn_failed(missing=True)
     assert slot.state() == states.Backoff(300.0, 300.0)
@@ -88,7 +88,7 @@ def test_a_missing_file_waits_the_longest_time() -> None:
 
 def test_what_no_retry_can_heal_trips_at_once() -> None:
     """An unknown user is not tried five times."""
-    slot = Slot()
+    slot = OneWorker()
     slot.start(0.0)
     slot.spawn_failed(7.0, hopeless=True)
     assert slot.state() == states.Tripped(7.0)
@@ -97,7 +97,7 @@ def test_what_no_retry_can_heal_trips_at_once() -> None:
 
 def test_a_tripped_worker_is_not_started_or_restarted_without_a_reset() -> None:
     """start and restart leave an open breaker open."""
-    slot = Slot().trip()
+    slot = OneWorker().trip()
     tripped = slot.worker
     assert slot.start() == ()
     assert slot.tell(events.RestartRequested()) == ()
@@ -106,7 +106,7 @@ def test_a_tripped_worker_is_not_started_or_restarted_without_a_reset() -> None:
 
 def test_reset_closes_the_breaker_and_starts_at_once() -> None:
     """reset forgets all failures and does not wait."""
-    slot = Slot().trip()
+    slot = OneWorker().trip()
     assert slot.tell(events.ResetRequested()) == (Spawn(6),)
     assert (slot.worker.failures, slot.worker.attempt) == ((), 0)
     slot.crash()
@@ -116,7 +116,7 @@ def test_reset_closes_the_breaker_and_starts_at_once() -> None:
 
 def test_after_a_reset_the_next_wait_is_the_minimum() -> None:
     """The sequence begins again, however many failures there were."""
-    slot = Slot(a_policy())
+    slot = OneWorker(a_policy())
     slot.start()
     for _ in range(3):
         slot.crash()
@@ -128,7 +128,7 @@ def test_after_a_reset_the_next_wait_is_the_minimum() -> None:
 
 def test_a_trip_tells_all_that_a_listener_needs() -> None:
     """How many failures, of how many, in which window, why the last one, and what is next."""
-    slot = Slot(a_policy(max_restarts=2, circuit_cooldown_s=60.0))
+    slot = OneWorker(a_policy(max_restarts=2, circuit_cooldown_s=60.0))
     slot.start()
     slot.crash()
     slot.wake()
@@ -143,7 +143,7 @@ def test_a_trip_tells_all_that_a_listener_needs() -> None:
 
 def test_reset_ends_a_backoff_wait() -> None:
     """reset of a worker that waits for its restart starts it now."""
-    slot = Slot()
+    slot = OneWorker()
     slot.start(0.0)
     slot.crash()
     assert slot.tell(events.ResetRequested(), 0.6) == (Spawn(2),)
@@ -152,7 +152,7 @@ def test_reset_ends_a_backoff_wait() -> None:
 
 def test_reset_of_a_running_worker_only_forgets_its_failures() -> None:
     """reset never touches a process."""
-    slot = Slot()
+    slot = OneWorker()
     slot.start(0.0)
     slot.crash()
     slot.wake()
@@ -170,7 +170,7 @@ def test_reset_of_a_running_worker_only_forgets_its_failures() -> None:
 
 def test_stopping_a_tripped_worker_keeps_its_failures_for_status() -> None:
     """After stop and start the next failure inside the window trips again."""
-    slot = Slot().trip()
+    slot = OneWorker().trip()
     slot.stop()
     assert slot.state() == states.Stopped(by_hand=True)
     assert len(slot.worker.failures) == 5
@@ -182,8 +182,8 @@ def test_stopping_a_tripped_worker_keeps_its_failures_for_status() -> None:
 # -- the start on trial --------------------------------------------------------------------------
 
 
-def on_trial(**values: Any) -> Slot:
-    slot = Slot(a_policy(max_restarts=2, circuit_cooldown_s=60.0, **values)).trip()
+def on_trial(**values: Any) -> OneWorker:
+    slot = OneWorker(a_policy(max_restarts=2, circuit_cooldown_s=60.0, **values)).trip()
     assert slot.said("worker.tripped")["next"] == "probe"
     tripped_at_s = slot.now_s
     assert slot.wake(tripped_at_s + 59.9) == ()
@@ -288,7 +288,7 @@ def test_reset_on_trial_makes_it_a_start_like_any_other(ready: bool) -> None:
 
 def test_never_is_never_put_on_trial() -> None:
     """restart = "never" with a cooldown does not start by itself."""
-    slot = Slot(a_policy(restart="never", circuit_cooldown_s=60.0))
+    slot = OneWorker(a_policy(restart="never", circuit_cooldown_s=60.0))
     slot.start(0.0)
     slot.spawn_failed(hopeless=True)
     assert slot.state() == states.Tripped(0.0, None)
@@ -296,7 +296,7 @@ def test_never_is_never_put_on_trial() -> None:
 
 def test_a_new_cooldown_applies_to_a_breaker_that_is_open() -> None:
     """A reload that adds or removes circuit_cooldown is heard by a tripped worker."""
-    slot = Slot().trip()
+    slot = OneWorker().trip()
     slot.tell(events.PolicyChanged(a_policy(circuit_cooldown_s=60.0)))
     assert slot.state() == states.Tripped(slot.now_s, slot.now_s + 60.0)
     slot.tell(events.PolicyChanged(a_policy()))
@@ -305,7 +305,7 @@ def test_a_new_cooldown_applies_to_a_breaker_that_is_open() -> None:
 
 def test_restarts_count_starts_after_failures_only() -> None:
     """ "restarts" in status tells of failures, not of what people did."""
-    slot = Slot(a_policy(max_restarts=2, circuit_cooldown_s=60.0))
+    slot = OneWorker(a_policy(max_restarts=2, circuit_cooldown_s=60.0))
     slot.start(0.0)
     slot.crash()
     assert slot.worker.restarts == 0

@@ -16,22 +16,22 @@ from supervisord_lite.core.states import (
     Waiting,
 )
 from supervisord_lite.core.step import next_deadline_s
-from tests.support.core import TERM, Slot, a_policy, after_a_crash, shut_gate
+from tests.support.core import TERM, OneWorker, a_policy, after_a_crash, shut_gate
 
 
-def reopened(slot: Slot) -> Slot:
+def reopened(slot: OneWorker) -> OneWorker:
     slot.gate = open_gate
     return slot
 
 
-def shut(slot: Slot) -> Slot:
+def shut(slot: OneWorker) -> OneWorker:
     slot.gate = shut_gate
     return slot
 
 
 def test_a_start_waits_for_its_turn_and_begins_no_run_until_then() -> None:
     """`waiting` says for what; nothing is spawned, and the run has no number yet."""
-    slot = shut(Slot())
+    slot = shut(OneWorker())
 
     assert slot.start(0.0) == ()
     assert slot.expect(Waiting) == Waiting("requires db")
@@ -51,7 +51,7 @@ def test_a_start_waits_for_its_turn_and_begins_no_run_until_then() -> None:
 
 def test_a_restart_after_a_failure_waits_and_still_counts_as_one() -> None:
     """What crashed because of its database does not burn its breaker while that is away."""
-    slot = Slot().up()
+    slot = OneWorker().up()
     slot.exits(1, 50.0)
     shut(slot).wake()
     assert slot.expect(Waiting).then == "restart"
@@ -65,7 +65,7 @@ def test_a_restart_after_a_failure_waits_and_still_counts_as_one() -> None:
 
 def test_a_start_on_trial_waits_too_and_is_still_a_trial() -> None:
     """A tripped worker whose cooldown is over waits for its turn without a busy loop."""
-    slot = Slot(a_policy(circuit_cooldown_s=60.0, max_restarts=1)).trip()
+    slot = OneWorker(a_policy(circuit_cooldown_s=60.0, max_restarts=1)).trip()
     shut(slot).wake()
     assert slot.expect(Waiting).then == "probe"
     assert next_deadline_s(slot.worker) is None
@@ -80,7 +80,7 @@ def test_a_start_on_trial_waits_too_and_is_still_a_trial() -> None:
 
 def test_a_reset_while_waiting_for_a_trial_makes_it_a_start_like_any_other() -> None:
     """The breaker is closed, and it still waits for its turn."""
-    slot = Slot(a_policy(circuit_cooldown_s=60.0, max_restarts=1)).trip()
+    slot = OneWorker(a_policy(circuit_cooldown_s=60.0, max_restarts=1)).trip()
     shut(slot).wake()
     slot.tell(events.ResetRequested("changed"))
     assert slot.expect(Waiting).then == "start"
@@ -92,7 +92,7 @@ def test_a_reset_while_waiting_for_a_trial_makes_it_a_start_like_any_other() -> 
 
 def test_a_reset_of_a_tripped_worker_that_must_wait_closes_the_breaker_at_once() -> None:
     """`reset` waits for the closed breaker, not for the start."""
-    slot = shut(Slot().trip())
+    slot = shut(OneWorker().trip())
     slot.tell(events.ResetRequested())
     slot.expect(Waiting)
     assert slot.worker.failures == ()
@@ -103,7 +103,7 @@ def test_a_reset_of_a_tripped_worker_that_must_wait_closes_the_breaker_at_once()
 )
 def test_a_stop_ends_the_waiting(order: events.Event, by_hand: bool) -> None:
     """Whoever waits has nothing to stop."""
-    slot = shut(Slot())
+    slot = shut(OneWorker())
     slot.start()
     slot.tell(order)
     assert slot.expect(Stopped).by_hand is by_hand
@@ -113,7 +113,7 @@ def test_a_stop_ends_the_waiting(order: events.Event, by_hand: bool) -> None:
 
 def test_a_restart_by_a_person_stops_first_and_then_waits() -> None:
     """The old run is gone before the new one has to wait."""
-    slot = Slot().up()
+    slot = OneWorker().up()
     slot.gate = lambda ask: "" if ask == "stop" else "requires db"
     assert slot.tell(events.RestartRequested(), 5.0) == (SendSignal(1, TERM, "leader"),)
     slot.exits(0, 6.0)
@@ -124,7 +124,7 @@ def test_a_restart_by_a_person_stops_first_and_then_waits() -> None:
 
 def test_an_ordered_stop_waits_for_its_turn_without_a_signal() -> None:
     """It is stopping, and says for whom it waits; its whole ladder begins when its turn comes."""
-    slot = shut(Slot().up())
+    slot = shut(OneWorker().up())
 
     assert slot.stop(10.0) == ()
     assert slot.expect(Stopping).held_by == "web stops first"
@@ -142,7 +142,7 @@ def test_an_ordered_stop_waits_for_its_turn_without_a_signal() -> None:
 
 def test_a_stop_that_waits_takes_every_end_as_a_clean_one() -> None:
     """While stopping every exit is clean, also before the first signal."""
-    slot = shut(Slot().up())
+    slot = shut(OneWorker().up())
     slot.stop(10.0)
     slot.exits(1, 11.0)
     slot.expect(Stopped)
@@ -151,7 +151,7 @@ def test_a_stop_that_waits_takes_every_end_as_a_clean_one() -> None:
 
 def test_a_turn_that_comes_after_the_end_of_the_leader_signals_nobody() -> None:
     """What it left behind is being killed; there is nobody left to be told."""
-    slot = shut(Slot().up())
+    slot = shut(OneWorker().up())
     slot.stop(10.0)
     slot.exits(1, 11.0, emptied=False)
     assert slot.expect(Stopping).held_by == ""
@@ -162,7 +162,7 @@ def test_a_turn_that_comes_after_the_end_of_the_leader_signals_nobody() -> None:
 
 def test_a_stop_in_the_middle_of_a_spawn_waits_as_well() -> None:
     """The gate is asked when there is somebody to signal."""
-    slot = Slot()
+    slot = OneWorker()
     slot.start(0.0)
     shut(slot).stop(0.1)
     assert slot.spawned(0.2) == ()
@@ -172,7 +172,7 @@ def test_a_stop_in_the_middle_of_a_spawn_waits_as_well() -> None:
 
 def test_the_end_at_once_waits_for_nobody() -> None:
     """The second signal kills every tree now."""
-    slot = shut(Slot().up())
+    slot = shut(OneWorker().up())
     slot.tell(events.ShutdownRequested(), 10.0)
     assert slot.tell(events.ShutdownRequested(at_once=True), 11.0) == (KillTree(1),)
     assert slot.expect(Stopping).held_by == ""
@@ -180,14 +180,14 @@ def test_the_end_at_once_waits_for_nobody() -> None:
 
 def test_later_rungs_and_failures_wait_for_nobody() -> None:
     """A stop that has begun goes on, and what has failed is ended."""
-    slot = Slot(a_policy(run_timeout_s=20.0)).up()
+    slot = OneWorker(a_policy(run_timeout_s=20.0)).up()
     assert shut(slot).wake() == (SendSignal(1, TERM, "leader"),)
     assert slot.wake() == (KillTree(1),)
 
 
 def test_who_must_not_wait_goes_through() -> None:
     """A gate that is open changes nothing: backoff, breaker and stop are as without one."""
-    slot = Slot(a_policy(max_restarts=2))
+    slot = OneWorker(a_policy(max_restarts=2))
     slot.gate = lambda _ask: ""
     slot.start()
     slot.crash()

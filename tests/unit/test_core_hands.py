@@ -5,13 +5,12 @@ from typing import get_args
 import pytest
 
 from supervisord_lite.core import events
-from supervisord_lite.core.carry import carried_over
+from supervisord_lite.core.carry import carried_over, is_worth_carrying
 from supervisord_lite.core.meetings import MEETINGS, Doing, Rule, rule_for
 from supervisord_lite.core.orders import told_of_change
 from supervisord_lite.core.scale import (
     MAX_POOL_SIZE,
     ScaledByHand,
-    resized,
     size_in_force,
     why_not,
 )
@@ -27,7 +26,7 @@ from supervisord_lite.core.states import (
     Waiting,
     Worker,
 )
-from tests.support.core import Slot, a_policy, every_state
+from tests.support.core import OneWorker, a_policy, every_state
 
 # -- scale ---------------------------------------------------------------------------------------
 
@@ -38,14 +37,6 @@ def test_a_person_s_size_holds_until_the_file_says_something_new() -> None:
     assert size_in_force(8, None) == 8
     assert size_in_force(8, by_hand) == 12
     assert size_in_force(10, by_hand) == 10
-
-
-def test_growing_adds_what_is_missing_and_shrinking_takes_from_the_end() -> None:
-    """An instance that is there is never touched: 1 becomes 3 with the pid that it has."""
-    assert resized([1], 3) == ([2, 3], [])
-    assert resized([1, 2, 3], 1) == ([], [3, 2])
-    assert resized([1, 3], 2) == ([2], [3])
-    assert resized([], 2) == ([1, 2], [])
 
 
 def test_a_size_that_no_pool_can_have_is_refused_with_the_reason() -> None:
@@ -71,37 +62,45 @@ OPEN = Worker(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("had_verdict", "same_boot"), [(True, True), (False, False)])
-@pytest.mark.parametrize("state", every_state())
-def test_a_stop_a_boot_and_an_escalation_forget_everything(
-    state: State, had_verdict: bool, same_boot: bool
-) -> None:
-    """Breakers start closed, and nothing is stopped by hand."""
-    saved = OPEN.in_state(state)
-    fresh = carried_over(saved, a_policy(), had_verdict=had_verdict, same_boot=same_boot)
-    assert fresh == Worker("web", 1, a_policy())
-
-
 def test_a_keeper_that_died_without_a_verdict_leaves_breakers_as_they_were() -> None:
     """An open breaker stays open, with its cooldown; what failed is still counted."""
     policy = a_policy(max_restarts=3)
-    kept = carried_over(OPEN, policy, had_verdict=False, same_boot=True)
+    kept = carried_over(OPEN, policy)
     assert kept.state == Tripped(40.0, 100.0)
-    assert (kept.failures, kept.run, kept.restarts) == ((3.0, 30.0, 40.0), 5, 4)
+    assert (kept.failures, kept.attempt, kept.restarts) == ((3.0, 30.0, 40.0), 5, 4)
     assert kept.policy == policy
 
 
-def test_a_keeper_that_died_leaves_what_was_stopped_by_hand_stopped() -> None:
-    """And what lived is stopped for now, to be started like everything at a boot."""
-    for state in every_state():
-        kept = carried_over(OPEN.in_state(state), a_policy(), had_verdict=False, same_boot=True)
-        if state == Stopped(by_hand=True) or isinstance(state, Tripped):
-            assert kept.state == state
-        elif state == Waiting("requires db", "probe"):
-            assert kept.state == Tripped(40.0, 40.0)
-        else:
-            assert kept.state == Stopped()
-            assert kept.failures == OPEN.failures
+@pytest.mark.parametrize("state", every_state())
+def test_what_is_carried_over_is_down_and_counts_its_runs_anew(state: State) -> None:
+    """What lived is stopped for now, to be started like everything at a boot."""
+    kept = carried_over(OPEN.in_state(state), a_policy())
+    assert (kept.run, kept.failures) == (0, OPEN.failures)
+    if state == Stopped(by_hand=True) or isinstance(state, Tripped):
+        assert kept.state == state
+    elif state == Waiting("requires db", "probe"):
+        assert kept.state == Tripped(40.0, 40.0)
+    else:
+        assert kept.state == Stopped()
+
+
+@pytest.mark.parametrize("state", every_state())
+def test_another_program_has_not_failed_yet_but_stays_stopped_by_hand(state: State) -> None:
+    """What the file changed since is what a reload would have changed."""
+    kept = carried_over(OPEN.in_state(state), a_policy(), is_other_program=True)
+    fresh = Worker("web", 1, a_policy())
+    by_hand = Stopped(by_hand=True)
+    assert kept == (fresh.in_state(by_hand) if state == by_hand else fresh)
+
+
+def test_only_what_differs_from_a_beginning_is_worth_carrying() -> None:
+    """A healthy fleet leaves nothing at all."""
+    healthy = Worker("web", 1, a_policy(), Running(3, 77, 1.0, 2.0), run=3)
+    assert not is_worth_carrying(healthy)
+    assert not is_worth_carrying(healthy.in_state(Stopped()))
+    assert is_worth_carrying(healthy.in_state(Stopped(by_hand=True)))
+    assert is_worth_carrying(OPEN)
+    assert is_worth_carrying(OPEN.in_state(Running(6, 78, 1.0, 2.0)))
 
 
 # -- a changed configuration ---------------------------------------------------------------------
@@ -109,7 +108,7 @@ def test_a_keeper_that_died_leaves_what_was_stopped_by_hand_stopped() -> None:
 
 def test_a_changed_spec_closes_the_breaker_and_starts_what_it_kept_down() -> None:
     """Whatever failed before was another program."""
-    slot = Slot(a_policy(max_restarts=2)).trip()
+    slot = OneWorker(a_policy(max_restarts=2)).trip()
     policy = a_policy(max_restarts=2, ready_after_s=0.0)
     for event in told_of_change(slot.worker, policy, is_new_run=False):
         slot.tell(event)
@@ -120,7 +119,7 @@ def test_a_changed_spec_closes_the_breaker_and_starts_what_it_kept_down() -> Non
 
 def test_a_change_that_applies_to_the_live_process_keeps_its_pid() -> None:
     """Its failures are forgotten, and nothing else happens to it."""
-    slot = Slot().up()
+    slot = OneWorker().up()
     before = slot.expect(Running)
     for event in told_of_change(slot.worker, a_policy(max_restarts=2), is_new_run=False):
         assert slot.tell(event) == ()
@@ -129,7 +128,7 @@ def test_a_change_that_applies_to_the_live_process_keeps_its_pid() -> None:
 
 def test_a_change_that_needs_a_new_process_restarts_and_is_no_failure() -> None:
     """A live one is stopped and started, without a failure."""
-    slot = Slot().up()
+    slot = OneWorker().up()
     for event in told_of_change(slot.worker, a_policy(max_restarts=2), is_new_run=True):
         slot.tell(event)
     assert slot.expect(Stopping).outcome == "restart"
@@ -137,7 +136,7 @@ def test_a_change_that_needs_a_new_process_restarts_and_is_no_failure() -> None:
 
 def test_a_change_starts_nothing_that_somebody_stopped_by_hand() -> None:
     """What people did by hand survives a reload, also one that changed this very worker."""
-    slot = Slot()
+    slot = OneWorker()
     slot.stop()
     for event in told_of_change(slot.worker, a_policy(max_restarts=2), is_new_run=True):
         assert slot.tell(event) == ()
@@ -147,7 +146,7 @@ def test_a_change_starts_nothing_that_somebody_stopped_by_hand() -> None:
 
 def test_a_finished_one_shot_runs_again_when_it_is_another_program() -> None:
     """A new migration is run by the reload that brings it; a live change runs nothing."""
-    slot = Slot(a_policy(ready_by="exit"))
+    slot = OneWorker(a_policy(ready_by="exit"))
     slot.start()
     slot.spawned()
     slot.exits(0)
@@ -195,7 +194,7 @@ def test_the_table_says_of_one_worker_what_step_does(first: Doing, second: Doing
         "stop": events.StopRequested(),
         "roll": events.RestartRequested(),
     }
-    slot = Slot() if first == "start" else Slot().up()
+    slot = OneWorker() if first == "start" else OneWorker().up()
     slot.tell(told[first])
     if first == "start":
         slot.spawned()
@@ -209,7 +208,7 @@ def test_the_table_says_of_one_worker_what_step_does(first: Doing, second: Doing
 
 def test_an_order_while_the_service_ends_changes_nothing() -> None:
     """What the table refuses, `step` ignores."""
-    slot = Slot().up()
+    slot = OneWorker().up()
     slot.tell(events.ShutdownRequested())
     for event in (events.StartRequested(), events.RestartRequested(), events.StopRequested()):
         slot.tell(event)
@@ -218,8 +217,6 @@ def test_an_order_while_the_service_ends_changes_nothing() -> None:
 
 def test_a_backoff_is_no_part_of_what_a_service_leaves() -> None:
     """A new service does not wait for an old one's restart."""
-    kept = carried_over(
-        OPEN.in_state(Backoff(50.0, 4.0)), a_policy(), had_verdict=False, same_boot=True
-    )
+    kept = carried_over(OPEN.in_state(Backoff(50.0, 4.0)), a_policy())
     assert kept.state == Stopped()
     assert kept.attempt == 5

@@ -12,16 +12,16 @@ from supervisord_lite.core.states import (
     Tripped,
 )
 from supervisord_lite.core.step import next_deadline_s
-from tests.support.core import TERM, Slot, a_policy, after_a_crash
+from tests.support.core import TERM, OneWorker, a_policy, after_a_crash
 
 
-def said(slot: Slot, at_s: float) -> None:
+def said(slot: OneWorker, at_s: float) -> None:
     slot.tell(events.ReadySaid(slot.worker.run), at_s)
 
 
 def test_one_that_says_so_itself_is_ready_when_it_says_so() -> None:
     """Age does not make it ready; the word does, once."""
-    slot = Slot(a_policy(ready_by="said", start_timeout_s=60.0))
+    slot = OneWorker(a_policy(ready_by="said", start_timeout_s=60.0))
     slot.start(0.0)
     slot.spawned(0.5)
     slot.wake(30.0)
@@ -38,7 +38,7 @@ def test_one_that_says_so_itself_is_ready_when_it_says_so() -> None:
 
 def test_a_word_that_overtakes_the_answer_to_the_spawn_is_not_lost() -> None:
     """A fast worker may speak before the keeper has told that it lives, also across a crash."""
-    slot = Slot(a_policy(ready_by="said"))
+    slot = OneWorker(a_policy(ready_by="said"))
     slot.start(0.0)
 
     said(slot, 0.25)
@@ -51,7 +51,7 @@ def test_a_word_that_overtakes_the_answer_to_the_spawn_is_not_lost() -> None:
 
 def test_no_word_in_time_is_a_failure_and_a_late_one_is_too_late() -> None:
     """A timeout is a failure, never success."""
-    slot = Slot(a_policy(ready_by="said", start_timeout_s=60.0))
+    slot = OneWorker(a_policy(ready_by="said", start_timeout_s=60.0))
     slot.start(0.0)
     slot.spawned(0.0)
 
@@ -65,7 +65,7 @@ def test_no_word_in_time_is_a_failure_and_a_late_one_is_too_late() -> None:
 def test_a_word_means_nothing_where_age_or_the_end_decides() -> None:
     """Only whoever waits for the word takes it."""
     for ready_by in ("alive", "exit"):
-        slot = Slot(a_policy(ready_by=ready_by, ready_after_s=5.0))
+        slot = OneWorker(a_policy(ready_by=ready_by, ready_after_s=5.0))
         slot.start(0.0)
         slot.spawned(0.0)
         before = slot.worker
@@ -75,7 +75,7 @@ def test_a_word_means_nothing_where_age_or_the_end_decides() -> None:
 
 def test_a_one_shot_is_ready_when_it_has_ended_well() -> None:
     """It is starting for as long as it works: only its own limit ends it."""
-    slot = Slot(a_policy(ready_by="exit", start_timeout_s=60.0, run_timeout_s=900.0))
+    slot = OneWorker(a_policy(ready_by="exit", start_timeout_s=60.0, run_timeout_s=900.0))
     slot.start(0.0)
     slot.spawned(0.0)
 
@@ -89,7 +89,7 @@ def test_a_one_shot_is_ready_when_it_has_ended_well() -> None:
 
 def test_a_one_shot_without_a_limit_waits_for_nothing_but_its_end() -> None:
     """No deadline is armed that would never change anything."""
-    slot = Slot(a_policy(ready_by="exit"))
+    slot = OneWorker(a_policy(ready_by="exit"))
     slot.start(0.0)
     slot.spawned(0.0)
     assert next_deadline_s(slot.worker) is None
@@ -97,13 +97,13 @@ def test_a_one_shot_without_a_limit_waits_for_nothing_but_its_end() -> None:
 
 def test_a_one_shot_that_fails_is_tried_again_until_its_breaker_trips() -> None:
     """Under "on-failure" an exit that is not ok is a failure like any other."""
-    slot = Slot(a_policy(ready_by="exit", max_restarts=3)).trip()
+    slot = OneWorker(a_policy(ready_by="exit", max_restarts=3)).trip()
     assert slot.worker.run == 3
 
 
 def test_a_run_that_lasts_too_long_is_stopped_and_counts_as_a_failure() -> None:
     """The stop ladder ends it, however it then exits, and the reason is the limit."""
-    slot = Slot(a_policy(run_timeout_s=90.0)).up()
+    slot = OneWorker(a_policy(run_timeout_s=90.0)).up()
     assert next_deadline_s(slot.worker) == 90.0
     assert slot.wake(89.9) == ()
 
@@ -118,7 +118,7 @@ def test_a_run_that_lasts_too_long_is_stopped_and_counts_as_a_failure() -> None:
 
 def test_a_limit_shorter_than_the_start_counts_first() -> None:
     """Whatever is due first is the reason."""
-    slot = Slot(a_policy(ready_after_s=50.0, run_timeout_s=20.0))
+    slot = OneWorker(a_policy(ready_after_s=50.0, run_timeout_s=20.0))
     slot.start(0.0)
     slot.spawned(0.0)
     slot.wake()
@@ -127,7 +127,7 @@ def test_a_limit_shorter_than_the_start_counts_first() -> None:
 
 def test_a_longer_limit_given_to_a_live_run_counts_at_once() -> None:
     """A changed limit holds for the run that is there."""
-    slot = Slot(a_policy(run_timeout_s=90.0)).up()
+    slot = OneWorker(a_policy(run_timeout_s=90.0)).up()
     slot.tell(events.PolicyChanged(a_policy(run_timeout_s=200.0)), 80.0)
     slot.wake(100.0)
     slot.expect(Running)
@@ -136,7 +136,7 @@ def test_a_longer_limit_given_to_a_live_run_counts_at_once() -> None:
 
 def test_one_that_is_judged_to_fail_is_ended_and_counts() -> None:
     """A missed heartbeat or a failed health check is a failure; of an older run it is nothing."""
-    slot = Slot(a_policy()).up()
+    slot = OneWorker(a_policy()).up()
     slot.tell(events.JudgedFailed(slot.worker.run - 1, "no heartbeat for 30s"), 40.0)
     slot.expect(Running)
 
@@ -151,7 +151,7 @@ def test_one_that_is_judged_to_fail_is_ended_and_counts() -> None:
 def test_a_start_on_trial_that_says_it_is_ready_must_still_last() -> None:
     """Ready is not proved: the breaker closes after the stable period."""
     policy = a_policy(ready_by="said", circuit_cooldown_s=60.0, max_restarts=1)
-    slot = Slot(policy).trip()
+    slot = OneWorker(policy).trip()
     slot.wake()
     slot.spawned(100.0)
     said(slot, 105.0)
@@ -166,7 +166,7 @@ def test_a_start_on_trial_that_says_it_is_ready_must_still_last() -> None:
 
 def test_a_one_shot_on_trial_closes_its_breaker_by_ending_well() -> None:
     """The trial of a one-shot is its work."""
-    slot = Slot(a_policy(ready_by="exit", circuit_cooldown_s=60.0, max_restarts=1)).trip()
+    slot = OneWorker(a_policy(ready_by="exit", circuit_cooldown_s=60.0, max_restarts=1)).trip()
     slot.wake()
     slot.spawned(100.0)
     assert next_deadline_s(slot.worker) is None
@@ -178,7 +178,7 @@ def test_a_one_shot_on_trial_closes_its_breaker_by_ending_well() -> None:
 def test_a_start_on_trial_that_lasts_too_long_opens_the_breaker_again() -> None:
     """Every failure on trial does."""
     policy = a_policy(circuit_cooldown_s=60.0, max_restarts=1, run_timeout_s=10.0)
-    slot = Slot(policy).trip()
+    slot = OneWorker(policy).trip()
     slot.wake()
     slot.spawned(100.0)
     slot.wake(101.0)

@@ -7,7 +7,7 @@ from supervisord_lite.core.actions import Announce, KillTree, SendSignal, Spawn
 from supervisord_lite.core.events import Event
 from supervisord_lite.core.policy import Rung
 from supervisord_lite.core.step import next_deadline_s
-from tests.support.core import KILL, TERM, Slot, a_policy
+from tests.support.core import KILL, TERM, OneWorker, a_policy
 
 QUIT = 3
 DEMANDS = [events.StopRequested(), events.ShutdownRequested()]
@@ -15,7 +15,7 @@ DEMANDS = [events.StopRequested(), events.ShutdownRequested()]
 
 def test_gz_12_and_gz_17_a_stopped_worker_is_signalled_once_and_not_restarted() -> None:
     """stop sends SIGTERM, waits, and the worker stays down."""
-    slot = Slot().up()
+    slot = OneWorker().up()
     assert slot.stop(50.0) == (SendSignal(1, TERM, "leader"),)
     assert slot.stop(51.0) == ()
     slot.exits(signal=TERM, at_s=52.0)
@@ -32,7 +32,7 @@ def test_gz_12_and_gz_17_a_stopped_worker_is_signalled_once_and_not_restarted() 
 
 def test_x10_while_stopping_every_exit_is_clean_and_recorded() -> None:
     """Exit code 3 on SIGTERM is no failure, but status shows it."""
-    slot = Slot().up()
+    slot = OneWorker().up()
     slot.stop(50.0)
     slot.exits(3, 51.0)
     assert (slot.worker.failures, slot.worker.attempt) == ((), 0)
@@ -42,7 +42,7 @@ def test_x10_while_stopping_every_exit_is_clean_and_recorded() -> None:
 def test_e2e_07_a_worker_that_ignores_the_ladder_is_killed_with_its_tree() -> None:
     """Each signal gets its time, then SIGKILL to everything; stopped means nothing is left."""
     ladder = (Rung(TERM, 600.0), Rung(QUIT, 30.0))
-    slot = Slot(a_policy(stop_ladder=ladder, stop_scope="tree")).up()
+    slot = OneWorker(a_policy(stop_ladder=ladder, stop_scope="tree")).up()
     assert slot.stop(100.0) == (SendSignal(1, TERM, "tree"),)
     assert slot.wake(699.9) == ()
     assert slot.wake(700.0) == (SendSignal(1, QUIT, "tree"),)
@@ -58,7 +58,7 @@ def test_e2e_07_a_worker_that_ignores_the_ladder_is_killed_with_its_tree() -> No
 
 def test_gz_23_a_late_wake_up_still_gives_each_signal_its_whole_time() -> None:
     """After a gap the next signal gets its timeout counted from when it was sent."""
-    slot = Slot(a_policy(stop_ladder=(Rung(TERM, 10.0), Rung(QUIT, 30.0)))).up()
+    slot = OneWorker(a_policy(stop_ladder=(Rung(TERM, 10.0), Rung(QUIT, 30.0)))).up()
     slot.stop(100.0)
     slot.wake(500.0)
     assert next_deadline_s(slot.worker) == 530.0
@@ -66,7 +66,7 @@ def test_gz_23_a_late_wake_up_still_gives_each_signal_its_whole_time() -> None:
 
 def test_nothing_is_signalled_after_the_leader_has_ended() -> None:
     """Once the leader is gone the ladder is over: the keeper kills what is left."""
-    slot = Slot().up()
+    slot = OneWorker().up()
     slot.stop(100.0)
     slot.exits(0, 101.0, emptied=False)
     assert next_deadline_s(slot.worker) is None
@@ -75,7 +75,7 @@ def test_nothing_is_signalled_after_the_leader_has_ended() -> None:
 
 def test_stopped_is_said_only_after_the_end_of_the_leader_itself() -> None:
     """A report that the tree is empty does not stand for the leader's exit status."""
-    slot = Slot().up()
+    slot = OneWorker().up()
     slot.stop(100.0)
     stopping = slot.state()
     slot.emptied(101.0)
@@ -84,7 +84,7 @@ def test_stopped_is_said_only_after_the_end_of_the_leader_itself() -> None:
 
 def test_gz_16_stop_before_start_is_harmless() -> None:
     """stop of a worker that never ran only remembers that a person said so."""
-    slot = Slot()
+    slot = OneWorker()
     assert slot.stop() == ()
     assert slot.state() == states.Stopped(by_hand=True)
     slot.stop()
@@ -94,7 +94,7 @@ def test_gz_16_stop_before_start_is_harmless() -> None:
 @pytest.mark.parametrize("demand", DEMANDS)
 def test_gz_15_a_stop_ends_a_backoff_wait_at_once(demand: Event) -> None:
     """A worker that waits for its restart is down the moment somebody says stop."""
-    slot = Slot()
+    slot = OneWorker()
     slot.start(0.0)
     slot.crash()
     assert slot.tell(demand, 0.7) == ()
@@ -105,7 +105,7 @@ def test_gz_15_a_stop_ends_a_backoff_wait_at_once(demand: Event) -> None:
 @pytest.mark.parametrize("demand", DEMANDS)
 def test_a_stop_before_the_spawn_was_answered_stops_it_when_it_lives(demand: Event) -> None:
     """No start slips through: what was already asked for is stopped as soon as it exists."""
-    slot = Slot()
+    slot = OneWorker()
     slot.start(0.0)
     assert slot.tell(demand) == ()
     assert next_deadline_s(slot.worker) is None
@@ -117,7 +117,7 @@ def test_a_stop_before_the_spawn_was_answered_stops_it_when_it_lives(demand: Eve
 
 def test_a_stop_before_a_spawn_that_fails_is_a_stop() -> None:
     """The failed start is recorded but not counted: nobody wants it any more."""
-    slot = Slot()
+    slot = OneWorker()
     slot.start(0.0)
     slot.stop()
     slot.spawn_failed()
@@ -129,7 +129,7 @@ def test_a_stop_before_a_spawn_that_fails_is_a_stop() -> None:
 
 def test_a_stop_before_a_spawn_request_that_got_lost_needs_no_spawn() -> None:
     """After an adoption a stopped worker is not started for the sake of stopping it."""
-    slot = Slot()
+    slot = OneWorker()
     slot.start(0.0)
     slot.stop()
     assert slot.tell(events.Lost(1)) == ()
@@ -140,7 +140,7 @@ def test_a_stop_before_a_spawn_request_that_got_lost_needs_no_spawn() -> None:
 @pytest.mark.parametrize("settled", [False, True])
 def test_a_run_that_got_lost_while_stopping_is_stopped(settled: bool) -> None:
     """After an adoption a stop does not wait for a report that cannot come."""
-    slot = Slot().up()
+    slot = OneWorker().up()
     slot.stop(50.0)
     if settled:
         slot.exits(0, emptied=False)
@@ -151,7 +151,7 @@ def test_a_run_that_got_lost_while_stopping_is_stopped(settled: bool) -> None:
 
 def test_restart_stops_and_starts_when_nothing_is_left() -> None:
     """restart never has two runs of a worker at the same time."""
-    slot = Slot().up()
+    slot = OneWorker().up()
     assert slot.tell(events.RestartRequested(), 50.0) == (SendSignal(1, TERM, "leader"),)
     assert slot.exits(1, 51.0, emptied=False) == ()
     assert slot.emptied(52.0) == (Spawn(2),)
@@ -162,7 +162,7 @@ def test_restart_stops_and_starts_when_nothing_is_left() -> None:
 @pytest.mark.parametrize("order", [events.StartRequested(), events.RestartRequested()])
 def test_the_last_order_wins_start_while_stopping(order: Event) -> None:
     """A start during a stop starts again as soon as the old run is gone."""
-    slot = Slot().up()
+    slot = OneWorker().up()
     slot.stop(50.0)
     assert slot.tell(order) == ()
     assert slot.exits(0) == (Spawn(2),)
@@ -170,7 +170,7 @@ def test_the_last_order_wins_start_while_stopping(order: Event) -> None:
 
 def test_the_last_order_wins_stop_while_restarting() -> None:
     """A stop during a restart ends in stopped."""
-    slot = Slot().up()
+    slot = OneWorker().up()
     slot.tell(events.RestartRequested(), 50.0)
     slot.stop()
     assert slot.exits(0) == ()
@@ -179,7 +179,7 @@ def test_the_last_order_wins_stop_while_restarting() -> None:
 
 def test_a_stop_while_a_crash_is_cleared_away_counts_no_failure() -> None:
     """Its end is recorded; nothing is restarted and nothing counted."""
-    slot = Slot().up()
+    slot = OneWorker().up()
     slot.exits(1, 5.0, emptied=False)
     slot.stop(5.5)
     slot.emptied(6.0)
@@ -195,7 +195,7 @@ def test_a_start_while_a_crash_is_cleared_away_starts_at_once_and_still_counts(
     order: Event, restart: str
 ) -> None:
     """The person does not wait for the backoff, and the failure is not forgotten."""
-    slot = Slot(a_policy(restart=restart)).up()
+    slot = OneWorker(a_policy(restart=restart)).up()
     slot.exits(1, 5.0, emptied=False)
     slot.tell(order)
     assert slot.emptied(6.0) == (Spawn(2),)
@@ -208,7 +208,7 @@ def test_the_last_order_wins_stop_after_a_start_while_a_crash_is_cleared_away(
     demand: Event,
 ) -> None:
     """Whoever says start and then stop gets a stopped worker."""
-    slot = Slot().up()
+    slot = OneWorker().up()
     slot.exits(1, 5.0, emptied=False)
     slot.start()
     assert slot.expect(states.Stopping).start_again
@@ -220,7 +220,7 @@ def test_the_last_order_wins_stop_after_a_start_while_a_crash_is_cleared_away(
 
 def test_a_start_while_the_last_allowed_crash_is_cleared_away_does_not_avoid_the_breaker() -> None:
     """The failure that trips trips, whatever a person asked for a moment before."""
-    slot = Slot(a_policy(max_restarts=1)).up()
+    slot = OneWorker(a_policy(max_restarts=1)).up()
     slot.exits(1, 5.0, emptied=False)
     slot.start()
     slot.emptied(6.0)
@@ -229,7 +229,7 @@ def test_a_start_while_the_last_allowed_crash_is_cleared_away_does_not_avoid_the
 
 def test_a_start_while_an_ok_exit_is_cleared_away_starts_again() -> None:
     """A one-shot that is asked for again while its leftovers are killed runs again."""
-    slot = Slot().up()
+    slot = OneWorker().up()
     slot.exits(0, 5.0, emptied=False)
     slot.start()
     assert slot.emptied(6.0) == (Spawn(2),)
@@ -237,11 +237,11 @@ def test_a_start_while_an_ok_exit_is_cleared_away_starts_again() -> None:
 
 def test_a_shutdown_is_not_remembered_as_a_persons_stop() -> None:
     """After the next boot the worker starts; one stopped by hand stays what it is."""
-    slot = Slot().up()
+    slot = OneWorker().up()
     assert slot.tell(events.ShutdownRequested(), 50.0) == (SendSignal(1, TERM, "leader"),)
     slot.exits(0)
     assert slot.state() == states.Stopped(by_hand=False)
-    by_hand = Slot()
+    by_hand = OneWorker()
     by_hand.stop()
     by_hand.tell(events.ShutdownRequested())
     assert by_hand.state() == states.Stopped(by_hand=True)
@@ -252,7 +252,7 @@ def test_a_shutdown_is_not_remembered_as_a_persons_stop() -> None:
 )
 def test_nothing_undoes_a_shutdown(order: Event) -> None:
     """While the service ends, nothing is started or stopped by hand any more."""
-    slot = Slot().up()
+    slot = OneWorker().up()
     slot.tell(events.ShutdownRequested(), 50.0)
     slot.tell(order)
     assert slot.exits(0) == ()
@@ -261,7 +261,7 @@ def test_nothing_undoes_a_shutdown(order: Event) -> None:
 
 def test_a_shutdown_takes_over_what_was_stopping_already() -> None:
     """A restart under way ends down when the service ends, with the signals it already got."""
-    slot = Slot().up()
+    slot = OneWorker().up()
     slot.tell(events.RestartRequested(), 50.0)
     assert slot.tell(events.ShutdownRequested(), 51.0) == ()
     assert next_deadline_s(slot.worker) == 60.0
@@ -272,7 +272,7 @@ def test_a_shutdown_takes_over_what_was_stopping_already() -> None:
 @pytest.mark.parametrize("was_stopping", [False, True])
 def test_the_second_signal_kills_at_once(was_stopping: bool) -> None:
     """Ctrl-C twice does not wait for any timeout."""
-    slot = Slot().up()
+    slot = OneWorker().up()
     if was_stopping:
         slot.stop(50.0)
     assert slot.tell(events.ShutdownRequested(at_once=True), 51.0) == (KillTree(1),)
@@ -284,7 +284,7 @@ def test_the_second_signal_kills_at_once(was_stopping: bool) -> None:
 @pytest.mark.parametrize("was_stopping", [False, True])
 def test_the_second_signal_kills_what_is_spawned_only_afterwards(was_stopping: bool) -> None:
     """A spawn that was still on its way is killed too, without the ladder."""
-    slot = Slot()
+    slot = OneWorker()
     slot.start(0.0)
     if was_stopping:
         slot.stop()
@@ -295,7 +295,9 @@ def test_the_second_signal_kills_what_is_spawned_only_afterwards(was_stopping: b
 
 def test_a_shorter_ladder_while_stopping_ends_in_the_kill() -> None:
     """A reload during a stop never leaves it without an end."""
-    slot = Slot(a_policy(stop_ladder=(Rung(TERM, 10.0), Rung(QUIT, 10.0), Rung(TERM, 10.0)))).up()
+    slot = OneWorker(
+        a_policy(stop_ladder=(Rung(TERM, 10.0), Rung(QUIT, 10.0), Rung(TERM, 10.0)))
+    ).up()
     slot.stop(50.0)
     slot.wake()
     slot.tell(events.PolicyChanged(a_policy()))
@@ -305,7 +307,7 @@ def test_a_shorter_ladder_while_stopping_ends_in_the_kill() -> None:
 
 def test_a_longer_ladder_does_not_take_back_the_kill_of_what_is_spawned_only_afterwards() -> None:
     """What was to end at once ends at once, also when a reload came before the spawn's answer."""
-    slot = Slot()
+    slot = OneWorker()
     slot.start()
     slot.tell(events.ShutdownRequested(at_once=True), 0.1)
     ladder = (Rung(TERM, 5.0), Rung(TERM, 5.0), Rung(TERM, 5.0))

@@ -6,8 +6,7 @@ from supervisord_lite.core import events
 from supervisord_lite.core.states import Worker
 from supervisord_lite.supervisor.names import NoSuchWorkerError, resolve
 from supervisord_lite.supervisor.orders import Goal, Order, Orders, Outcome, judge
-from tests.support.core import Slot as Bench
-from tests.support.core import a_policy
+from tests.support.core import OneWorker, a_policy
 from tests.support.supervisor import a_fleet, a_spec
 
 WEB = ("web", 1)
@@ -17,14 +16,14 @@ def an_order(goal: Goal = "ready", run: int = 0) -> Order:
     return Order(WEB, goal, run, lambda _order, _outcome: None)
 
 
-def verdict(bench: Bench, goal: Goal = "ready", run: int = 0) -> tuple[str, bool] | None:
+def verdict(bench: OneWorker, goal: Goal = "ready", run: int = 0) -> tuple[str, bool] | None:
     outcome = judge(an_order(goal, run), bench.worker)
     return None if outcome is None else (outcome.word, outcome.ok)
 
 
 def test_a_start_is_done_when_it_is_ready() -> None:
     """Spawned is not ready."""
-    bench = Bench()
+    bench = OneWorker()
     bench.start()
     assert verdict(bench) is None
     bench.spawned()
@@ -36,7 +35,7 @@ def test_a_start_is_done_when_it_is_ready() -> None:
 
 def test_a_start_that_ends_early_has_failed_and_says_how() -> None:
     """The reason and the count are those of `status`."""
-    bench = Bench()
+    bench = OneWorker()
     bench.start(10.0)
     bench.crash()
 
@@ -49,7 +48,7 @@ def test_a_start_that_ends_early_has_failed_and_says_how() -> None:
 @pytest.mark.parametrize(("code", "word", "ok"), [(0, "exited", True), (3, "failed", False)])
 def test_a_start_that_finishes_is_judged_by_its_exit_code(code: int, word: str, ok: bool) -> None:
     """A job that is done before it was ready is done."""
-    bench = Bench(a_policy(restart="never"))
+    bench = OneWorker(a_policy(restart="never"))
     bench.start()
     bench.spawned()
     bench.exits(code, 0.5)
@@ -59,7 +58,7 @@ def test_a_start_that_finishes_is_judged_by_its_exit_code(code: int, word: str, 
 
 def test_a_start_that_somebody_stops_is_no_success() -> None:
     """Two people, two orders: the first one hears of the second."""
-    bench = Bench()
+    bench = OneWorker()
     bench.start()
     bench.spawned()
     bench.stop()
@@ -71,7 +70,7 @@ def test_a_start_that_somebody_stops_is_no_success() -> None:
 
 def test_an_older_run_is_no_answer_to_a_restart() -> None:
     """Ready must be the new one."""
-    bench = Bench().up()
+    bench = OneWorker().up()
     run = bench.worker.run
     bench.tell(events.RestartRequested())
 
@@ -85,7 +84,7 @@ def test_an_older_run_is_no_answer_to_a_restart() -> None:
 
 def test_a_tripped_worker_tells_what_to_do() -> None:
     """It is not started by a start."""
-    bench = Bench().trip()
+    bench = OneWorker().trip()
     run = bench.worker.run
     bench.start()
 
@@ -98,7 +97,7 @@ def test_a_tripped_worker_tells_what_to_do() -> None:
 
 def test_a_stop_is_done_when_nothing_is_left() -> None:
     """Its leader's end is not enough."""
-    bench = Bench().up()
+    bench = OneWorker().up()
     bench.stop()
     assert verdict(bench, "stopped") is None
     bench.exits(0, emptied=False)
@@ -110,7 +109,7 @@ def test_a_stop_is_done_when_nothing_is_left() -> None:
 
 def test_a_stop_that_somebody_takes_back_has_failed() -> None:
     """The last order of a person wins."""
-    bench = Bench().up()
+    bench = OneWorker().up()
     bench.stop()
     bench.start()
 
@@ -125,7 +124,7 @@ def test_orders_are_told_once_and_forgotten() -> None:
     def order(name: str) -> Order:
         return Order(WEB, "ready", 0, lambda _order, outcome: told.append(f"{name} {outcome.word}"))
 
-    bench = Bench()
+    bench = OneWorker()
     bench.start()
     first, gone = order("first"), order("gone")
     orders.add(first, bench.worker)
@@ -149,11 +148,11 @@ def test_other_workers_do_not_decide() -> None:
     told: list[str] = []
     orders = Orders(lambda _slot: "")
     order = Order(WEB, "ready", 0, lambda _order, outcome: told.append(outcome.word))
-    bench = Bench()
+    bench = OneWorker()
     bench.start()
     orders.add(order, bench.worker)
 
-    ready = Bench().up().worker
+    ready = OneWorker().up().worker
     orders.stepped(("web", 2), ready, ready, ())
 
     assert not orders.deliver()

@@ -21,8 +21,9 @@ from supervisord_lite.core.states import (
     Stopping,
     Tripped,
 )  # fmt: skip
+from supervisord_lite.supervisor.changeover import HalfChangedError
 from supervisord_lite.supervisor.outbox import Slot
-from supervisord_lite.supervisor.reload import Done, HalfChangedError, Refusal
+from supervisord_lite.supervisor.reload import Done, Refusal
 from tests.support.supervisor import SETTINGS, Daemon, a_spec
 
 WEB, DB = ("web", 1), ("db", 1)
@@ -295,7 +296,8 @@ def test_a_refused_file_changes_nothing_and_is_remembered(made: list[Daemon]) ->
     """The next supervisor knows it too; a good file ends it."""
     daemon = running(made, a_spec("web"))
     before = dict(daemon.keeper.table.saves)
-    daemon.file = Refused("x.toml:1:1: error: no\n1 error.", ({"line": 1},))
+    problem = {"file": "x.toml", "line": 0, "message": "is no file"}  # about the whole of it
+    daemon.file = Refused("x.toml: error: is no file\n1,501 errors.", (problem,), 1501)
     (answer,) = daemon.reload()
     assert isinstance(answer, Refusal)
     daemon.settle()
@@ -305,8 +307,8 @@ def test_a_refused_file_changes_nothing_and_is_remembered(made: list[Daemon]) ->
     daemon.replace()
     refusal = daemon.supervisor._reloads.refusal
     assert refusal is not None
-    assert (refusal.message, refusal.count) == ("x.toml:1:1: error: no", 1)
-    assert daemon.supervisor._reloads.generation == 1
+    assert (refusal.message, refusal.count) == ("x.toml: is no file", 1501)
+    assert daemon.supervisor._reloads.in_force.generation == 1
     daemon.reload(a_spec("web"))
     daemon.settle()
     assert daemon.supervisor._reloads.refusal is None
@@ -365,7 +367,7 @@ def test_a_storm_of_requests_costs_one_more(made: list[Daemon]) -> None:
     added = [[spec.pool for spec in answer.plan.added] for answer in answers
              if isinstance(answer, Done)]  # fmt: skip
     assert added == [["early"]] + [["late"]] * 100
-    assert reloads.generation == 3
+    assert reloads.in_force.generation == 3
 
 
 def test_a_signal_is_not_lost_with_the_supervisor(made: list[Daemon]) -> None:
@@ -414,7 +416,7 @@ def test_a_size_given_by_hand_holds_until_the_file_gives_another(made: list[Daem
     """Over reloads and crashes; the file wins when it says something new."""
     log = {"stdout": LogTarget("file", "/log/web.log")}
     daemon = running(made, a_spec("web", launch=log), a_spec("db"))
-    assert daemon.supervisor._reloads.scale({"web": 3}).started == 2
+    assert daemon.supervisor._reloads.sizes.scale({"web": 3}).started == 2
     daemon.settle()
     daemon.replace()
     daemon.reload(a_spec("web", launch=log), a_spec("db", max_restarts=2))
@@ -426,19 +428,19 @@ def test_a_size_given_by_hand_holds_until_the_file_gives_another(made: list[Daem
     file = [a_spec("web", 2, launch=log), a_spec("db", max_restarts=2)]
     done = good(daemon.reload(*file))
     assert done.touched.stopped == 1
-    assert daemon.supervisor._reloads.by_hand == {}
+    assert daemon.supervisor._reloads.in_force.by_hand == {}
 
 
 def test_a_size_given_back_leaves_no_trace(made: list[Daemon]) -> None:
     """Also after a crash: the pool is what the file says, down to the names of its logs."""
     file = [a_spec("web", launch={"stdout": LogTarget("file", "/log/web.log")})]
     daemon = running(made, *file)
-    daemon.supervisor._reloads.scale({"web": 3})
+    daemon.supervisor._reloads.sizes.scale({"web": 3})
     daemon.settle()
     daemon.replace()
-    assert daemon.supervisor._reloads.scale({"web": 1}).stopped == 2
+    assert daemon.supervisor._reloads.sizes.scale({"web": 1}).stopped == 2
     daemon.settle()
-    assert daemon.supervisor._reloads.by_hand == {}
+    assert daemon.supervisor._reloads.in_force.by_hand == {}
     assert list(daemon.supervisor._fleet.specs.values()) == file
     assert good(daemon.reload(*file)).plan.is_empty
 
@@ -457,7 +459,7 @@ def test_a_size_that_cannot_be_is_refused(
 ) -> None:
     """Names stay unique, singletons single."""
     daemon = running(made, spec, a_spec("web-3"))
-    assert why in daemon.supervisor._reloads.why_not_scaled(spec, {"web": size})
+    assert why in daemon.supervisor._reloads.sizes.why_not(spec, {"web": size})
 
 
 def test_more_processes_than_one_daemon_is_made_for_are_refused(made: list[Daemon]) -> None:
@@ -467,10 +469,10 @@ def test_more_processes_than_one_daemon_is_made_for_are_refused(made: list[Daemo
     many = {f"p{number}": a_spec(f"p{number}", 1000) for number in range(19)}
     fleet.specs.update(many)
     web = fleet.specs["web"]
-    assert reloads.why_not_scaled(web, {"web": 999}) == ""
-    assert "20,000 are the most" in reloads.why_not_scaled(web, {"web": 1000})
-    assert "20,000 are the most" in reloads.why_not_scaled(web, {"web": 600, "db": 600})
-    assert reloads.why_not_scaled(web, {"web": 1000, "p0": 900}) == ""
+    assert reloads.sizes.why_not(web, {"web": 999}) == ""
+    assert "20,000 are the most" in reloads.sizes.why_not(web, {"web": 1000})
+    assert "20,000 are the most" in reloads.sizes.why_not(web, {"web": 600, "db": 600})
+    assert reloads.sizes.why_not(web, {"web": 1000, "p0": 900}) == ""
     for pool in many:
         del fleet.specs[pool]
 
@@ -478,7 +480,7 @@ def test_more_processes_than_one_daemon_is_made_for_are_refused(made: list[Daemo
 def test_a_size_that_a_new_file_cannot_have_is_told(made: list[Daemon]) -> None:
     """Dropped, and whoever asked hears why; a dry run says so too."""
     daemon = running(made, a_spec("web"))
-    daemon.supervisor._reloads.scale({"web": 3})
+    daemon.supervisor._reloads.sizes.scale({"web": 3})
     daemon.settle()
     told = "web no longer has the 3 instances set by hand: one of its instances would be called"
     dry = good(daemon.reload(a_spec("web"), a_spec("web-3"), is_dry=True))
@@ -486,7 +488,7 @@ def test_a_size_that_a_new_file_cannot_have_is_told(made: list[Daemon]) -> None:
     for done in (dry, wet):
         assert told in done.warnings
     daemon.settle()
-    assert daemon.supervisor._reloads.by_hand == {}
+    assert daemon.supervisor._reloads.in_force.by_hand == {}
 
 
 def test_a_fault_in_the_middle_of_scaling_ends_the_supervisor(
@@ -504,7 +506,7 @@ def test_a_fault_in_the_middle_of_scaling_ends_the_supervisor(
     daemon.replace()
     daemon.settle()
     assert list(daemon.workers) == [WEB]
-    assert daemon.supervisor._reloads.by_hand == {}
+    assert daemon.supervisor._reloads.in_force.by_hand == {}
 
 
 def test_who_waits_in_backoff_for_a_better_file_starts_with_it(made: list[Daemon]) -> None:

@@ -29,7 +29,7 @@ PEERS = {
     "eve": Peer(1, 1005, 1),
 }
 READ = {"Status", "Watch", "LogFiles", "Version"}
-OPERATE = {"Start", "Stop", "Restart", "Reset", "Signal", "Scale"}
+OPERATE = {"Start", "Stop", "Restart", "Reset", "Signal", "Scale", "SizesSaved"}
 EVERYTHING = set(interface.methods_of(interface.manager_description()))
 MAY = {
     "root": EVERYTHING,
@@ -77,6 +77,8 @@ def ask(daemon: Daemon, who: str, method: str, *names: str) -> dict[str, object]
         parameters["signal"] = "SIGHUP"
     if method == "Scale":
         parameters = {"sizes": dict.fromkeys(names, 2)}
+    if method == "SizesSaved":
+        parameters = {"sizes": dict.fromkeys(names, 2), "file": "/f", "before": "b", "after": "a"}
     if method in {"Version", "Watch", "Shutdown", "Reload"}:
         parameters = {}
     line = Line(PEERS[who])
@@ -118,7 +120,7 @@ def test_an_operator_of_one_worker_operates_that_one(daemon: Daemon, method: str
 
 
 @pytest.mark.parametrize("name", ["*", "all", "[dw]*"])
-@pytest.mark.parametrize("method", sorted(OPERATE - {"Scale"}))
+@pytest.mark.parametrize("method", sorted(OPERATE - {"Scale", "SizesSaved"}))
 def test_every_name_is_judged_before_the_first_is_touched(
     daemon: Daemon, method: str, name: str
 ) -> None:

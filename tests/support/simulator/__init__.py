@@ -42,7 +42,7 @@ no mixture. When faults have stopped, a storm of SIGHUP and a death in it leave 
 
 What a world does not do yet has its place: a new kind of order is one more verb of `_person`, what
 a reload tells a worker is in `FastWorld._reload`, a new promise is one more line where a world
-checks what is at rest (`WholeWorld._check_rest`).
+checks what is at rest (`LivingWorld._check_rest`).
 
 `mutants.py` breaks the program on purpose, one small change at a time: a change that no simulation
 notices is a missing check.

@@ -7,9 +7,8 @@ from typing import Protocol
 
 from supervisord_lite.control.calls import Call, Peer
 from supervisord_lite.control.interface import MANAGER
+from supervisord_lite.core.pools import Slot
 from tests.support.simulator.violation import BrokenPromiseError
-
-Slot = tuple[str, int]
 
 
 class Listening(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from heapq import heappop, heappush
 
-from supervisord_lite.supervisor.reload import HalfChangedError
+from supervisord_lite.supervisor.changeover import HalfChangedError
 from tests.support.simulator.drawn import Faults, chance
 from tests.support.simulator.trace import Trace
 from tests.support.simulator.violation import BrokenPromiseError

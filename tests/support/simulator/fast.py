@@ -186,8 +186,15 @@ class FastWorld(World):
         due_s = next_deadline_s(worker)
         self.edges.add((type(change.before.state), type(worker.state)))
         self.trace.add(
-            f"{at_s!r} {slot.name} {type(event).__name__} {type(worker.state).__name__} "
-            f"{worker.run} {len(actions)} {due_s!r}",
+            (
+                at_s,
+                slot.name,
+                type(event).__name__,
+                type(worker.state).__name__,
+                worker.run,
+                len(actions),
+                due_s,
+            ),
             event,
             worker.state,
             actions,
@@ -208,7 +215,7 @@ class FastWorld(World):
 
     def _restore(self, why: str) -> None:
         """The supervisor has died: another one reads what was saved."""
-        self.trace.add(f"{self.now_s!r} {why}")
+        self.trace.add((self.now_s, why))
         workers = {}
         for key, worker in self._fleet.workers.items():
             record = json.loads(json.dumps(to_record(worker)))

@@ -8,10 +8,8 @@ from typing import Any
 
 from supervisord_lite.base.record import replace
 from supervisord_lite.config.spec import Launch, LogTarget, Spec, spec_from_json
-from supervisord_lite.core.pools import Pool
+from supervisord_lite.core.pools import Pool, Slot
 from tests.support.simulator.violation import BrokenPromiseError
-
-Slot = tuple[str, int]
 
 
 class Force:

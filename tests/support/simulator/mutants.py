@@ -304,8 +304,8 @@ MUTANTS = (
     ),
     Mutant(
         "a dry run changes things", "supervisor/reload.py",
-        "        if not is_dry:\n            self.generation = generation",
-        "        if True:\n            self.generation = generation",
+        "        if not is_dry:\n            self.refusal = None",
+        "        if True:\n            self.refusal = None",
         kind="whole",
     ),
     Mutant(
@@ -315,7 +315,7 @@ MUTANTS = (
     ),
     Mutant(
         "a size by hand is forgotten by a reload", "supervisor/reload.py",
-        "found = sized(answer.configuration.specs, self.by_hand)",
+        "found = sized(answer.configuration.specs, self.in_force.by_hand)",
         "found = sized(answer.configuration.specs, {})",
         kind="whole",
     ),

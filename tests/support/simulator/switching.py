@@ -7,9 +7,10 @@ from typing import Any
 
 from supervisord_lite.config.spec import Settings, Spec
 from supervisord_lite.core import events
+from supervisord_lite.core.pools import Slot
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.reload import Reading
-from tests.support.simulator.clients import Slot, Talk
+from tests.support.simulator.clients import Talk
 from tests.support.simulator.edits import SimulatedReading, edited
 from tests.support.simulator.engine import World
 from tests.support.simulator.force import Force, log_of, needs_new_run
@@ -153,7 +154,7 @@ class SwitchingWorld(World):
         else:
             self.reloads += 1
             self.force = before.reloaded(self._judging.specs, leaving)
-        self.trace.add(f"{self.now_s!r} switch {self.force.generation}")
+        self.trace.add((self.now_s, "switch", self.force.generation))
         self.force.check(fleet.specs.values())
         self._in_switch = True
         self._note_new(before, leaving)

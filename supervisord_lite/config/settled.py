@@ -1,0 +1,78 @@
+"""A configuration that nobody is writing any more.
+
+A file may be written slowly in its place (an editor, ``cat > file``, ``rsync --inplace``), and half
+of it may be a good configuration with fewer workers. So what has just been changed is looked at
+again until it stays as it is. Who pauses in the middle for longer than that is not noticed: only a
+finished file that is renamed is whole for certain.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from supervisord_lite.config.errors import ConfigurationError, Problem
+from supervisord_lite.config.load import judge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from supervisord_lite.config.load import Judged
+    from supervisord_lite.config.source import Version
+
+#: A file that was changed less than this before it was read may be half of one.
+_QUIET_S = 0.1
+#: Nobody writes a configuration for longer.
+_MOST_WAIT_S = 3.0
+
+
+def judge_settled(
+    path: str,
+    *,
+    environ: Mapping[str, str],
+    as_root: bool,
+    wait: Callable[[float], None] = time.sleep,
+) -> Judged:
+    """Return what the file *path* means as soon as none of its files is being written.
+
+    Args:
+        path: As typed.
+        environ: For ``${NAME}``.
+        as_root: Whether the daemon is root.
+        wait: Lets seconds pass.
+
+    Raises:
+        ConfigurationError: With every problem that was found; or the files do not come to rest.
+    """
+    give_up_at_s = time.monotonic() + _MOST_WAIT_S
+    before: dict[str, Version] | None = None
+    while True:
+        began_ns = time.time_ns()
+        seen: dict[str, Version] = {}
+        found: Judged | ConfigurationError
+        try:
+            found = judge(path, environ=environ, as_root=as_root, seen=seen)
+        except ConfigurationError as error:
+            found = error
+        quiet_since_ns = began_ns - int(_QUIET_S * 1e9)
+        young = [file for file, version in seen.items() if version.changed_ns > quiet_since_ns]
+        # Two equal looks, that far apart: so it is too where the clock of a disk is ahead of ours.
+        if not young or seen == before:
+            break
+        if time.monotonic() >= give_up_at_s:
+            raise ConfigurationError(map(_unfinished, _changing(young, seen, before or {})))
+        before = seen
+        wait(_QUIET_S)
+    if isinstance(found, ConfigurationError):
+        raise found
+    return found
+
+
+def _changing(
+    young: list[str], seen: Mapping[str, Version], before: Mapping[str, Version]
+) -> list[str]:
+    return [file for file in young if seen[file] != before.get(file)] or young
+
+
+def _unfinished(file: str) -> Problem:
+    return Problem(file, 0, 0, "is still being written", "reload again when it is whole")

@@ -1,0 +1,137 @@
+"""A file that is written slowly in its place is read when it is whole, or not at all."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from supervisord_lite.config.errors import ConfigurationError
+from supervisord_lite.config.settled import judge_settled
+
+HALF = '[worker.a]\ncommand = ["a"]\n'
+WHOLE = f'{HALF}[worker.b]\ncommand = ["b"]\n'
+LONG_AGO = (1_000_000_000, 1_000_000_000)
+#: A disk whose clock is ahead of ours: what is on it always looks young.
+AHEAD = (4_000_000_000, 4_000_000_000)
+
+
+class Waits:
+    """What happens while it waits: one step each time, then nothing."""
+
+    def __init__(self, *steps: Callable[[], object]) -> None:
+        self.steps = list(steps)
+        self.count = 0
+
+    def __call__(self, seconds: float) -> None:
+        assert 0.0 < seconds < 1.0
+        self.count += 1
+        if self.steps:
+            self.steps.pop(0)()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "x.toml"
+    path.write_text(HALF)
+    return path
+
+
+def pools(file: Path, wait: Waits) -> list[str]:
+    judged = judge_settled(str(file), environ={}, as_root=False, wait=wait)
+    return [spec.pool for spec in judged.configuration.specs]
+
+
+def test_a_file_that_rests_is_read_once(file: Path) -> None:
+    """Whoever replaces a file by a finished one waits for nothing."""
+    os.utime(file, LONG_AGO)
+    wait = Waits()
+    assert (pools(file, wait), wait.count) == (["a"], 0)
+
+
+def test_half_a_file_is_read_again_until_it_is_whole(file: Path) -> None:
+    """Half a file may be good, and have fewer workers."""
+    os.utime(file, AHEAD)
+
+    def add(text: str) -> None:
+        with file.open("a") as stream:
+            stream.write(text)
+        os.utime(file, AHEAD)
+
+    rest = WHOLE.removeprefix(HALF)
+    wait = Waits(lambda: add(rest[:5]), lambda: add(rest[5:]))
+    assert (pools(file, wait), wait.count) == (["a", "b"], 3)
+
+
+def test_half_a_value_is_no_error_while_it_is_written(file: Path) -> None:
+    """An error of the first look is forgotten; one that stays is told as it is."""
+    file.write_text(HALF + "[worker.b]\ncomm")
+    os.utime(file, AHEAD)
+
+    def finish() -> None:
+        file.write_text(WHOLE)
+        os.utime(file, LONG_AGO)
+
+    assert pools(file, Waits(finish)) == ["a", "b"]
+    file.write_text(HALF + "[worker.b]\ncomm")
+    os.utime(file, AHEAD)
+    with pytest.raises(ConfigurationError, match=r"x\.toml:4:5: error"):
+        pools(file, Waits())
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("supervisor.include = ['more.toml']", "more.toml"),
+        ("supervisor.environment_file = 'some.env'", "some.env"),
+        ("worker.a.environment_file = 'some.env'", "some.env"),
+    ],
+)
+def test_all_files_that_were_read_must_rest(file: Path, key: str, name: str) -> None:
+    """Also those that are included, and the files of variables."""
+    file.write_text(f"{key}\nworker.a.command = ['a']\n")
+    os.utime(file, LONG_AGO)
+    other = file.parent / name
+    other.write_text("")
+    os.utime(other, AHEAD)
+    wait = Waits(lambda: other.write_text("# x\n"), lambda: os.utime(other, LONG_AGO))
+    assert pools(file, wait) == ["a"]
+    assert wait.count == 2
+
+
+def test_a_file_that_never_rests_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After three seconds it is told which file it is; files that rest are not named."""
+    other = file.parent / "more.toml"
+    other.write_text("")
+    file.write_text("supervisor.include = ['more.toml']\n" + HALF)
+    now_s = [0.0]
+    monkeypatch.setattr("supervisord_lite.config.settled.time.monotonic", lambda: now_s[0])
+
+    def go_on(seconds: float) -> None:
+        now_s[0] += seconds
+        with other.open("a") as stream:
+            stream.write("#\n")
+        os.utime(other, AHEAD)
+
+    with pytest.raises(ConfigurationError) as caught:
+        judge_settled(str(file), environ={}, as_root=False, wait=go_on)
+    (problem,) = caught.value.problems
+    assert (problem.file, problem.line) == (str(other), 0)
+    assert problem.message == "is still being written"
+    assert 3.0 <= now_s[0] < 3.2
+
+
+def test_a_file_that_is_missing_is_looked_for_once_more(file: Path) -> None:
+    """Some editors move the old one away before they write the new one."""
+    file.rename(file.with_suffix(".old"))
+
+    def write() -> None:
+        file.write_text(WHOLE)
+        os.utime(file, LONG_AGO)
+
+    assert pools(file, Waits(write)) == ["a", "b"]
+    file.unlink()
+    wait = Waits()
+    with pytest.raises(ConfigurationError, match=r"no\s+such file"):
+        pools(file, wait)
+    assert wait.count == 1
