@@ -87,9 +87,10 @@ class Changed:
 
     @property
     def is_other_program(self) -> bool:
-        """Return whether more changes than how many there are and where their output goes."""
+        """Return whether more changes than how many there are, whose, and where they write."""
         return any(
-            key.key != "pool_size" and (key.effect == "restart" or not key.key.startswith("log."))
+            key.key not in ("pool_size", "operators")
+            and (key.effect == "restart" or not key.key.startswith("log."))
             for key in self.keys
         )
 

@@ -6,6 +6,7 @@ import os
 import select
 import signal
 
+from supervisord_lite.base.newest import MOST_LOGS, remember
 from supervisord_lite.keeper.children import MOST_EARLY_DEATHS, Child
 from supervisord_lite.keeper.pulse import Pulse
 from supervisord_lite.wire import channel
@@ -32,7 +33,8 @@ class ScribeSide(Child):
 
     Attributes:
         pulse: Whether it is hung.
-        dropped: Log path -> [bytes, lines] lost since the keeper started.
+        dropped: Log path -> [bytes, lines] lost since the keeper started; the one told last is
+            last, and both tables end at `MOST_LOGS`.
         troubles: Log path -> why nothing can be written there now.
     """
 
@@ -134,7 +136,8 @@ class ScribeSide(Child):
         elif said == "done":
             self._streams.done(message["stream"])
         elif said == "dropped":
-            self.dropped[message["path"]] = [message["bytes"], message["lines"]]
+            counts = [message["bytes"], message["lines"]]
+            remember(self.dropped, message["path"], counts, most=MOST_LOGS)
             self._note({"dropped": {message["path"]: message["bytes"]}})
         elif said in ("trouble", "hung"):
             self._take_trouble(message["path"], message["reason"], is_hung=said == "hung")
@@ -148,7 +151,7 @@ class ScribeSide(Child):
 
     def _take_trouble(self, path: str, reason: str, *, is_hung: bool) -> None:
         self._journal.write("error", "log.trouble", path=path, reason=reason)
-        self.troubles[path] = reason
+        remember(self.troubles, path, reason, most=MOST_LOGS)
         if is_hung:
             self._hung_paths.add(path)
         self._note({"trouble": {path: reason}})

@@ -104,6 +104,7 @@ class Table:
         for key, text in saves.items():
             if text is None:
                 self.saves.pop(key, None)
+                self._forget_asked(key)
             else:
                 self.saves[key] = text
         self.applied = max(self.applied, min(applied, self.last))
@@ -111,6 +112,17 @@ class Table:
             self.facts.popleft()
         while self._over and self._over[0].last_fact <= self.applied:
             del self.runs[self._over.popleft().key]
+
+    def _forget_asked(self, key: str) -> None:
+        """Forget what was asked for a slot whose record is forgotten.
+
+        That comes behind every request for it, and its numbers are not used again: the supervisor
+        keeps one that is as high for all such slots.
+        """
+        kind, _, slot = key.partition("/")
+        if kind == "worker":
+            pool, _, index = slot.rpartition("/")
+            self._latest.pop((pool, int(index)), None)
 
     def page(self, after: int, most: int) -> list[dict[str, Any]]:
         """Return the next facts after number *after*; at least one, if there is one."""

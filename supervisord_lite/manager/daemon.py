@@ -15,14 +15,17 @@ from typing import Any
 
 from supervisord_lite.base import exit_codes
 from supervisord_lite.base.errors import SupervisordLiteError
-from supervisord_lite.control.client import Client
-from supervisord_lite.control.errors import NoDaemonError
+from supervisord_lite.control.client import ANSWER_TIMEOUT_S, Client
+from supervisord_lite.control.errors import NoAnswerError
 from supervisord_lite.manager.errors import CriticalWorkerFailed, DaemonFailed, ManagerError
 from supervisord_lite.manager.standing import Standing, standing_of
 from supervisord_lite.scribe.note import LAST_ESCALATION
 
 #: How long it may take until control answers; judging the file and its folders come first.
 START_S = 30.0
+#: A start that has failed: how long its end may take in order, and then by SIGKILL to all workers.
+ORDERED_END_S = 15.0
+END_AT_ONCE_S = 15.0
 #: Between two looks for the control socket, and for the end of a daemon that does not answer.
 _PAUSE_S = 0.01
 _AGAIN_S = 0.1
@@ -85,6 +88,7 @@ class Daemon:
         self._on_end = on_end
         self._process: subprocess.Popen[bytes] | None = None
         self._was_asked = False
+        self._was_signalled = False
         self.standings: dict[str, Standing] = {}
         self.tripped: dict[str, Standing] = {}
         self.changed = threading.Condition()
@@ -136,22 +140,39 @@ class Daemon:
             else:
                 return
 
-    def ask_to_stop(self) -> None:
-        """Ask for the ordered stop; harmless when it has ended, or stops already."""
-        with contextlib.suppress(NoDaemonError), Client(self.control_path) as client:
-            client.call("Shutdown")
+    def ask_to_stop(self, timeout_s: float | None = None) -> None:
+        """Ask for the ordered stop; harmless when it has ended, or stops already.
+
+        Args:
+            timeout_s: How long to wait for the answer; None: as long as for any. Without one a
+                signal is left behind, which its main process keeps until somebody can hear it.
+        """
         self._was_asked = True
+        limit_s = ANSWER_TIMEOUT_S if timeout_s is None else timeout_s
+        limit_s = max(_PAUSE_S, min(limit_s, ANSWER_TIMEOUT_S))
+        try:
+            with Client(self.control_path, answer_timeout_s=limit_s) as client:
+                client.call("Shutdown")
+        except NoAnswerError:
+            if self._process is not None and not self._was_signalled:
+                # Once only: a second signal would take the stop ladders from the workers.
+                self._was_signalled = True
+                self._process.terminate()
+        except SupervisordLiteError:
+            pass  # it has ended, or is about to
 
     def _abandon(self) -> None:
-        """Give up a start that has failed: the daemon stops as soon as it can hear it."""
+        """Give up a start that has failed: in order, then at once, then by force."""
         process = self._process
-        while process is not None and process.poll() is None:
-            with contextlib.suppress(SupervisordLiteError):
-                self.ask_to_stop()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_AGAIN_S)
-        self._on_end(None)
-        self.done.set()
+        try:
+            if process is not None and not _ends_in_time(process):
+                process.kill()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(END_AT_ONCE_S)
+                self._end_what_is_left()
+        finally:
+            self._on_end(None)
+            self.done.set()
 
     # -- the thread that follows -------------------------------------------------------------------
 
@@ -220,3 +241,16 @@ class Daemon:
             return note if note["daemon"]["pid"] == self.pid else {}
         except (OSError, ValueError, KeyError, TypeError):
             return {}
+
+
+def _ends_in_time(process: subprocess.Popen[bytes]) -> bool:
+    """Send SIGTERM, which asks for the ordered stop, and a second one, which kills all workers.
+
+    No call to the control socket: a daemon that could answer one would not be given up.
+    """
+    for limit_s in (ORDERED_END_S, END_AT_ONCE_S):
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(limit_s)
+            return True
+    return False

@@ -245,8 +245,10 @@ class Manager:
         daemon = self._daemon
         if daemon is None or daemon.done.is_set() or os.getpid() != daemon.owner_pid:
             return  # of a forked child it is not
-        daemon.ask_to_stop()
-        if not daemon.done.wait(timeout_s):
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        daemon.ask_to_stop(timeout_s)
+        left_s = None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
+        if not daemon.done.wait(left_s):
             message = f"the workers are not stopped after {timeout_s:g}s"
             raise TimeoutError(message)
 

@@ -56,12 +56,19 @@ def launch_of(target: Target, config: Mapping[str, Any]) -> Launch:
     if config:
         message = "config is for Python targets; a command has arguments and an environment"
         raise InvalidWorker(message)
-    command = target if isinstance(target, str) else list(target)
-    if not isinstance(command, str) and not all(isinstance(word, str) for word in command):
-        message = "a command is a list of texts"
-        raise InvalidWorker(message, hint=f"got {command!r}")
+    command = _command(target)
     first = (command.split() if isinstance(command, str) else command)[:1]
     return Launch(_name_of(Path(first[0]).name if first else ""), command, {})
+
+
+def _command(target: object) -> str | list[str]:
+    """Return a command as the configuration file has it; what it is, callers tell us only."""
+    if isinstance(target, str):
+        return target
+    if isinstance(target, Sequence) and all(isinstance(word, str) for word in target):
+        return list(target)
+    message = "a worker is a command (a list of texts, or one text), a function or a class"
+    raise InvalidWorker(message, hint=f"got {target!r}")
 
 
 def _words_of(target: Callable[..., Any]) -> tuple[str, str | None]:

@@ -26,7 +26,7 @@ Dying is normal
 * A worker whose spec has changed ends its run by the policy that it was started with; that one is
   in its record until a new run goes by the new one.
 * A worker that the file has no place for any more is *leaving*, and forgotten when nothing of it is
-  left; only the number of its latest run is kept, so that none is ever used twice.
+  left; only the number of its latest run is kept (`gone.py`), so that none is ever used twice.
 * What the daemon as a whole is doing (booted, ready, stopping, with which verdict) is one more
   record, and so is each roll. Order among workers needs none: who waits is in the worker's own
   record, and for what follows from how the others are.

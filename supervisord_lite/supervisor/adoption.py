@@ -9,6 +9,7 @@ from supervisord_lite.base.record import record
 from supervisord_lite.config.spec import settings_from_json, spec_from_json
 from supervisord_lite.core import events
 from supervisord_lite.supervisor.fleet import Fleet
+from supervisord_lite.supervisor.gone import FLOOR
 from supervisord_lite.supervisor.outbox import Outbox, Slot
 
 
@@ -59,7 +60,8 @@ def build_fleet(handover: Handover, outbox: Outbox, clock: Clock, rng: Rng) -> F
         for key, text in handover.saves.items()
         if key.startswith("spec/") and key.removeprefix("spec/") not in fleet.specs
     ]
-    fleet.expect(former, [slot for slot in records if slot not in fleet.workers], gone)
+    leaving = [slot for slot in records if slot not in fleet.workers]
+    fleet.expect(former, leaving, gone, int(handover.saves.get(FLOOR, "0")))
     for slot, text in records.items():
         if slot in fleet.workers:
             fleet.restore(slot, text)
@@ -89,7 +91,7 @@ def reconcile(fleet: Fleet, handover: Handover) -> None:
     for slot, worker in list(fleet.workers.items()):
         run = getattr(worker.state, "run", None)
         if run is not None and run == fleet.restored.get(slot) and (*slot, run) not in alive:
-            fleet.feed(slot, events.Lost(run))
+            fleet.feed_guarded(slot, events.Lost(run))
     for pool, index, run in alive:
         if (pool, index) in fleet.unusable:
             fleet.kill((pool, index), run)

@@ -16,7 +16,7 @@ from supervisord_lite.core import events
 from supervisord_lite.core.moves import Live
 from supervisord_lite.core.orders import told_of_change
 from supervisord_lite.core.scale import ScaledByHand, size_in_force, why_not
-from supervisord_lite.core.states import Stopped, Stopping
+from supervisord_lite.core.states import Backoff, Exited, Stopped, Stopping, Tripped
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.launch import printed_name
 from supervisord_lite.supervisor.outbox import Slot
@@ -81,17 +81,27 @@ def change_over(fleet: Fleet, rolls: Rolls, plan: Plan, specs: Iterable[Spec]) -
             _tell(fleet, slot, change)
     for pool in before.keys() - fleet.specs.keys():
         rolls.outdated.forget(pool)
-    for slots in replaced:
-        for slot in slots:
-            rolls.outdated.mark(slot)
-        _replace(fleet, rolls, slots)
     wanted = [slot for slot in (*new, *back) if slot not in fleet.leaving]
     stopped = {pool for pool in before if _is_stopped_by_hand(fleet, pool, new)}
     starting = [
         slot for slot in wanted if slot[0] not in stopped and fleet.specs[slot[0]].policy.autostart
     ]
+    # Of a pool that grows, the new ones come first and the old ones serve meanwhile: those are
+    # replaced when these are ready, and not at all where the first new one fails.
+    grown = {pool: [slot for slot in starting if slot[0] == pool] for pool, _ in starting}
+    later = []
+    for slots in replaced:
+        for slot in slots:
+            rolls.outdated.mark(slot)
+        if slots and slots[0][0] in grown:
+            later.append(slots)
+        else:
+            _replace(fleet, rolls, slots)
+    runs = {slot: fleet.workers[slot].run for slot in starting}
     for slot in fleet.core.to_start(starting, by_person=False):
         fleet.feed(slot, events.StartRequested())
+    for slots in later:
+        _replace(fleet, rolls, slots, [(slot[1], runs[slot]) for slot in grown[slots[0][0]]])
     fleet.wake_all()
 
 
@@ -117,15 +127,24 @@ def _tell(fleet: Fleet, slot: Slot, change: Changed) -> None:
             fleet.feed(slot, event)
 
 
-def _replace(fleet: Fleet, rolls: Rolls, slots: list[Slot]) -> None:
-    """Start what lives of one pool anew: at once, or in a roll where not all may be away."""
+def _replace(
+    fleet: Fleet, rolls: Rolls, slots: list[Slot], grown: Iterable[tuple[int, int]] = ()
+) -> None:
+    """Start what lives of one pool anew: at once, or in a roll where not all may be away.
+
+    Args:
+        fleet: Whose they are.
+        rolls: Carries on.
+        slots: Those who live, of one pool.
+        grown: (index, run before) of those that have just been added to it.
+    """
     if not slots:
         return
     pool = slots[0][0]
     # Its places count, not those who live: some may be away already, and the roll looks at that.
     most_away = fleet.specs[pool].max_unavailable
     if rolls.is_rolling(pool) or fleet.specs[pool].pool_size > most_away:
-        rolls.begin(pool, [index for _, index in slots])
+        rolls.begin(pool, [index for _, index in slots], grown=grown)
         return
     for slot in slots:
         fleet.feed(slot, events.RestartRequested())
@@ -149,13 +168,24 @@ def touched(fleet: Fleet, plan: Plan) -> Touched:
         stopped += len(_live(fleet, spec.pool))
     for change in plan.changed:
         grown = max(0, change.new.pool_size - change.old.pool_size)
-        started += grown if change.new.policy.autostart else 0
+        is_down = _is_stopped_by_hand(fleet, change.new.pool, frozenset())
+        started += grown if change.new.policy.autostart and not is_down else 0
+        started += _let_go(fleet, change)
         live = _live(fleet, change.new.pool)
         staying = [slot for slot in live if slot[1] <= change.new.pool_size]
         stopped += len(live) - len(staying)
         restarted += len(staying) if change.effect == "restart" else 0
     alive = sum(len(_live(fleet, pool)) for pool in fleet.specs)
     return Touched(started, restarted, stopped, alive - restarted - stopped)
+
+
+def _let_go(fleet: Fleet, change: Changed) -> int:
+    """Return how many start because what they failed or finished as is another program now."""
+    if not change.is_other_program:
+        return 0
+    kinds = Backoff | Tripped | Exited if change.effect == "restart" else Backoff | Tripped
+    slots = [slot for slot in fleet.places(change.new.pool) if slot[1] <= change.new.pool_size]
+    return sum(isinstance(fleet.workers[slot].state, kinds) for slot in slots)
 
 
 def _live(fleet: Fleet, pool: str) -> list[Slot]:

@@ -107,7 +107,7 @@ class DaemonState:
                 if worker.policy.autostart and worker.run == 0 and worker.state == Stopped()
             ]
             for slot in self._fleet.core.to_start(wanted, by_person=False):
-                self._fleet.feed(slot, events.StartRequested())
+                self._fleet.feed_guarded(slot, events.StartRequested())
         self._booted = True
         self._save()
 

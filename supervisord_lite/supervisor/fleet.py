@@ -1,6 +1,5 @@
 """Every worker, and the one way to change one: feed it an event."""
 
-import heapq
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,9 +13,11 @@ from supervisord_lite.core.moves import Live
 from supervisord_lite.core.pools import Pool
 from supervisord_lite.core.states import Stopped, Stopping, Worker
 from supervisord_lite.core.step import next_deadline_s
+from supervisord_lite.supervisor.deadlines import Deadlines
 from supervisord_lite.supervisor.facts import event_of
 from supervisord_lite.supervisor.facts import number as number_of
-from supervisord_lite.supervisor.launch import printed_name, relog_request, spawn_request
+from supervisord_lite.supervisor.gone import Gone
+from supervisord_lite.supervisor.launch import action_request, printed_name, relog_request
 from supervisord_lite.supervisor.outbox import Outbox, Request, Slot, record_text
 
 #: Failures kept in a record: a message has an end. Only after a crash of ours, and only where
@@ -54,16 +55,14 @@ class Fleet:
         self._left: Counter[str] = Counter()
         # Of pools that are in no file any more, while something of them is leaving.
         self._former: dict[str, Spec] = {}
-        # The latest run of those that were forgotten: no run's number is ever used again.
-        self._gone: dict[Slot, int] = {}
+        self._gone = Gone(outbox)
         self.core = fleet.Fleet((), {})
         self._arrange({})
         self.outbox = outbox
         self._clock = clock
         self._rng = rng
         self._seen: dict[Slot, int] = {}
-        self._deadlines: list[tuple[float, Slot]] = []
-        self._deadline: dict[Slot, float | None] = {}
+        self._deadlines = Deadlines()
         self._listeners: list[Listener] = []
         self.restored: dict[Slot, int] = {}
         self.unusable: dict[Slot, str] = {}
@@ -139,7 +138,8 @@ class Fleet:
             if isinstance(action, actions.Announce):
                 announcements.append(action)
             else:
-                self.outbox.request(slot, self._request(slot, action))
+                spec, control_path = self.spec(slot[0]), self.settings.control_path
+                self.outbox.request(slot, action_request(action, spec, slot[1], control_path))
         if is_news or after is not change.before or announcements:
             for listener in self._listeners:
                 listener(slot, change.before, after, tuple(announcements))
@@ -159,12 +159,13 @@ class Fleet:
             self._perform(self.core.step(slot, changed, now_s=now_s, rng=self._rng))
 
     def _forget(self, slot: Slot) -> None:
-        self._gone[slot] = self.workers[slot].run
+        self._gone.add(slot, self.workers[slot].run)
         self.leaving.discard(slot)
         self.core.drop(slot)
-        for about in (self._deadline, self._seen, self.unusable):
-            about.pop(slot, None)
-        self.outbox.touch(slot)
+        self._deadlines.forget(slot)
+        self._seen.pop(slot, None)
+        self.unusable.pop(slot, None)
+        self.restored.pop(slot, None)
         pool = slot[0]
         self._left[pool] -= 1
         if pool in self._former and not self._left[pool]:
@@ -205,7 +206,7 @@ class Fleet:
         """Order all workers: those that the specs have a place for, then those that are leaving."""
         workers = {
             slot: known.get(slot)
-            or Worker(spec.pool, index, spec.policy, run=self._gone.get(slot, 0))
+            or Worker(spec.pool, index, spec.policy, run=self._gone.latest(slot))
             for spec in self.specs.values()
             for index in range(1, spec.pool_size + 1)
             if (slot := (spec.pool, index))
@@ -213,7 +214,7 @@ class Fleet:
         self.leaving = {slot for slot in known if slot not in workers}
         self._left = Counter(pool for pool, _ in self.leaving)
         for slot in workers:
-            self._gone.pop(slot, None)
+            self._gone.is_back(slot)
         specs = {**self._former, **self.specs}
         is_ending = self.core.standing.is_ending
         self.core = fleet.Fleet(
@@ -237,7 +238,7 @@ class Fleet:
     def feed_all(self, event: Event) -> None:
         """Let one event happen to every worker, in the order in which they stop."""
         for slot in self.core.graph.in_stop_order(self.workers):
-            self.feed(slot, event)
+            self.feed_guarded(slot, event)
 
     def why_stuck(self, slot: Slot) -> str:
         """Return for whom a worker waits in vain, for people; empty while it may still come."""
@@ -267,9 +268,9 @@ class Fleet:
             self.outbox.touch(slot)
             at_s = fact["at_s"]
             assert isinstance(at_s, float)
-            self._feed_guarded(slot, event_of(fact), at_s)
+            self.feed_guarded(slot, event_of(fact), at_s)
 
-    def _feed_guarded(self, slot: Slot, event: Event, at_s: float) -> bool:
+    def feed_guarded(self, slot: Slot, event: Event, at_s: float | None = None) -> bool:
         """Feed; return whether that went well. A fault is told, and is that of one worker."""
         try:
             self.feed(slot, event, at_s)
@@ -280,49 +281,22 @@ class Fleet:
 
     def fire_due(self, now_s: float) -> None:
         """Tell every worker whose deadline has passed."""
-        due = []
-        while self._deadlines and self._deadlines[0][0] <= now_s:
-            at_s, slot = heapq.heappop(self._deadlines)
-            if self._deadline.get(slot) == at_s:
-                self._deadline[slot] = None
-                due.append(slot)
-        for slot in due:
+        for slot in self._deadlines.take_due(now_s):
             if slot not in self.workers:
                 continue
-            if not self._feed_guarded(slot, events.DeadlinePassed(), now_s):
+            if not self.feed_guarded(slot, events.DeadlinePassed(), now_s):
                 continue  # asked again at once it would fail again: the next event arms it
             if slot in self.workers:
                 self._arm(slot, self.workers[slot])
 
     def next_deadline_s(self) -> float | None:
         """Return when `fire_due` is wanted next."""
-        while self._deadlines:
-            at_s, slot = self._deadlines[0]
-            if self._deadline.get(slot) == at_s:
-                return at_s
-            heapq.heappop(self._deadlines)
-        return None
+        return self._deadlines.next_s()
 
     def _arm(self, slot: Slot, worker: Worker) -> None:
-        at_s = next_deadline_s(worker)
-        if at_s != self._deadline.get(slot):
-            self._deadline[slot] = at_s
-            if at_s is not None:
-                heapq.heappush(self._deadlines, (at_s, slot))
+        self._deadlines.put(slot, next_deadline_s(worker))
 
     # -- requests out ------------------------------------------------------------------------------
-
-    def _request(
-        self, slot: Slot, action: actions.Spawn | actions.SendSignal | actions.KillTree
-    ) -> Request:
-        base: Request = {"pool": slot[0], "index": slot[1], "run": action.run}
-        match action:
-            case actions.Spawn(run):
-                return spawn_request(self.spec(slot[0]), slot[1], run, self.settings.control_path)
-            case actions.SendSignal(_, number, scope):
-                return {"do": "signal", **base, "signal": number, "scope": scope, "stop": True}
-            case actions.KillTree():
-                return {"do": "kill", **base}
 
     def send_signal(self, slot: Slot, number: int) -> bool:
         """Send a person's signal to the leader; return whether there is one."""
@@ -338,10 +312,10 @@ class Fleet:
         """Send every record that changed, with the requests that follow from it."""
         self.outbox.flush(self._record, self._too_large)
 
-    def _record(self, slot: Slot) -> str:
+    def _record(self, slot: Slot) -> str | None:
         worker, ends = self.workers.get(slot), self.ends_of(slot)
         if worker is None:
-            return json.dumps({"gone": self._gone[slot]})
+            return self._gone.record(slot)
         if len(worker.failures) > _FAILURES_SAVED:
             worker = replace(worker, failures=worker.failures[-_FAILURES_SAVED:])
         own = worker.policy if worker.policy is not self.spec(slot[0]).policy else None
@@ -357,16 +331,19 @@ class Fleet:
 
     # -- adoption ----------------------------------------------------------------------------------
 
-    def expect(self, former: Iterable[Spec], slots: Iterable[Slot], gone: dict[Slot, int]) -> None:
+    def expect(
+        self, former: Iterable[Spec], slots: Iterable[Slot], gone: dict[Slot, int], floor: int
+    ) -> None:
         """Make room for workers that a dead supervisor was about to let go.
 
         Args:
             former: Specs of their pools that are not in force any more.
             slots: Those that were leaving.
-            gone: The latest run of those that were forgotten.
+            gone: The latest run of those that were forgotten last.
+            floor: The highest of those that were forgotten before these.
         """
         self._former = {spec.pool: spec for spec in former}
-        self._gone = gone
+        self._gone.restore(gone, floor)
         leaving = {
             slot: Worker(*slot, self.spec(slot[0]).policy)
             for slot in slots

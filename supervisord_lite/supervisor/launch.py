@@ -1,16 +1,34 @@
-"""From a spec to the request that starts one run of one instance. Pure but for the marker."""
+"""From a spec to what the keeper is asked for one run of it. Pure but for the marker."""
 
 import os
 from collections.abc import Iterable
 
 from supervisord_lite.config.expand import instance_text
 from supervisord_lite.config.spec import Launch, LogTarget, Spec
+from supervisord_lite.core import actions
 
 
 def printed_name(spec: Spec, index: int) -> str:
     """Return the name that people use: "web" of a pool of one, "web-2" of a larger one."""
     # Not the others of a larger pool that has just become one: they are still on the way out.
     return spec.pool if spec.pool_size == 1 and index == 1 else f"{spec.pool}-{index}"
+
+
+def action_request(
+    action: actions.Spawn | actions.SendSignal | actions.KillTree,
+    spec: Spec,
+    index: int,
+    control_path: str,
+) -> dict[str, object]:
+    """Return what the keeper is asked when the core says what to do; arguments as below."""
+    base: dict[str, object] = {"pool": spec.pool, "index": index, "run": action.run}
+    match action:
+        case actions.Spawn(run):
+            return spawn_request(spec, index, run, control_path)
+        case actions.SendSignal(_, number, scope):
+            return {"do": "signal", **base, "signal": number, "scope": scope, "stop": True}
+        case actions.KillTree():
+            return {"do": "kill", **base}
 
 
 def spawn_request(spec: Spec, index: int, run: int, control_path: str) -> dict[str, object]:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from supervisord_lite.base.newest import MOST_LOGS, remember
+
 
 class Logs:
     """The present knowledge, by path."""
@@ -18,12 +20,13 @@ class Logs:
 
     def take(self, message: dict[str, Any]) -> None:
         """Take what a message of the keeper says of logs, if anything."""
-        self._dropped_bytes.update(message.get("dropped", {}))
+        for path, count in message.get("dropped", {}).items():
+            remember(self._dropped_bytes, path, count, most=MOST_LOGS)
         for path, reason in message.get("trouble", {}).items():
             if reason is None:
                 self._troubles.pop(path, None)
             else:
-                self._troubles[path] = reason
+                remember(self._troubles, path, reason, most=MOST_LOGS)
 
     def output(self, stdout: str, stderr: str) -> dict[str, object]:
         """Return how the output of one worker fares (the type Output of the varlink definition)."""

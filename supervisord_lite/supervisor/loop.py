@@ -122,17 +122,23 @@ class Supervisor:
         while not self._is_over(self._clock.now_s()):
             self._settle()
             self._poller.wait(self._wait_s())
-            now_s = self._clock.now_s()
-            # Everything that has already happened first: a fact may undo a deadline.
-            self._read_keeper()
-            self._fleet.fire_due(now_s)
-            self._server.expire(now_s)
-            self._reloads.expire(now_s)
+            self._catch_up(self._clock.now_s())
         self._settle()
         self._send_all()
         self._verbs.deliver()
         self._server.close()
         return self._daemon.verdict
+
+    def _catch_up(self, now_s: float) -> None:
+        """Take what has happened and what is due, however late it has become."""
+        # Everything that has already happened first: a fact may undo a deadline.
+        self._read_keeper()
+        # A critical worker that has tripped ends the service, also when its cooldown is over by
+        # the time that we hear of it.
+        self._daemon.decide()
+        self._fleet.fire_due(now_s)
+        self._server.expire(now_s)
+        self._reloads.expire(now_s)
 
     def _is_over(self, now_s: float) -> bool:
         # Asked each time: their deadlines may come while workers still stop.

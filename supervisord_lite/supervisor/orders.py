@@ -100,8 +100,7 @@ class Orders:
         """Whoever waited has gone; what was ordered goes on."""
         for order in orders:
             waiting = self._waiting.get(order.slot, [])
-            if order in waiting:
-                waiting.remove(order)
+            self._keep(order.slot, [each for each in waiting if each is not order])
         gone = set(map(id, orders))
         self._decided = [each for each in self._decided if id(each[0]) not in gone]
 
@@ -109,7 +108,7 @@ class Orders:
         """Decide every order that waits for a run which will not be begun."""
         waiting = self._waiting.get(slot, [])
         lost = [each for each in waiting if each.goal == "ready" and worker.run <= each.run]
-        self._waiting[slot] = [order for order in waiting if order not in lost]
+        self._keep(slot, [order for order in waiting if order not in lost])
         self._decided += [(order, outcome) for order in lost]
 
     def stepped(
@@ -125,8 +124,14 @@ class Orders:
         if not waiting:
             return
         decided = [(order, self._judge(order, after)) for order in waiting]
-        self._waiting[slot] = [order for order, outcome in decided if outcome is None]
+        self._keep(slot, [order for order, outcome in decided if outcome is None])
         self._decided += [(order, outcome) for order, outcome in decided if outcome is not None]
+
+    def _keep(self, slot: Slot, orders: list[Order]) -> None:
+        if orders:
+            self._waiting[slot] = orders
+        else:
+            self._waiting.pop(slot, None)
 
     def _judge(self, order: Order, worker: Worker) -> Outcome | None:
         if order.goal == "ready" and isinstance(worker.state, Waiting):

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Mapping
 
+from supervisord_lite.base.record import replace
 from supervisord_lite.core import actions, events, roll
 from supervisord_lite.core.roll import Roll
 from supervisord_lite.core.states import Worker
@@ -57,7 +58,12 @@ class Rolls:
         )
 
     def begin(
-        self, pool: str, indexes: Iterable[int], going: Iterable[tuple[int, int]] = ()
+        self,
+        pool: str,
+        indexes: Iterable[int],
+        going: Iterable[tuple[int, int]] = (),
+        *,
+        grown: Iterable[tuple[int, int]] = (),
     ) -> None:
         """Replace these instances, behind those of a roll that is under way.
 
@@ -65,9 +71,11 @@ class Rolls:
             pool: Whose instances they are.
             indexes: Which, in order.
             going: (index, run that was replaced) of those that the same order has replaced already.
+            grown: (index, run before its start) of new instances, with which it begins.
         """
         most = self._fleet.specs[pool].max_unavailable
         before = self._rolls.get(pool) or Roll(pool, (), tuple(going))
+        before = replace(before, going=(*before.going, *grown))
         self._rolls[pool] = roll.joined(before, pool, indexes, most)
         # Now, and not with the first who is told: all may have to wait for one who is away.
         self._outbox.save(_KEY + pool, _to_text(self._rolls[pool]), first=True)
@@ -93,8 +101,10 @@ class Rolls:
             # Before the workers' records: whoever goes on finds who was meant to be told.
             self._outbox.save(_KEY + pool, _to_text(progress.roll), first=True)
         for index in progress.restart:
-            self._moved[pool] = None
-            self._fleet.feed((pool, index), events.RestartRequested())
+            # One whose step has a fault is told again when something of the pool moves, not at
+            # once and for ever.
+            if self._fleet.feed_guarded((pool, index), events.RestartRequested()):
+                self._moved[pool] = None
         if progress.failed is not None:
             untouched = [(pool, index) for index in progress.untouched]
             self._log(

@@ -336,8 +336,7 @@ class Daemon:
             page = table.page(self.told, 3)
             self.told = page[-1]["n"]
             self._channel.send(channel.encode({"facts": page}))
-        self.supervisor._read_keeper()
-        self.supervisor._fleet.fire_due(self.clock.s)
+        self.supervisor._catch_up(self.clock.s)
         self.supervisor._settle()
         number = 0
         while packets := self._channel.receive():

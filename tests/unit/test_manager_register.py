@@ -152,6 +152,12 @@ def test_gz_03_04_09_wrong_values_are_refused_and_nothing_is_added(
     assert why in refused(["/bin/true"], **{"name": "web", **options})
 
 
+@pytest.mark.parametrize("target", [None, 7, b"/bin/true", object(), {"a": 1}, [1]])
+def test_what_is_no_target_at_all_is_refused_as_any_other_mistake(target: Any) -> None:
+    """No TypeError from somewhere inside."""
+    assert "a worker is a command" in refused(target, name="web")
+
+
 def test_all_that_is_wrong_is_said_at_once() -> None:
     """Not one error for each attempt."""
     said = refused(["/bin/true"], name="web", pool_size=0, max_restarts=0)

@@ -335,3 +335,39 @@ def test_a_command_too_large_for_a_message_fails_and_says_so() -> None:
         assert worker.last_exit is not None
         assert f"{MAX_START_BYTES // 1024} KiB" in worker.last_exit.reason
         assert isinstance(daemon.workers["web", 1].state, Starting)
+
+
+def test_one_worker_whose_step_has_a_fault_does_not_keep_the_others_from_starting() -> None:
+    """Not at the boot, not at an adoption, not at the end: there it would come ten times.
+
+    What no loaded configuration has, a word that is no text, makes each start of it fail.
+    """
+    with a_daemon(a_spec("bad", 2, launch={"argv": (7,)}), a_spec("web")) as daemon:
+        daemon.settle()
+        assert daemon.keeper.started == [("web", 1, 1)]
+        daemon.replace()
+        daemon.settle()
+        assert daemon.keeper.started == [("web", 1, 1)]
+        daemon.pass_s(1.0)
+        assert isinstance(daemon.workers["web", 1].state, Running)
+
+
+def test_a_roll_with_a_fault_in_one_step_ends_nobody() -> None:
+    """The fault is told once for each time that something moves, and not for ever."""
+    with a_daemon(a_spec("web", 3)) as daemon:
+        daemon.settle()
+        daemon.pass_s(1.0)
+        fleet, faults = daemon.supervisor._fleet, list[tuple[Slot, str]]()
+        fleet.on_fault = lambda slot, error: faults.append((slot, str(error)))
+
+        def stumble(*_: object) -> None:
+            message = "a fault of ours"
+            raise ValueError(message)
+
+        fleet.listen(stumble)
+        daemon.supervisor._rolls.begin("web", [1, 2, 3])
+        assert faults == [(("web", 1), "a fault of ours")]
+        daemon.turn()
+        daemon.replace()
+        daemon.settle()
+        assert [each["index"] for each in daemon.keeper.signalled] == [1]

@@ -284,3 +284,14 @@ def test_status_warns_for_an_hour_after_the_start_that_followed() -> None:
     assert recent.warnings(3600.0) == older.warnings(1.0) == LastEscalation(None).warnings(1.0)
     assert recent.shown == older.shown == NOTE
     assert LastEscalation(None).shown is None
+
+
+def test_a_supervisor_that_slept_through_the_cooldown_escalates() -> None:
+    """The trip comes first, however late somebody hears of it."""
+    with a_daemon(a_spec("db", critical="any", max_restarts=1, circuit_cooldown_s=5.0)) as daemon:
+        (run,) = daemon.keeper.live()
+        daemon.keeper.end(run, 1)
+        daemon.clock.s += 60.0
+        daemon.settle()
+        assert daemon.supervisor._daemon.verdict == 75
+        assert daemon.keeper.started == [("db", 1, 1)]

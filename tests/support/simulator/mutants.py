@@ -196,7 +196,7 @@ MUTANTS = (
         kind="whole",
     ),
     Mutant(
-        "a signal of the stop ladder goes to the wrong run", "supervisor/fleet.py",
+        "a signal of the stop ladder goes to the wrong run", "supervisor/launch.py",
         '"run": action.run}', '"run": action.run - 1}',
         kind="whole",
     ),

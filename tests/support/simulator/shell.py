@@ -124,6 +124,7 @@ class Shell:
         while self.facts:
             self._take_fact(self.facts.popleft())
         now_s = self._clock.now_s()
+        self.daemon.decide()
         self.fleet.fire_due(now_s)
         self._reloads.expire(now_s)
         self._settle()
