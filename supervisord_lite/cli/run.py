@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import socket
 import stat
 import sys
@@ -68,6 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
     token = secrets.token_hex(8)
     folders = dict.fromkeys((settings.state_dir, settings.runtime_dir))
     before = {folder: _lock(Path(folder), token) for folder in folders}
+    # What a daemon that was killed has left of its workers' sockets.
+    shutil.rmtree(Path(settings.runtime_dir, "w"), ignore_errors=True)
     listener = _listen(settings.control_path)
     _set_modes(configuration)
     saves = {TOKEN: token}

@@ -64,6 +64,7 @@ def worker_keys(spec: Spec) -> Mapping[Key, object]:
         ("after",): list(spec.after),
         ("operators",): _grants(spec.operators),
         **_policy(spec.policy),
+        ("ready",): _ready(spec.policy, spec.launch),
         **_launch(spec.launch),
     }
 
@@ -71,13 +72,12 @@ def worker_keys(spec: Spec) -> Mapping[Key, object]:
 def _policy(policy: Policy) -> dict[Key, object]:
     signals = [name_of(rung.signal) for rung in policy.stop_ladder]
     waits = [_seconds(rung.timeout_s) for rung in policy.stop_ladder]
-    alive = "spawned" if policy.ready_after_s == 0 else _seconds(policy.ready_after_s)
     backoff = policy.backoff
     return {
         ("autostart",): policy.autostart,
         ("restart",): policy.restart,
         ("ok_exit_codes",): list(policy.ok_exit_codes),
-        ("ready",): "exit" if policy.ready_by == "exit" else alive,
+        ("ready",): None,  # its place: see `_ready`
         ("start_timeout",): _seconds(policy.start_timeout_s),
         ("run_timeout",): None if policy.run_timeout_s is None else _seconds(policy.run_timeout_s),
         ("stop_signal",): signals if len(signals) > 1 else signals[0],
@@ -96,6 +96,14 @@ def _policy(policy: Policy) -> dict[Key, object]:
     }
 
 
+def _ready(policy: Policy, launch: Launch) -> str | float:
+    if policy.ready_by == "exit":
+        return "exit"
+    if policy.ready_by == "said":
+        return "notify" if launch.ready_fd is None else f"fd:{launch.ready_fd}"
+    return "spawned" if policy.ready_after_s == 0 else _seconds(policy.ready_after_s)
+
+
 def _launch(launch: Launch) -> dict[Key, object]:
     table: dict[Key, object] = {("directory",): launch.directory}
     identity = launch.identity
@@ -106,6 +114,8 @@ def _launch(launch: Launch) -> dict[Key, object]:
         table["group",] = identity.gid
     table["umask",] = f"{launch.umask:03o}"
     table["nice",] = launch.nice
+    timeout_s = launch.heartbeat_timeout_s
+    table["heartbeat_timeout",] = None if timeout_s is None else _seconds(timeout_s)
     for name, value in launch.environment:
         table["environment", name] = False if value is None else value
     table["limits", "memory"] = _size(launch.memory_bytes)

@@ -30,7 +30,8 @@ _SUPERVISOR = frozenset(
 _CONTROL = frozenset({"path", "admin", "operate", "read"})
 _WORKER = frozenset({
     "after", "autostart", "backoff", "circuit_cooldown", "circuit_window", "command", "critical",
-    "directory", "enabled", "environment", "environment_file", "extends", "group", "limits", "log",
+    "directory", "enabled", "environment", "environment_file", "extends", "group",
+    "heartbeat_timeout", "limits", "log",
     "max_restarts", "max_unavailable", "nice", "ok_exit_codes", "operators", "pool_size", "ready",
     "requires", "restart", "run_timeout", "singleton", "stable_run_period", "start_timeout",
     "stop_scope", "stop_signal", "stop_timeout", "umask", "user",

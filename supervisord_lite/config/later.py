@@ -142,7 +142,6 @@ WORKER: Mapping[str, Shape] = {
     "preload": each(like(_MODULE, 'a module such as "shop.model"')),
     "warm": whole(0, 1024),
     "schedule": either((str,), _cron, _schedule),
-    "heartbeat_timeout": shapes.duration,
     "health": keys(
         http=like(_HTTP, '"http://HOST:PORT/PATH" or "SOCKET:/PATH"'),
         tcp=_address,

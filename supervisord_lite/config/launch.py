@@ -9,6 +9,7 @@ from supervisord_lite.config.accounts import MAX_ID, AccountError, grant, identi
 from supervisord_lite.config.expand import instance_text, literal_text
 from supervisord_lite.config.files import note_unreadable
 from supervisord_lite.config.flat import RLIMITS_IN_BYTES
+from supervisord_lite.config.policy import read_ready_fd
 from supervisord_lite.config.source import Source, read_source
 from supervisord_lite.config.spec import Grant, Identity, Launch, Limit, LogTarget
 from supervisord_lite.config.split import SplitError, split_words
@@ -122,6 +123,12 @@ class LaunchReader:
         if stderr.kind == "file" and stderr == stdout:
             stderr = LogTarget("stdout")  # one file, in the order written
         directory = reader.text(table, "directory", None)
+        heartbeat_timeout_s = reader.duration(table, "heartbeat_timeout", None)
+        ready_fd = read_ready_fd(table)
+        if ready_fd is not None and heartbeat_timeout_s is not None:
+            message = "heartbeat_timeout needs the notification socket, and ready the descriptor"
+            reader.clash(table["heartbeat_timeout"], message, 'ready = "notify" has both')
+        says_ready = "ready" in table and table["ready"].value == "notify"
         launch = Launch(
             argv=self._argv(table, pool, header),
             directory=instance_path(table.get("directory") or header, directory or "."),
@@ -133,6 +140,9 @@ class LaunchReader:
             memory_bytes=reader.size(limits, "memory", None, least_bytes=4096),
             cpu_cores=reader.number(limits, "cpu", None, least=0.01, most=_MAX_CORES),
             pids=reader.whole(limits, "pids", None, least=1, most=MAX_ID),
+            notify=says_ready or heartbeat_timeout_s is not None,
+            ready_fd=ready_fd,
+            heartbeat_timeout_s=heartbeat_timeout_s,
             stdout=stdout,
             stderr=stderr,
             log_max_size_bytes=reader.size(log, "max_size", _DEFAULT.log_max_size_bytes),

@@ -32,12 +32,14 @@ if TYPE_CHECKING:
 _EFFECTS: tuple[Effect, ...] = ("live", "reopen", "restart")
 #: Keys that are handed to the process; whole tables by their first part.
 _LAUNCH = frozenset(
-    {"command", "directory", "environment", "group", "limits", "nice", "umask", "user"}
-)
+    {"command", "directory", "environment", "group", "heartbeat_timeout", "limits", "nice", "umask",
+     "user"}
+)  # fmt: skip
 #: Written without quotes, as people say them.
 _DURATIONS = frozenset(
-    {("ready",), ("start_timeout",), ("run_timeout",), ("stop_timeout",), ("stable_run_period",),
-     ("circuit_window",), ("circuit_cooldown",), ("backoff", "min"), ("backoff", "max")}
+    {("ready",), ("heartbeat_timeout",), ("start_timeout",), ("run_timeout",), ("stop_timeout",),
+     ("stable_run_period",), ("circuit_window",), ("circuit_cooldown",),
+     ("backoff", "min"), ("backoff", "max")}
 )  # fmt: skip
 #: A variable whose name holds one of these is not shown.
 _SECRET_WORDS = (
@@ -199,6 +201,10 @@ def _differences(
 def _effect(key: Key, old: Launch, new: Launch) -> Effect:
     if key[0] in _LAUNCH:
         return "restart"
+    if key == ("ready",):
+        # Who has no voice cannot be given one.
+        was, now = ((each.notify, each.ready_fd) for each in (old, new))
+        return "live" if was == now else "restart"
     if key[0] != "log":
         return "live"
     if key[1] in ("stdout", "stderr"):

@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
 _RESTART = ("always", "on-failure", "never")
 _STOP_SCOPE = ("leader", "tree")
-_READY = ("spawned", "exit", "health", "notify")
-_READY_LATER = ("health", "notify")
-_READY_KINDS = '"spawned", "exit" or a duration such as "1s"'
+_READY = ("spawned", "exit", "health", "notify", "fd:3")
+_READY_LATER = ("health",)
+_READY_KINDS = '"spawned", "notify", "fd:3", "exit" or a duration such as "1s"'
+#: The daemon keeps those below 10 free for handing on.
+_LAST_FD = 9
 _SIGNALS = {name: number.value for name, number in signal.Signals.__members__.items()}
 _RANGE = range(_SIGNALS["SIGRTMIN"], _SIGNALS["SIGRTMAX"] + 1)
 _REAL_TIME = re.compile(r"(SIGRTMIN|SIGRTMAX)([+-][0-9]{1,2})")
@@ -95,8 +97,15 @@ def _ready(reader: Reader, table: Table, start_timeout_s: float) -> tuple[ReadyB
             return "alive", 0.0
         if value == "exit":
             return "exit", ready_s
-        if isinstance(value, str) and (value in _READY_LATER or _is_descriptor(value)):
-            hint = 'use "spawned", "exit" or a duration: ready when still alive after it'
+        if value == "notify":
+            return "said", ready_s
+        if isinstance(value, str) and value.startswith("fd:"):
+            if read_ready_fd(table) is None:
+                hint = "write a newline there when it is ready; below 3 are stdin, stdout, stderr"
+                reader.at_value(node, f"ready: a descriptor is from fd:3 to fd:{_LAST_FD}", hint)
+            return "said", ready_s
+        if isinstance(value, str) and value in _READY_LATER:
+            hint = 'use "notify", "spawned", "exit" or a duration: ready when alive after it'
             reader.at_value(node, f'ready: "{value}" is not in this version', hint)
             return "alive", ready_s
         if isinstance(value, str) and not any(letter.isdigit() for letter in value):
@@ -111,9 +120,15 @@ def _ready(reader: Reader, table: Table, start_timeout_s: float) -> tuple[ReadyB
     return "alive", ready_s
 
 
-def _is_descriptor(value: str) -> bool:
+def read_ready_fd(table: Table) -> int | None:
+    """Return the descriptor on which it says that it is ready; None: on none."""
+    node = table.get("ready")
+    value = None if node is None else node.value
+    if not isinstance(value, str) or not value.startswith("fd:"):
+        return None
     number = value.removeprefix("fd:")
-    return number != value and number.isascii() and number.isdigit()
+    is_number = number.isascii() and number.isdigit() and len(number) < 3
+    return int(number) if is_number and 3 <= int(number) <= _LAST_FD else None
 
 
 def read_stop_ladder(reader: Reader, table: Table) -> tuple[Rung, ...]:

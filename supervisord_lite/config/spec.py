@@ -14,6 +14,8 @@ from supervisord_lite.core.policy import BackoffPolicy, Critical, Policy, Rung
 #: What the command line, the environment and the paths of one start may take, as the JSON of the
 #: message in which the daemon passes them on; the rest of that message is for what it adds.
 MAX_START_BYTES = 160 * 1024
+#: sun_path of unix(7), less the NUL.
+MAX_SOCKET_PATH_BYTES = 107
 #: Of all pools together.
 MAX_PROCESSES = 20_000
 
@@ -90,6 +92,9 @@ class Launch:
         nice: Added to the daemon's niceness, -20..19.
         identity: None: the daemon's own user.
         memory_bytes, cpu_cores, pids: cgroup limits; enforced where a controller is delegated.
+        notify: It has a notification socket of its own.
+        ready_fd: Where it writes a newline when it is ready; None: nowhere.
+        heartbeat_timeout_s: It must say WATCHDOG=1 so often once it is ready; None: it need not.
         log_max_size_bytes: Rotate at this size; 0 never.
         log_backups: Rotated files kept.
     """
@@ -104,6 +109,9 @@ class Launch:
     memory_bytes: int | None = None
     cpu_cores: float | None = None
     pids: int | None = None
+    notify: bool = False
+    ready_fd: int | None = None
+    heartbeat_timeout_s: float | None = None
     stdout: LogTarget = LogTarget("inherit")
     stderr: LogTarget = LogTarget("stdout")
     log_max_size_bytes: int = 50 * 1024 * 1024

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from supervisord_lite.config.defaults import control_path_in, default_folders
 from supervisord_lite.config.errors import Problem
 from supervisord_lite.config.launch import read_grants
-from supervisord_lite.config.spec import Settings
+from supervisord_lite.config.spec import MAX_SOCKET_PATH_BYTES, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 _LOG_FORMATS = ("text", "json")
 
-#: sun_path of unix(7), less the NUL.
-MAX_SOCKET_PATH_BYTES = 107
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["text", "json"]

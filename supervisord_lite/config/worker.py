@@ -6,6 +6,7 @@ worker over what it extends over [defaults]; then values are read.
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from supervisord_lite.config.keys import INNER_TABLES, check_worker
 from supervisord_lite.config.launch import LaunchReader, read_grants
 from supervisord_lite.config.order import Edge, OrderReader, note_circles, place_of
 from supervisord_lite.config.policy import read_policy
-from supervisord_lite.config.spec import MAX_PROCESSES, Origin, Spec
+from supervisord_lite.config.spec import MAX_PROCESSES, MAX_SOCKET_PATH_BYTES, Origin, Spec
 from supervisord_lite.config.tree import Node, merge, widen_log
 from supervisord_lite.config.values import plain, shown
 from supervisord_lite.config.words import did_you_mean
@@ -86,7 +87,20 @@ class Workers:
         if not reader.alone:
             _check_instances(reader, self.headers, {spec.pool for spec in specs})
             _check_log_files(reader, specs, self._own, self.headers)
+            self._check_voices(specs, settings.runtime_dir)
         return specs
+
+    def _check_voices(self, specs: list[Spec], runtime_dir: str) -> None:
+        """Note who could not find its notification socket: a path of that has an end."""
+        longest = len(os.fsencode(f"{runtime_dir}/w/{'0' * 16}.{MAX_POOL_SIZE}/notify"))
+        if longest <= MAX_SOCKET_PATH_BYTES:
+            return
+        for spec in specs:
+            if spec.launch.notify:
+                table = self.tables[spec.pool]
+                node = table.get("ready") or table["heartbeat_timeout"]
+                message = f"runtime_dir is too long for a notification socket in it: {runtime_dir}"
+                self._reader.clash(node, message, "choose a shorter runtime_dir")
 
     def _note_crowd(self, node: Node, name: str) -> None:
         """Note the pool with which there are too many processes."""

@@ -88,6 +88,18 @@ class JudgedFailed:
 
 
 @record
+class Extended:
+    """`run` says that it needs more time for its start, or for its stop.
+
+    Attributes:
+        until_s: Monotonic: no deadline of that comes before this.
+    """
+
+    run: int
+    until_s: float
+
+
+@record
 class GateMoved:
     """What it waits for may have changed: its turn to start or to stop may have come."""
 
@@ -144,7 +156,7 @@ class DeadlinePassed:
 #: What the keeper reports of one run; an answer that belongs to another run changes nothing.
 Fact = Spawned | SpawnFailed | Exited | Emptied | Lost
 #: What is about one run: nothing when that run is over.
-OfRun = Fact | ReadySaid | JudgedFailed
+OfRun = Fact | ReadySaid | JudgedFailed | Extended
 
 Event = (
     OfRun

@@ -74,11 +74,12 @@ def ready_s(worker: Worker, live: Starting | Probing) -> float | None:
     return None
 
 
-def late_s(worker: Worker, spawned_at_s: float) -> float:
+def late_s(worker: Worker, live: Starting | Probing) -> float:
     """Return when a worker that is not ready has failed: never, where its end makes it ready."""
-    if worker.policy.ready_by == "exit":
+    if worker.policy.ready_by == "exit" or live.spawned_at_s is None:
         return math.inf
-    return spawned_at_s + worker.policy.start_timeout_s
+    at_s = live.spawned_at_s + worker.policy.start_timeout_s
+    return at_s if live.extended_s is None else max(at_s, live.extended_s)
 
 
 def overdue_s(worker: Worker, spawned_at_s: float) -> float:
@@ -101,7 +102,7 @@ def due_s(worker: Worker, live: Live) -> float | None:
         at_s = min(at_s, proved_s(worker, live.spawned_at_s))
     elif not isinstance(live, Running):
         ready_at_s = ready_s(worker, live)
-        at_s = min(at_s, late_s(worker, live.spawned_at_s))
+        at_s = min(at_s, late_s(worker, live))
         at_s = at_s if ready_at_s is None else min(at_s, ready_at_s)
     return None if at_s == math.inf else at_s
 
@@ -116,7 +117,7 @@ def ready_if_due(worker: Worker, live: Starting | Probing, now_s: float) -> Move
     ready_at_s = known_ready_at_s
     if ready_at_s is None:
         ready_at_s = ready_s(worker, live)
-        if ready_at_s is None or now_s < ready_at_s or late_s(worker, spawned_at_s) < ready_at_s:
+        if ready_at_s is None or now_s < ready_at_s or late_s(worker, live) < ready_at_s:
             return worker, ()
         after_s = round(ready_at_s - spawned_at_s, 3)
         fields = (("run", live.run), ("pid", pid), ("after_s", after_s))
@@ -137,19 +138,20 @@ def advance(worker: Worker, live: Live, now_s: float) -> Moved:
     """Do what is due by *now_s*: it is ready, proved, or too late."""
     if live.spawned_at_s is None:
         return worker, ()
-    is_ready = True
+    late_at_s = math.inf
     if not isinstance(live, Running):
         moved, actions = ready_if_due(worker, live, now_s)
         if moved is not worker:
             return moved, actions
-        is_ready = isinstance(live, Probing) and live.ready_at_s is not None
-    late_at_s = math.inf if is_ready else late_s(worker, live.spawned_at_s)
+        if not (isinstance(live, Probing) and live.ready_at_s is not None):
+            late_at_s = late_s(worker, live)
     overdue_at_s = overdue_s(worker, live.spawned_at_s)
     if now_s < min(late_at_s, overdue_at_s):
         return worker, ()
     policy = worker.policy
     if late_at_s <= overdue_at_s:
-        reason = f"not ready after {policy.start_timeout_s:g}s"
+        # As long as it really was given: it may have asked for more.
+        reason = f"not ready after {late_at_s - live.spawned_at_s:g}s"
     else:
         reason = f"still running after {policy.run_timeout_s:g}s"
     return begin_stop(worker, live, "failed", reason, now_s)

@@ -40,6 +40,7 @@ class Starting:
 
     Attributes:
         said_at_s: When somebody said that it is ready; that can overtake the answer to the spawn.
+        extended_s: It asked for time until then to become ready; never after it is.
     """
 
     run: int
@@ -47,6 +48,7 @@ class Starting:
     pid: int | None = None
     spawned_at_s: float | None = None
     said_at_s: float | None = None
+    extended_s: float | None = None
 
 
 @record
@@ -59,6 +61,7 @@ class Probing:
     spawned_at_s: float | None = None
     ready_at_s: float | None = None
     said_at_s: float | None = None
+    extended_s: float | None = None
 
 
 @record

@@ -106,6 +106,7 @@ def _on_down(
             | events.Lost()
             | events.ReadySaid()
             | events.JudgedFailed()
+            | events.Extended()
         ):
             return worker, ()  # that run is over
         case _:
@@ -138,6 +139,7 @@ def _on_waiting(worker: Worker, state: states.Waiting, event: Event, now_s: floa
             | events.Lost()
             | events.ReadySaid()
             | events.JudgedFailed()
+            | events.Extended()
         ):
             return worker, ()  # that run is over
         case _:
@@ -172,6 +174,7 @@ def _on_backoff(worker: Worker, state: states.Backoff, event: Event, now_s: floa
             | events.Lost()
             | events.ReadySaid()
             | events.JudgedFailed()
+            | events.Extended()
         ):
             return worker, ()  # that run is over
         case _:
@@ -208,6 +211,7 @@ def _on_tripped(worker: Worker, state: states.Tripped, event: Event, now_s: floa
             | events.Lost()
             | events.ReadySaid()
             | events.JudgedFailed()
+            | events.Extended()
         ):
             return worker, ()  # that run is over
         case _:
@@ -241,6 +245,8 @@ def _on_starting(
             return moves.advance(worker, state, now_s)
         case events.ReadySaid():
             return _ready_said(worker, state, now_s)
+        case events.Extended():
+            return _extended(worker, state, event)
         case events.JudgedFailed():
             return moves.begin_stop(worker, state, "failed", event.reason, now_s)
         case events.StopRequested() | events.RestartRequested() | events.ShutdownRequested():
@@ -279,7 +285,7 @@ def _on_running(
             return orders.adopt_policy(worker, event), ()
         case events.Spawned() | events.Emptied():
             return worker, ()  # known already; its leader is not reaped yet
-        case events.StartRequested() | events.ReadySaid() | events.GateMoved():
+        case events.StartRequested() | events.ReadySaid() | events.Extended() | events.GateMoved():
             return worker, ()
         case _:
             assert_never(event)
@@ -325,6 +331,10 @@ def _on_stopping(
             return moved.in_state(replace(state, was_probing=False)), actions
         case events.PolicyChanged():
             return orders.adopt_policy(worker, event), ()
+        case events.Extended():
+            if state.deadline_s is None or event.until_s <= state.deadline_s:
+                return worker, ()
+            return worker.in_state(replace(state, deadline_s=event.until_s)), ()
         case events.ReadySaid() | events.JudgedFailed():
             return worker, ()  # its end is on its way
         case _:
@@ -336,6 +346,16 @@ def _ready_said(worker: Worker, state: states.Starting | states.Probing, now_s: 
         return worker, ()
     said = replace(state, said_at_s=now_s)
     return moves.advance(worker.in_state(said), said, now_s)
+
+
+def _extended(
+    worker: Worker, state: states.Starting | states.Probing, event: events.Extended
+) -> Moved:
+    is_ready = isinstance(state, states.Probing) and state.ready_at_s is not None
+    before_s = state.extended_s
+    if is_ready or (before_s is not None and event.until_s <= before_s):
+        return worker, ()
+    return worker.in_state(replace(state, extended_s=event.until_s)), ()
 
 
 def _unseen(event: events.Lost) -> events.Exited:

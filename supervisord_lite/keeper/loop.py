@@ -51,7 +51,10 @@ class Keeper:
         self._table = Table(boot.saves)
         self._poller = poller = Poller()
         self._known: set[int] = set()
-        self._runs = Runs(self._calls, boot, self._table, self._known, poller.watch, poller.unwatch)
+        self._runs = Runs(
+            self._calls, boot, self._table, self._known, poller.watch, poller.unwatch,
+            lambda message: self._supervisor.note(message),
+        )  # fmt: skip
         self._supervisor = SupervisorSide(
             boot, journal, notifier, poller, self._table,
             carry_out=self._runs.carry_out, now_s=time.monotonic,
@@ -106,6 +109,7 @@ class Keeper:
         if self._ending is not None:
             self._end_turn(now_s)
         self._scribe.tell()
+        self._runs.voices.tell()
         if self._supervisor.tell():
             self._ask(now_s)
 

@@ -12,6 +12,7 @@ from supervisord_lite.keeper.spawn import CannotCloneError, Launcher, StageError
 from supervisord_lite.keeper.streams import Streams
 from supervisord_lite.keeper.table import Key, Run
 from supervisord_lite.keeper.trees import Trees
+from supervisord_lite.keeper.voices import Voices
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from supervisord_lite.keeper.calls import Calls
     from supervisord_lite.keeper.streams import Stream
     from supervisord_lite.keeper.table import Table
+    from supervisord_lite.keeper.voices import Voice
 
 #: Of a failure's reason: a command may be long, and a fact must fit into a message.
 _REASON_CHARS = 2000
@@ -48,8 +50,19 @@ class Runs:
         known: set[int],
         watch: Callable[[int, int, Callable[[int], None]], None],
         unwatch: Callable[[int], None],
+        tell: Callable[[dict[str, Any]], None],
     ) -> None:
-        """Begin with none; find out whether cgroups may be made."""
+        """Begin with none; find out whether cgroups may be made.
+
+        Args:
+            calls: The seam.
+            boot: What `run` prepared.
+            table: Of runs and facts.
+            known: Processes of ours that are no orphans.
+            watch: Lets the loop call back when a descriptor is ready.
+            unwatch: Ends that.
+            tell: Takes what a supervisor need not know for certain.
+        """
         self._calls = calls
         self._table = table
         self._known = known
@@ -59,6 +72,7 @@ class Runs:
         self.streams = Streams(calls)
         self.streams.adopt(boot.journal_reader, {"name": "", "fd": 2})
         self._launcher = Launcher(calls, boot.environment, boot.nofile_soft)
+        self.voices = Voices(calls, table, watch, unwatch, tell)
         self._trees = Trees(calls, self.cgroups, known)
         self._setups: dict[int, _Setup] = {}
         self._failed: dict[Run, StageError] = {}
@@ -108,6 +122,8 @@ class Runs:
             self._signal(run, request)
         elif request["do"] == "relog":
             self._relog(run, request)
+        elif request["do"] == "beat":
+            self.voices.answer(run)
 
     def leave(self) -> bool:
         """Step out of the cgroup of a run; return whether the keeper is in its own."""
@@ -157,12 +173,17 @@ class Runs:
         streams: list[Stream] = []
         writers: list[int] = []
         cgroup: str | None = None
+        voice: Voice | None = None
         try:
             outputs = self._outputs(request, streams, writers)
+            voice = self.voices.create(request)
             cgroup = self._make_cgroup(key)
-            pid, report = self._launch(request, outputs, cgroup, is_alone=is_alone)
+            mouth = -1 if voice is None else voice.writer
+            pid, report = self._launch(request, (*outputs, mouth), cgroup, is_alone=is_alone)
         except Exception as error:  # noqa: BLE001  # whatever it is, the supervisor waits to hear
             self._discard(streams, cgroup)
+            if voice is not None:
+                self.voices.discard(voice)
             known = error if isinstance(error, StageError) else StageError("fork", repr(error))
             self._table.fact("spawn_failed", time.monotonic(), key, **_told(known))
             return
@@ -173,6 +194,8 @@ class Runs:
         run.streams = streams
         self._table.add(run)
         self._known.add(pid)
+        if voice is not None:
+            self.voices.begin(run, voice)
         if not self._limit(run, request["cgroup"]):
             if report >= 0:
                 self._calls.close(report)
@@ -223,7 +246,7 @@ class Runs:
     def _launch(
         self,
         request: dict[str, Any],
-        outputs: tuple[int, int],
+        outputs: tuple[int, int, int],
         cgroup: str | None,
         *,
         is_alone: bool,
@@ -300,6 +323,7 @@ class Runs:
             return
         if run.report >= 0:
             self._read_setup(run.report)
+        self.voices.listen(run)
         self._table.note_reaped(run)
         self._trees.clear(run, now_s)
         self._ended.append((run, dead, now_s))
@@ -330,6 +354,7 @@ class Runs:
         )
 
     def _forget(self, run: Run) -> None:
+        self.voices.end(run)
         self._table.note_emptied(run, self._table.last)
         for stream in run.streams:
             self.streams.retire(stream)

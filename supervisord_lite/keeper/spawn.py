@@ -1,9 +1,10 @@
 """Starting one command, in named stages.
 
-Stages, in order: "log" (pipes), "cgroup", "session", "umask", "nice", "limits", "groups", "group",
-"user", "directory", "exec"; "fork" when no process could be made at all. The error of a stage says
-which, why and whether a retry can help. In a forked child the failing stage is put into words where
-it fails (there the directory and the user are the worker's), and comes back over a pipe.
+Stages, in order: "log" (pipes), "notify" (the voice), "cgroup", "session", "umask", "nice",
+"limits", "groups", "group", "user", "directory", "exec"; "fork" when no process could be made at
+all. The error of a stage says which, why and whether a retry can help. In a forked child the
+failing stage is put into words where it fails (there the directory and the user are the worker's),
+and comes back over a pipe.
 
 Source for the order of giving up privileges: groups, gid, uid, then a check that root cannot be
 had back; setuid first makes setgid fail, and without setgroups root's groups stay.
@@ -86,11 +87,8 @@ class Launcher:
         self._nofile = nofile_soft
         self._null = calls.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         # posix_spawn refuses to copy descriptors above the soft limit, which is the worker's for
-        # the moment of the spawn; so outputs are copied to these two low ones first.
-        self._low = (
-            calls.fcntl(self._null, fcntl.F_DUPFD_CLOEXEC, 3),
-            calls.fcntl(self._null, fcntl.F_DUPFD_CLOEXEC, 3),
-        )
+        # the moment of the spawn; so outputs are copied to these low ones first.
+        self._low = tuple(calls.fcntl(self._null, fcntl.F_DUPFD_CLOEXEC, 3) for _ in range(3))
 
     def environment_of(self, changes: list[tuple[str, str | None]]) -> dict[str, str]:
         """Return the environment of one worker: the base with *changes*; None unsets."""
@@ -103,13 +101,13 @@ class Launcher:
         return environment
 
     def launch(
-        self, request: dict[str, Any], outputs: tuple[int, int], cgroup: int = -1
+        self, request: dict[str, Any], outputs: tuple[int, int, int], cgroup: int = -1
     ) -> tuple[int, int]:
         """Start the process; return its pid and the set-up pipe to watch (-1: it runs already).
 
         Args:
             request: argv, directory, environment, umask, nice, identity, rlimits.
-            outputs: Descriptors for stdout and stderr; -1 means /dev/null.
+            outputs: Descriptors for stdout, stderr and `ready_fd`; -1 means /dev/null, or none.
             cgroup: Descriptor of a cgroup to be born in; -1: the keeper's present one.
 
         Raises:
@@ -117,8 +115,10 @@ class Launcher:
             CannotCloneError: Nothing was started; try again without *cgroup*.
         """
         environment = self.environment_of(request["environment"])
-        stdout, stderr = (self._null if fd < 0 else fd for fd in outputs)
-        files = (self._null, stdout, stderr)
+        stdout, stderr = (self._null if fd < 0 else fd for fd in outputs[:2])
+        files = {0: self._null, 1: stdout, 2: stderr}
+        if outputs[2] >= 0:
+            files[request["ready_fd"]] = outputs[2]
         if cgroup >= 0 or request["identity"] or request["nice"] or request["rlimits"]:
             return self._fork(request, environment, files, cgroup)
         return self._vfork(request, environment, files), -1
@@ -126,7 +126,7 @@ class Launcher:
     # -- vfork: the keeper takes on directory, umask and limit for the moment of the spawn --------
 
     def _vfork(
-        self, request: dict[str, Any], environment: dict[str, str], files: tuple[int, int, int]
+        self, request: dict[str, Any], environment: dict[str, str], files: dict[int, int]
     ) -> int:
         try:
             self._calls.chdir(request["directory"])
@@ -135,14 +135,15 @@ class Launcher:
         umask = self._calls.umask(request["umask"])
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         try:
-            for fd, low in zip(files[1:], self._low, strict=True):
-                os.dup2(fd, low, inheritable=False)
+            low = dict(zip((to for to in files if to), self._low, strict=False))
+            for to, fd in low.items():
+                os.dup2(files[to], fd, inheritable=False)
             resource.setrlimit(resource.RLIMIT_NOFILE, (min(self._nofile, hard), hard))
-            return self._spawn(request["argv"], environment, (files[0], *self._low))
+            return self._spawn(request["argv"], environment, {0: files[0], **low})
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-            for low in self._low:
-                os.dup2(self._null, low, inheritable=False)
+            for fd in self._low:
+                os.dup2(self._null, fd, inheritable=False)
             self._calls.umask(umask)
             self._go_home()
 
@@ -152,10 +153,8 @@ class Launcher:
         except OSError:
             return  # the next spawn goes where it wants from anywhere; a pid must not be lost here
 
-    def _spawn(
-        self, argv: list[str], environment: dict[str, str], files: tuple[int, int, int]
-    ) -> int:
-        actions = [(os.POSIX_SPAWN_DUP2, fd, to) for to, fd in enumerate(files)]
+    def _spawn(self, argv: list[str], environment: dict[str, str], files: dict[int, int]) -> int:
+        actions = [(os.POSIX_SPAWN_DUP2, fd, to) for to, fd in files.items()]
         error: OSError | None = None
         paths = candidates(argv[0], environment)
         for path in paths:
@@ -184,7 +183,7 @@ class Launcher:
         self,
         request: dict[str, Any],
         environment: dict[str, str],
-        files: tuple[int, int, int],
+        files: dict[int, int],
         cgroup: int,
     ) -> tuple[int, int]:
         try:
@@ -221,7 +220,7 @@ def candidates(name: str, environment: dict[str, str]) -> list[str]:
 def _set_up(
     request: dict[str, Any],
     environment: dict[str, str],
-    files: tuple[int, int, int],
+    files: dict[int, int],
     reporter: int,
     nofile: int,
 ) -> NoReturn:
@@ -230,7 +229,7 @@ def _set_up(
     try:
         # Before any limit: a low one on descriptors would be in the way. No source is 1 or 2 but
         # for itself, or stdout's for both.
-        for to, fd in enumerate(files):
+        for to, fd in files.items():
             os.dup2(fd, to, inheritable=True)
         stage = "session"
         for number in _DEFAULTS:

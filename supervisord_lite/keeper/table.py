@@ -27,11 +27,13 @@ class Run:
         killed: "pid name" of what was left behind and killed.
         recorded: pid -> start time (clock ticks) of descendants seen at the stop; without cgroup.
         last_fact: Number of the fact that ended it; it may be forgotten when that is applied.
+        beat_s: When it gave its last sign of life; None: never.
+        words: The latest that it said of itself: "status", and "state" while it reloads or stops.
     """
 
     __slots__ = (
-        "cgroup", "emptied", "ended", "key", "killed", "last_fact", "marker", "pid", "recorded",
-        "report", "spawned_at_s", "streams",
+        "beat_s", "cgroup", "emptied", "ended", "key", "killed", "last_fact", "marker", "pid",
+        "recorded", "report", "spawned_at_s", "streams", "words",
     )  # fmt: skip
 
     def __init__(self, key: Key, pid: int, marker: str, cgroup: str | None) -> None:
@@ -48,6 +50,8 @@ class Run:
         self.last_fact = 0
         self.spawned_at_s = 0.0
         self.streams: list[Stream] = []
+        self.beat_s: float | None = None
+        self.words: dict[str, str] = {}
 
 
 class Table:
@@ -151,6 +155,7 @@ class Table:
                 "run": run.key[2],
                 "pid": None if run.ended else run.pid,
                 "spawned_at_s": run.spawned_at_s,
+                "words": run.words,
             }
             for run in self.runs.values()
             if not run.emptied

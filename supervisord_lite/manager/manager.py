@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
 from supervisord_lite.base.suggest import nearest
-from supervisord_lite.config.supervisor import MAX_SOCKET_PATH_BYTES
+from supervisord_lite.config.spec import MAX_SOCKET_PATH_BYTES
 from supervisord_lite.manager.daemon import Daemon
 from supervisord_lite.manager.document import check_worker, check_workers, document, worker_table
 from supervisord_lite.manager.errors import (

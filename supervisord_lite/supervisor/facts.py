@@ -30,6 +30,14 @@ def event_of(fact: dict[str, object]) -> Event:
             killed = fact["killed"]
             assert isinstance(killed, list)
             return events.Emptied(run, tuple(map(str, killed)))
+        case "said":
+            return events.ReadySaid(run)
+        case "judged":
+            return events.JudgedFailed(run, str(fact["reason"]))
+        case "extended":
+            until_s = fact["until_s"]
+            assert isinstance(until_s, float)
+            return events.Extended(run, until_s)
         case other:
             message = f"unknown fact {other!r}"
             raise ValueError(message)

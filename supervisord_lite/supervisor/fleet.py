@@ -138,7 +138,7 @@ class Fleet:
             if isinstance(action, actions.Announce):
                 announcements.append(action)
             else:
-                spec, control_path = self.spec(slot[0]), self.settings.control_path
+                spec, control_path = self.spec(slot[0]), self.settings
                 self.outbox.request(slot, action_request(action, spec, slot[1], control_path))
         if is_news or after is not change.before or announcements:
             for listener in self._listeners:

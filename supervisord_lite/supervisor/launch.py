@@ -1,10 +1,11 @@
 """From a spec to what the keeper is asked for one run of it. Pure but for the marker."""
 
 import os
+import zlib
 from collections.abc import Iterable
 
 from supervisord_lite.config.expand import instance_text
-from supervisord_lite.config.spec import Launch, LogTarget, Spec
+from supervisord_lite.config.spec import MAX_SOCKET_PATH_BYTES, Launch, LogTarget, Settings, Spec
 from supervisord_lite.core import actions
 
 
@@ -18,30 +19,31 @@ def action_request(
     action: actions.Spawn | actions.SendSignal | actions.KillTree,
     spec: Spec,
     index: int,
-    control_path: str,
+    settings: Settings,
 ) -> dict[str, object]:
     """Return what the keeper is asked when the core says what to do; arguments as below."""
     base: dict[str, object] = {"pool": spec.pool, "index": index, "run": action.run}
     match action:
         case actions.Spawn(run):
-            return spawn_request(spec, index, run, control_path)
+            return spawn_request(spec, index, run, settings)
         case actions.SendSignal(_, number, scope):
             return {"do": "signal", **base, "signal": number, "scope": scope, "stop": True}
         case actions.KillTree():
             return {"do": "kill", **base}
 
 
-def spawn_request(spec: Spec, index: int, run: int, control_path: str) -> dict[str, object]:
+def spawn_request(spec: Spec, index: int, run: int, settings: Settings) -> dict[str, object]:
     """Return what the keeper is asked, with a fresh marker.
 
     Args:
         spec: Of the pool.
         index: Of the instance, from 1.
         run: Number of the run.
-        control_path: Of the control socket, for the worker's environment.
+        settings: Where the control socket and the folders of workers stand.
     """
     launch = spec.launch
     marker = os.urandom(16).hex()
+    folder = own_folder(spec.pool, index, settings.runtime_dir) if launch.notify else None
     identity = launch.identity
     return {
         "do": "spawn",
@@ -52,7 +54,7 @@ def spawn_request(spec: Spec, index: int, run: int, control_path: str) -> dict[s
         "marker": marker,
         "argv": [instance_text(word, index) for word in launch.argv],
         "directory": instance_text(launch.directory, index),
-        "environment": _environment(spec, index, marker, control_path),
+        "environment": _environment(spec, index, marker, settings.control_path, folder),
         "umask": launch.umask,
         "nice": launch.nice,
         "identity": identity
@@ -64,6 +66,8 @@ def spawn_request(spec: Spec, index: int, run: int, control_path: str) -> dict[s
         },
         "rlimits": [[limit.name, limit.value] for limit in launch.rlimits],
         "cgroup": cgroup_limits(launch),
+        "notify": folder,
+        "ready_fd": launch.ready_fd,
         "stdout": _output(launch, launch.stdout, index),
         "stderr": _output(launch, launch.stderr, index),
     }
@@ -84,7 +88,7 @@ def relog_request(spec: Spec, index: int, run: int) -> dict[str, object]:
 
 
 def _environment(
-    spec: Spec, index: int, marker: str, control_path: str
+    spec: Spec, index: int, marker: str, control_path: str, folder: str | None
 ) -> list[tuple[str, str | None]]:
     ours: Iterable[tuple[str, str | None]] = (
         ("SUPERVISORD_LITE_NAME", printed_name(spec, index)),
@@ -97,7 +101,24 @@ def _environment(
         (name, None if value is None else instance_text(value, index))
         for name, value in spec.launch.environment
     )
-    return [*theirs, *ours]
+    voice = [] if folder is None else [("NOTIFY_SOCKET", f"{folder}/notify")]
+    timeout_s = spec.launch.heartbeat_timeout_s
+    if timeout_s is not None:
+        # Source: sd_watchdog_enabled(3). Without WATCHDOG_PID a wrapper's child may speak too.
+        voice.append(("WATCHDOG_USEC", str(int(timeout_s * 1e6))))
+    return [*theirs, *ours, *voice]
+
+
+def own_folder(pool: str, index: int, runtime_dir: str) -> str:
+    """Return the folder that belongs to one instance: only its user may enter it.
+
+    Its name is the slot's where the path of a socket in it is short enough, else a digest.
+    """
+    folder = f"{runtime_dir}/w/{pool}.{index}"
+    if len(os.fsencode(folder)) + len("/notify") <= MAX_SOCKET_PATH_BYTES:
+        return folder
+    digest = f"{zlib.crc32(pool.encode()):08x}{zlib.adler32(pool.encode()):08x}"
+    return f"{runtime_dir}/w/{digest}.{index}"
 
 
 def cgroup_limits(launch: Launch) -> dict[str, str]:

@@ -17,6 +17,7 @@ from supervisord_lite.supervisor.adoption import Handover, build_fleet, reconcil
 from supervisord_lite.supervisor.carry import CarryFile
 from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.escalation import EscalationNote, StartNote
+from supervisord_lite.supervisor.heartbeats import Heartbeats
 from supervisord_lite.supervisor.logs import Logs
 from supervisord_lite.supervisor.outbox import Outbox, Slot
 from supervisord_lite.supervisor.poller import Poller
@@ -24,6 +25,7 @@ from supervisord_lite.supervisor.reload import Reloads, StartLoading
 from supervisord_lite.supervisor.rights import ADMIN, RefusedPeers, Rights
 from supervisord_lite.supervisor.rolls import Rolls
 from supervisord_lite.supervisor.verbs import Verbs
+from supervisord_lite.supervisor.words import Words
 from supervisord_lite.wire import channel
 
 #: What is worth which level; everything else is "info".
@@ -74,6 +76,7 @@ class Supervisor:
         self._outbox = Outbox(self._channel.send)
         self._handover = handover
         self._logs = Logs(handover.dropped, handover.troubles)
+        self._words = Words(handover.inventory)
         self._fleet = build_fleet(handover, self._outbox, clock, rng)
         self._daemon = DaemonState(
             self._fleet, self._outbox, handover.saves.get("daemon"), journal.write
@@ -84,6 +87,7 @@ class Supervisor:
         self._daemon.on_escalated = self._note.take
         self._fleet.listen(self._announce)
         self._fleet.on_fault = self._worker_fault
+        self._heartbeats = Heartbeats(self._fleet, clock)
         self._rolls = Rolls(self._fleet, self._outbox, handover.saves, journal.write)
         self._reloads = Reloads(
             self._fleet, self._rolls, self._daemon, self._poller, handover.saves, clock,
@@ -96,20 +100,14 @@ class Supervisor:
         )  # fmt: skip
         self._rights = Rights(self._fleet, own_uid)
         self._verbs = Verbs(
-            self._fleet, self._daemon, self._reloads, handover, clock, self._logs, self._rolls,
-            self._rights,
+            self._fleet, self._daemon, self._reloads, handover, clock, self._logs, self._words,
+            self._rolls, self._rights,
         )  # fmt: skip
         self._server = Server(
-            listener,
-            self._poller,
-            handle=self._verbs.handle,
-            rank=self._rights.rank,
-            top_rank=ADMIN,
-            clock_now_s=clock.now_s,
-            version=__version__,
-            on_fault=self._fault,
+            listener, self._poller, handle=self._verbs.handle, rank=self._rights.rank,
+            top_rank=ADMIN, clock_now_s=clock.now_s, version=__version__, on_fault=self._fault,
             on_refused=RefusedPeers(clock, journal.write).take,
-        )
+        )  # fmt: skip
         self._said_wake_s: float | None = None
 
     def run(self) -> int:
@@ -137,6 +135,7 @@ class Supervisor:
         # the time that we hear of it.
         self._daemon.decide()
         self._fleet.fire_due(now_s)
+        self._heartbeats.expire(now_s)
         self._server.expire(now_s)
         self._reloads.expire(now_s)
 
@@ -199,6 +198,7 @@ class Supervisor:
     def _wait_s(self) -> float | None:
         deadlines = (
             self._fleet.next_deadline_s(),
+            self._heartbeats.deadline_s,
             self._server.next_deadline_s(),
             self._daemon.deadline_s,
             self._note.deadline_s,
@@ -229,6 +229,8 @@ class Supervisor:
                 if "ping" in message:
                     self._outbox.say("pong", message["ping"])
                 self._logs.take(message)
+                self._words.take(message)
+                self._heartbeats.take(message)
         if self._channel.ended:
             _give_up()
 

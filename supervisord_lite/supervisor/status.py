@@ -29,6 +29,7 @@ def worker_status(
     controllers: list[str],
     logs: Logs,
     stuck: str = "",
+    words: str = "",
     by_hand: ScaledByHand | None = None,
     is_outdated: bool = False,
 ) -> dict[str, object]:
@@ -42,6 +43,7 @@ def worker_status(
         wall_s: The wall clock at `now_s`.
         controllers: Which cgroup limits are enforced.
         logs: How its output fares.
+        words: What it says of itself.
         stuck: For whom it waits in vain, for people; else empty.
         by_hand: The size that a person gave its pool; None: it has that of the file.
         is_outdated: Its run is of an earlier configuration, and nobody is replacing it.
@@ -72,6 +74,7 @@ def worker_status(
         "last_exit": _last_exit(worker, now_s, wall_s),
         "note": stuck
         or _note(worker)
+        or words
         or (output["trouble"] and f"log: {output['trouble']}")
         or ("has an earlier configuration: restart it" if is_outdated else None),
         "output": output,

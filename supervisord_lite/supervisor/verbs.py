@@ -33,6 +33,7 @@ from supervisord_lite.supervisor.rolls import Rolls
 from supervisord_lite.supervisor.samples import Samples
 from supervisord_lite.supervisor.status import worker_status
 from supervisord_lite.supervisor.watchers import Watchers
+from supervisord_lite.supervisor.words import Words
 
 #: Outcomes that a worker may have had before it was ordered.
 _STANDING = ("ready", "stopped")
@@ -60,6 +61,7 @@ class Verbs:
         handover: Handover,
         clock: Clock,
         logs: Logs,
+        words: Words,
         rolls: Rolls,
         rights: Rights,
     ) -> None:
@@ -70,6 +72,7 @@ class Verbs:
         self._handover = handover
         self._clock = clock
         self._logs = logs
+        self._words = words
         self._samples = Samples(clock)
         self._last_escalation = LastEscalation(handover.saves.get("last_escalation"))
         self._orders = Orders(fleet.why_stuck)
@@ -153,6 +156,7 @@ class Verbs:
                     wall_s=wall_s,
                     controllers=self._handover.controllers,
                     logs=self._logs,
+                    words=self._words.of(slot, worker.run),
                     by_hand=self._reloads.in_force.by_hand.get(slot[0]),
                     stuck=self._fleet.why_stuck(slot),
                     is_outdated=self._rolls.outdated.has(slot)

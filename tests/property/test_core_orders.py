@@ -127,6 +127,12 @@ def say_ready(world: World, amount: float) -> None:
         world.tell(events.ReadySaid(world.worker.run), lag_s=min(amount, 0.5))
 
 
+def extend(world: World, amount: float) -> None:
+    """It asks for more time."""
+    if world.tree in ("asked", "alive"):
+        world.tell(events.Extended(world.worker.run, world.now_s + amount))
+
+
 def judge(world: World, _: float) -> None:
     """Somebody who can know says that it does not work."""
     if world.tree == "alive":
@@ -158,6 +164,7 @@ MOVES: dict[str, Callable[[World, float], None]] = {
     "shut": shut,
     "reopen": reopen,
     "say_ready": say_ready,
+    "extend": extend,
     "judge": judge,
 }
 # A life that goes on by itself is drawn more often than what ends it.

@@ -207,6 +207,7 @@ def every_event(run: int) -> list[Event]:
         events.Lost(run),
         events.ReadySaid(run),
         events.JudgedFailed(run, "no heartbeat for 30s"),
+        events.Extended(run, 1e9),
         events.GateMoved(),
         events.StartRequested(),
         events.StopRequested(),

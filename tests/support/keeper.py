@@ -153,7 +153,11 @@ class Household:
         self.known: set[int] = set()
         self._poll = select.epoll()
         self._callbacks: dict[int, Callable[[int], None]] = {}
-        self.runs = Runs(self.calls, self.boot, self.table, self.known, self._watch, self._unwatch)
+        self.told: list[dict[str, Any]] = []
+        self.runs = Runs(
+            self.calls, self.boot, self.table, self.known, self._watch, self._unwatch,
+            self.told.append,
+        )  # fmt: skip
 
     def _watch(self, descriptor: int, mask: int, callback: Callable[[int], None]) -> None:
         self._poll.register(descriptor, mask)

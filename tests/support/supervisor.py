@@ -111,6 +111,7 @@ class TableKeeper:
         signalled: Requests to signal or kill, in order.
         spawned: The request behind each run.
         relogged: Requests to log elsewhere, in order.
+        asked_beats: Requests for last signs of life, in order.
     """
 
     def __init__(self, *specs: Spec) -> None:
@@ -127,6 +128,7 @@ class TableKeeper:
         self.failing: list[dict[str, object]] = []
         self.spawned: dict[Key, dict[str, Any]] = {}
         self.relogged: list[dict[str, Any]] = []
+        self.asked_beats: list[dict[str, Any]] = []
         self._next_pid = 1000
 
     def obey(self, message: dict[str, Any]) -> None:
@@ -138,6 +140,8 @@ class TableKeeper:
                 self._spawn(key, request)
             elif request["do"] == "relog":
                 self.relogged.append(request)
+            elif request["do"] == "beat":
+                self.asked_beats.append(request)
             elif key in self.table.runs and not self.table.runs[key].emptied:
                 self.signalled.append(request)
 

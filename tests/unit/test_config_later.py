@@ -41,7 +41,6 @@ GOOD = {
         'schedule.every = "1h"\nschedule.overlap = "wait"\nschedule.missed = "once"',
         'schedule = "@daily"',
     ],
-    "heartbeat_timeout": ['heartbeat_timeout = "30s"'],
     "health": [
         'health.http = "probe:/healthz"\nhealth.interval = "5s"\nhealth.failures = 2',
         'health.http = "http://127.0.0.1:80%i/"\nhealth.timeout = 1',
@@ -93,7 +92,6 @@ BAD = {
     "cron of strange letters": ('schedule.cron = "* * ! * *"', 17, '"!" is not a field', ""),
     "schedule without a time": ('schedule.timezone = "UTC"', 1, "schedule: when?", "every"),
     "overlap": ('schedule.every = "1h"\nschedule.overlap = "queue"', 20, "overlapping", '"wait"'),
-    "heartbeat": ('heartbeat_timeout = "0s"', 21, "longer than 0", ""),
     "health's typo": ('health.htp = "http://x"', 8, 'unknown key "health.htp"', '"health.http"?'),
     "health's header": (
         '[worker.a.health]\nhttp = "http://x"\ndirectory = "/"', 1,

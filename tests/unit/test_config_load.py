@@ -215,6 +215,47 @@ def test_spawned_is_ready_at_once(loaded: Load) -> None:
     assert spec.policy.ready_after_s == 0.0
 
 
+@pytest.mark.parametrize(
+    ("line", "notify", "ready_fd", "heartbeat_timeout_s", "ready_by"),
+    [
+        ('ready = "notify"', True, None, None, "said"),
+        ('ready = "fd:4"', False, 4, None, "said"),
+        ('heartbeat_timeout = "30s"', True, None, 30.0, "alive"),
+        ('ready = "1s"', False, None, None, "alive"),
+    ],
+)
+def test_a_worker_that_speaks_gets_a_voice(
+    loaded: Load,
+    line: str,
+    notify: bool,
+    ready_fd: int | None,
+    heartbeat_timeout_s: float | None,
+    ready_by: str,
+) -> None:
+    """A socket where it says ready or alive, a pipe where it writes a newline, else nothing."""
+    (spec,) = loaded(f'[worker.a]\ncommand = ["x"]\n{line}\n').specs
+    launch = spec.launch
+    assert (launch.notify, launch.ready_fd) == (notify, ready_fd)
+    assert (launch.heartbeat_timeout_s, spec.policy.ready_by) == (heartbeat_timeout_s, ready_by)
+
+
+def test_a_voice_needs_a_place_that_can_be_named(tmp_path: Path) -> None:
+    """A path of a socket has an end; and a pipe carries no heartbeat."""
+    path = tmp_path / "x.toml"
+    folder = "/run/" + 80 * "x"
+    path.write_text(
+        f'[supervisor]\nruntime_dir = "{folder}"\n[control]\npath = "/run/c.sock"\n'
+        '[worker.a]\ncommand = ["x"]\nready = "notify"\n'
+        '[worker.b]\ncommand = ["x"]\nready = "fd:3"\nheartbeat_timeout = "1s"\n'
+    )
+    with pytest.raises(ConfigurationError) as caught:
+        load(str(path), environ={}, as_root=True)
+    told = [(problem.line, problem.message) for problem in caught.value.problems]
+    assert [line for line, _ in told] == [7, 10, 11]
+    assert any("runtime_dir is too long" in message for _, message in told)
+    assert any("needs the notification socket" in message for _, message in told)
+
+
 def test_variables_come_from_the_daemon_and_its_file(loaded: Load, tmp_path: Path) -> None:
     """${NAME} works in every text; environment_file beats the daemon's own environment."""
     (tmp_path / "x.env").write_text("A=file\nB=file\n")

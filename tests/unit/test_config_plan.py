@@ -49,6 +49,21 @@ def test_added_removed_changed_and_kept_are_told_apart() -> None:
         (a_spec("web"), a_spec("web", run_timeout_s=1.5), "run_timeout", None, "1.5s", "live"),
         (a_spec("web"), with_launch(nice=3), "nice", "0", "3", "restart"),
         (
+            a_spec("web"),
+            a_spec("web", ready_by="said", launch={"notify": True}),
+            "ready", "1s", "notify", "restart",
+        ),
+        (
+            a_spec("web", ready_by="said", launch={"notify": True}),
+            a_spec("web", ready_after_s=3.0, launch={"notify": True}),
+            "ready", "notify", "3s", "live",
+        ),
+        (
+            with_launch(notify=True, heartbeat_timeout_s=30.0),
+            with_launch(notify=True, heartbeat_timeout_s=5.0),
+            "heartbeat_timeout", "30s", "5s", "restart",
+        ),
+        (
             with_launch(environment=(("LEVEL", "INFO"),)),
             with_launch(environment=(("LEVEL", "DEBUG"),)),
             "environment.LEVEL", '"INFO"', '"DEBUG"', "restart",

@@ -186,3 +186,53 @@ def test_a_start_on_trial_that_lasts_too_long_opens_the_breaker_again() -> None:
     assert slot.now_s == 110.0
     slot.exits(0, 111.0)
     assert slot.expect(Tripped).probe_at_s == 171.0
+
+
+# -- more time -----------------------------------------------------------------------------------
+
+
+def extended(slot: OneWorker, until_s: float, at_s: float) -> None:
+    slot.tell(events.Extended(slot.worker.run, until_s), at_s)
+
+
+def test_a_start_that_asks_for_more_time_gets_it_and_no_more() -> None:
+    """As often as it asks; the failure says how long it really had."""
+    slot = OneWorker(a_policy(ready_by="said", start_timeout_s=60.0))
+    slot.start(0.0)
+    extended(slot, 10.0, 0.1)
+    slot.spawned(0.5)
+    assert next_deadline_s(slot.worker) == 60.5
+    extended(slot, 90.0, 50.0)
+    extended(slot, 80.0, 51.0)
+    assert next_deadline_s(slot.worker) == 90.0
+    slot.wake(89.0)
+    slot.expect(Starting)
+    extended(slot, 120.5, 89.5)
+
+    slot.wake(120.5)
+
+    assert slot.expect(Stopping).reason == "not ready after 120s"
+
+
+def test_a_stop_that_asks_for_more_time_is_signalled_later() -> None:
+    """Never earlier; and what it asked for its start does not count there."""
+    slot = OneWorker().up()
+    slot.stop(100.0)
+    due_s = next_deadline_s(slot.worker)
+    assert due_s is not None
+    extended(slot, 100.5, 100.1)
+    assert next_deadline_s(slot.worker) == due_s
+    extended(slot, due_s + 30.0, due_s - 1.0)
+    slot.wake(due_s)
+    assert next_deadline_s(slot.worker) == due_s + 30.0
+    slot.wake(due_s + 30.0)
+    assert slot.expect(Stopping).deadline_s is None  # killed
+
+
+def test_one_that_is_ready_has_nothing_to_ask_time_for() -> None:
+    """Also on trial; and a word of an older run changes nothing."""
+    slot = OneWorker(a_policy()).up()
+    before = slot.worker
+    extended(slot, 1e9, 40.0)
+    slot.tell(events.Extended(slot.worker.run - 1, 1e9), 40.0)
+    assert slot.worker is before

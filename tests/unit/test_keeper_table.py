@@ -154,6 +154,6 @@ def test_the_handover_holds_all_that_a_new_supervisor_needs() -> None:
     assert told["applied"] == 1
     assert [fact["n"] for fact in told["facts"]] == [2]
     assert told["inventory"] == [
-        {"pool": "web", "index": 1, "run": 1, "pid": 100, "spawned_at_s": 1.5},
-        {"pool": "web", "index": 2, "run": 1, "pid": None, "spawned_at_s": 0.0},
+        {"pool": "web", "index": 1, "run": 1, "pid": 100, "spawned_at_s": 1.5, "words": {}},
+        {"pool": "web", "index": 2, "run": 1, "pid": None, "spawned_at_s": 0.0, "words": {}},
     ]

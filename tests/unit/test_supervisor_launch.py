@@ -7,12 +7,12 @@ import pytest
 from supervisord_lite.config.spec import MAX_START_BYTES, Identity, Launch, Limit, LogTarget
 from supervisord_lite.supervisor.launch import cgroup_limits, printed_name, spawn_request
 from supervisord_lite.wire import channel
-from tests.support.supervisor import a_spec
+from tests.support.supervisor import SETTINGS, a_spec
 
 
 def a_request(size: int = 1, index: int = 1, **launch: Any) -> dict[str, Any]:
     spec = a_spec("web", size, launch=launch)
-    return channel.decode(channel.encode(spawn_request(spec, index, 7, "/run/control.sock")))
+    return channel.decode(channel.encode(spawn_request(spec, index, 7, SETTINGS)))
 
 
 def test_a_pool_of_one_has_the_pools_name() -> None:
@@ -48,7 +48,7 @@ def test_our_variables_win_over_a_workers_own() -> None:
     assert environment["SUPERVISORD_LITE_NAME"] == "web"
     assert environment["SUPERVISORD_LITE_POOL"] == "web"
     assert environment["SUPERVISORD_LITE_INSTANCE"] == "1"
-    assert environment["SUPERVISORD_LITE_SOCKET"] == "/run/control.sock"
+    assert environment["SUPERVISORD_LITE_SOCKET"] == SETTINGS.control_path
 
 
 def test_each_run_has_a_marker_of_its_own() -> None:

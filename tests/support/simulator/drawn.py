@@ -142,10 +142,11 @@ class Behaviour:
         code, signal: How it ends by itself.
         heeds_s: After which time it ends on a signal of the stop ladder; None: it ignores it.
         says_s: After which time it says that it is ready; None: never.
+        extends_s: After which time it asks for more time; None: never.
         leaves_s: How long others of its tree live on after it; None: there are none.
     """
 
-    __slots__ = ("code", "heeds_s", "leaves_s", "lives_s", "says_s", "signal")
+    __slots__ = ("code", "extends_s", "heeds_s", "leaves_s", "lives_s", "says_s", "signal")
 
     def __init__(self, rng: Chance, faults: Faults, *, is_crash_loop: bool) -> None:
         draw = rng.random()
@@ -165,11 +166,14 @@ class Behaviour:
         self.heeds_s: float | None = None if is_stubborn else draw % 0.01 * 100
         is_silent = rng.random() < 0.1
         self.says_s: float | None = None if is_silent else rng.choice((0.0, 0.5, 2.0, 65.0))
+        self.extends_s: float | None = None
+        if rng.random() < 0.1:
+            self.extends_s = rng.choice((0.0, 1.0, 59.0))
         self.leaves_s: float | None = None
         if faults.left_behind and rng.random() < faults.left_behind:
             self.leaves_s = rng.choice((0.0, 0.01, 0.5, 8.0, 20.0))
 
     def be_good(self) -> None:
         """Live on, say that it is ready, and end when told to."""
-        self.lives_s, self.says_s, self.leaves_s = 1e9, 0.5, None
+        self.lives_s, self.says_s, self.leaves_s, self.extends_s = 1e9, 0.5, None, None
         self.heeds_s = 0.01

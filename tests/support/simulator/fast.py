@@ -322,10 +322,13 @@ class FastWorld(World):
         if self.faults.judged and rng.random() < self.faults.judged:
             judged = events.JudgedFailed(run, "no heartbeat")
             self.at(rng.expovariate(1.0), self._say, slot, judged)
+        if own.extends_s is not None:
+            until_s = self.now_s + own.extends_s * (1.0 + rng.random())
+            self.at(own.extends_s, self._say, slot, events.Extended(run, until_s))
         self._fact(slot, events.Spawned(run, slot.pid))
         self.at(own.lives_s, self._die, slot, (run, own.code, own.signal))
 
-    def _say(self, slot: _Slot, word: events.ReadySaid | events.JudgedFailed) -> None:
+    def _say(self, slot: _Slot, word: events.OfRun) -> None:
         """Somebody speaks of a run, dead or alive."""
         self._fact(slot, word)
 

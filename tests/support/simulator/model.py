@@ -63,6 +63,15 @@ class SlotModel(Told):
         if self.tree == "alive":
             self._age(at_s)
 
+    def _extended(self, event: events.Extended, _at_s: float, _: Worker) -> None:
+        if event.run != self.run or self.tree not in ("asked", "alive"):
+            return
+        if self.is_leaving:
+            if self.rung_s is not None:
+                self.rung_s = max(self.rung_s, event.until_s)
+        elif not self.ready:
+            self.extended_s = max(self.extended_s, event.until_s)
+
     def _judged(self, event: events.JudgedFailed, at_s: float, _: Worker) -> None:
         if event.run != self.run or self.tree in ("none", "left") or self.is_leaving:
             return
@@ -130,9 +139,8 @@ class SlotModel(Told):
             return
         is_late = not self.ready and policy.ready_by != "exit"
         limit_s = policy.run_timeout_s
-        if (is_late and at_s >= spawned_s + policy.start_timeout_s) or (
-            limit_s is not None and at_s >= spawned_s + limit_s
-        ):
+        late_s = max(spawned_s + policy.start_timeout_s, self.extended_s)
+        if (is_late and at_s >= late_s) or (limit_s is not None and at_s >= spawned_s + limit_s):
             self.end = "late"
             self._climb(at_s)
 
@@ -141,7 +149,7 @@ class SlotModel(Told):
         policy, spawned_s, news = self.policy, self.spawned_s, len(self.says)
         assert spawned_s is not None
         ready_s = self.ready_s()
-        late_s = spawned_s + policy.start_timeout_s
+        late_s = max(spawned_s + policy.start_timeout_s, self.extended_s)
         if not self.ready and ready_s is not None and ready_s <= min(at_s, late_s):
             self.ready = True
             self.says.append("worker.ready")
@@ -217,7 +225,7 @@ class SlotModel(Told):
         self.aim = self.end = ""
         self.again = self.at_once = self.ready = self.is_trial = self.is_held = False
         self.rest = ""
-        self.rung, self.rung_s, self.said_s = -1, None, None
+        self.rung, self.rung_s, self.said_s, self.extended_s = -1, None, None, 0.0
 
     def _count(self, at_s: float) -> None:
         """Count one failure, in the plainest way: look at all of them."""
@@ -356,6 +364,7 @@ _HEAR: dict[type[events.Event], Callable[[SlotModel, Any, float, Worker], None]]
     events.Lost: SlotModel._lost,
     events.ReadySaid: SlotModel._said,
     events.JudgedFailed: SlotModel._judged,
+    events.Extended: SlotModel._extended,
     events.GateMoved: SlotModel._turn,
     events.DeadlinePassed: SlotModel._time,
     events.StartRequested: SlotModel._start,

@@ -19,6 +19,7 @@ from supervisord_lite.supervisor.reload import Reading, Reloads
 from supervisord_lite.supervisor.rights import Rights
 from supervisord_lite.supervisor.rolls import Rolls
 from supervisord_lite.supervisor.verbs import Verbs
+from supervisord_lite.supervisor.words import Words
 from tests.support.simulator.clients import Talk
 
 
@@ -94,8 +95,8 @@ class Shell:
         )  # fmt: skip
         self.daemon.on_reload = self._reloads.signalled
         self._verbs = Verbs(
-            self.fleet, self.daemon, self._reloads, told, clock, Logs({}, {}), self._rolls,
-            Rights(self.fleet, own_uid=0),
+            self.fleet, self.daemon, self._reloads, told, clock, Logs({}, {}), Words(()),
+            self._rolls, Rights(self.fleet, own_uid=0),
         )  # fmt: skip
 
     def adopt(self) -> None:

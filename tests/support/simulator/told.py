@@ -39,9 +39,9 @@ class Told:
 
     __slots__ = (
         "acts", "again", "aim", "at_once", "attempt", "by_hand", "code", "delay_s", "end",
-        "ends", "exited_s", "failed_before", "failures", "gate", "is_held", "is_trial", "pid",
-        "policy", "probe_s", "ready", "rest", "restarts", "retry_s", "run", "rung", "rung_s",
-        "said_s", "says", "spawned_s", "then", "tree", "tripped_s",
+        "ends", "exited_s", "extended_s", "failed_before", "failures", "gate", "is_held",
+        "is_trial", "pid", "policy", "probe_s", "ready", "rest", "restarts", "retry_s", "run",
+        "rung", "rung_s", "said_s", "says", "spawned_s", "then", "tree", "tripped_s",
     )  # fmt: skip
 
     def __init__(self, policy: Policy) -> None:
@@ -63,6 +63,7 @@ class Told:
         self.exited_s: float | None = None
         self.ready = False
         self.said_s: float | None = None
+        self.extended_s = 0.0
         self.is_trial = False
         self.again = False
         self.at_once = False
@@ -188,7 +189,7 @@ class Told:
         dues_s = [] if limit_s is None else [spawned_s + limit_s]
         if not self.ready:
             if policy.ready_by != "exit":
-                dues_s.append(spawned_s + policy.start_timeout_s)
+                dues_s.append(max(spawned_s + policy.start_timeout_s, self.extended_s))
             ready_s = self.ready_s()
             if ready_s is not None:
                 dues_s.append(ready_s)
