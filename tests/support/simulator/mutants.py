@@ -247,7 +247,7 @@ MUTANTS = (
     Mutant(
         "a roll dies with its supervisor", "supervisor/rolls.py",
         "self._outbox.save(_KEY + pool, _to_text(progress.roll), first=True)", "pass",
-        kind="whole", first=148,
+        kind="whole", first=730,
     ),
     Mutant(
         "a roll takes one more than it may", "core/roll.py",
