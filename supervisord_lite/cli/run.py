@@ -36,6 +36,7 @@ from supervisord_lite.config.load import judge
 from supervisord_lite.config.modes import set_modes
 from supervisord_lite.config.spec import Configuration, Settings, to_json
 from supervisord_lite.keeper import boot
+from supervisord_lite.scribe.files import EVENTS_FILE
 from supervisord_lite.supervisor.carry import TOKEN
 
 _BACKLOG = 512
@@ -132,6 +133,7 @@ def _become_keeper(
         log_style=style,
         log_level=settings.log_level,
         remove=[settings.control_path],
+        events=f"{settings.state_dir}/{EVENTS_FILE}",
         owner_pid=owner_pid,
     )
     for stream in (sys.stdout, sys.stderr):

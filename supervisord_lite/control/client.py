@@ -41,6 +41,7 @@ IDEMPOTENT = frozenset(
         "Stop",
         "Reset",
         "LogFiles",
+        "Why",
         "Version",
         "Shutdown",
         "Scale",

@@ -29,6 +29,7 @@ class Boot:
         nofile_soft: Soft limit of descriptors before it was raised.
         has_terminal: Whether we were started from a terminal.
         remove: Paths to remove at the end.
+        events: Path of the event journal's file; empty: none is kept.
         owner: Readable once the process that the daemon belongs to has ended; None: nobody's.
     """
 
@@ -43,6 +44,7 @@ class Boot:
         self.log_style: str = said["log_style"]
         self.log_level: str = said["log_level"]
         self.remove: list[str] = said["remove"]
+        self.events: str = said["events"]
         self.has_terminal = os.isatty(0) or os.isatty(2)
         # Locks are held by being open, until the process ends.
         self._locks = [_move_up(number) for number in said["locks"]]
@@ -68,6 +70,7 @@ def prepare(
     log_style: str,
     log_level: str,
     remove: list[str],
+    events: str = "",
     owner_pid: int | None = None,
 ) -> int:
     """Write what `Boot` reads; return the memfd, inheritable like the descriptors named in it."""
@@ -79,6 +82,7 @@ def prepare(
         "log_style": log_style,
         "log_level": log_level,
         "remove": remove,
+        "events": events,
         "owner_pid": owner_pid,
     }
     memory = os.memfd_create("boot", 0)

@@ -11,6 +11,7 @@ from collections import deque
 
 from supervisord_lite.base import exit_codes
 from supervisord_lite.keeper import children, reap
+from supervisord_lite.keeper.events import EventPipe
 from supervisord_lite.keeper.poller import Poller
 from supervisord_lite.keeper.runs import Runs
 from supervisord_lite.keeper.scribe_side import ScribeSide
@@ -55,9 +56,10 @@ class Keeper:
             self._calls, boot, self._table, self._known, poller.watch, poller.unwatch,
             lambda message: self._supervisor.note(message),
         )  # fmt: skip
+        self._events = EventPipe(boot.events, self._runs.streams, poller, journal.write)
         self._supervisor = SupervisorSide(
             boot, journal, notifier, poller, self._table,
-            carry_out=self._runs.carry_out, now_s=time.monotonic,
+            carry_out=self._runs.carry_out, record=self._events.take, now_s=time.monotonic,
         )  # fmt: skip
         self._scribe = ScribeSide(boot, journal, poller, self._runs.streams, self._supervisor.note)
         self._kick_at_s: float | None = None
@@ -295,6 +297,7 @@ class Keeper:
                 self._last_at_s = now_s + _LAST_LIVES * _LAST_WORDS_S
                 self._journal.write("info", "daemon.stopped", code=self._ending)
                 self._journal.close()
+                self._events.close()
                 self._scribe.finish(now_s)
             elif _is_due(self._end_at_s, now_s):
                 if self._ending == exit_codes.INTERNAL_ERROR and not self._runs.killing:

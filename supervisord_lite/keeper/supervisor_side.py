@@ -46,9 +46,13 @@ class SupervisorSide(Child):
         table: Table,
         *,
         carry_out: Callable[[Any, float], None],
+        record: Callable[[list[str]], None],
         now_s: Callable[[], float],
     ) -> None:
-        """Prepare; *carry_out* is called with the requests that it sends."""
+        """Prepare.
+
+        *carry_out* is called with the requests that it sends, *record* with lines for the journal.
+        """
         super().__init__(boot.calls, "supervisor", journal.descriptor)
         self._listener = boot.listener
         self._journal = journal
@@ -56,6 +60,7 @@ class SupervisorSide(Child):
         self._poller = poller
         self._table = table
         self._carry_out = carry_out
+        self._record = record
         self._now_s = now_s
         self.pulse = Pulse(boot.calls, notifier.watchdog_s)
         self.oversleep_at_s: float | None = None
@@ -131,6 +136,8 @@ class SupervisorSide(Child):
     def _obey(self, message: dict[str, Any]) -> None:
         if "save" in message or "applied" in message:
             self._table.save(message.get("save", {}), message.get("applied", 0))
+        if "events" in message:
+            self._record(message["events"])
         if "do" in message:
             self._carry_out(message["do"], self._now_s())
         if "notify" in message:

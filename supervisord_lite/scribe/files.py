@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 _OPEN_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _FILE_MODE = 0o640
+#: The event journal says who did what: it is for its owner, and read by asking the daemon. The
+#: name alone decides, so that a scribe that takes over in the middle of a rotation does the same.
+EVENTS_FILE = "events.jsonl"
+_PRIVATE_MODE = 0o600
 #: As `run` makes log_dir, which may be what has to be made again.
 _FOLDER_MODE = 0o750
 #: Longer numbers are somebody else's: a date, as logrotate makes them.
@@ -138,7 +142,9 @@ class LogFile:
             _refuse_irregular(self.calls.lstat(self.path), self.path)
         except FileNotFoundError:
             make_folders(self.calls, os.path.dirname(self.path))
-        descriptor = self.calls.open(self.path, _OPEN_FLAGS, _FILE_MODE)
+        is_private = self.path.endswith(f"/{EVENTS_FILE}")
+        mode = _PRIVATE_MODE if is_private else _FILE_MODE
+        descriptor = self.calls.open(self.path, _OPEN_FLAGS, mode)
         try:
             status = self.calls.fstat(descriptor)
             _refuse_irregular(status, self.path)

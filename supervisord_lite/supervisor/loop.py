@@ -9,14 +9,14 @@ from supervisord_lite.base.clock import Clock, Rng
 from supervisord_lite.base.packets import PacketSocket
 from supervisord_lite.config.loading import Loading
 from supervisord_lite.control.server import Server
-from supervisord_lite.core import actions
-from supervisord_lite.core.states import Worker
 from supervisord_lite.keeper.journal import Journal
 from supervisord_lite.scribe.note import Note
+from supervisord_lite.scribe.reading import Reading
 from supervisord_lite.supervisor.adoption import Handover, build_fleet, reconcile
 from supervisord_lite.supervisor.carry import CarryFile
 from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.escalation import EscalationNote, StartNote
+from supervisord_lite.supervisor.events import Events
 from supervisord_lite.supervisor.heartbeats import Heartbeats
 from supervisord_lite.supervisor.logs import Logs
 from supervisord_lite.supervisor.outbox import Outbox, Slot
@@ -24,16 +24,10 @@ from supervisord_lite.supervisor.poller import Poller
 from supervisord_lite.supervisor.reload import Reloads, StartLoading
 from supervisord_lite.supervisor.rights import ADMIN, RefusedPeers, Rights
 from supervisord_lite.supervisor.rolls import Rolls
+from supervisord_lite.supervisor.stories import StartReading, Stories
 from supervisord_lite.supervisor.verbs import Verbs
 from supervisord_lite.supervisor.words import Words
 from supervisord_lite.wire import channel
-
-#: What is worth which level; everything else is "info".
-_LEVELS = {
-    "worker.failed": "warning",
-    "worker.tripped": "error",
-    "worker.cleared": "warning",
-}
 
 
 class KeeperGoneError(Exception):
@@ -55,6 +49,7 @@ class Supervisor:
         own_uid: int,
         start_note: StartNote = Note,
         start_loading: StartLoading = Loading,
+        start_reading: StartReading = Reading,
     ) -> None:
         """Take over; nothing is said to anybody yet.
 
@@ -68,6 +63,7 @@ class Supervisor:
             own_uid: Who may everything, beside root.
             start_note: Writes the state folder's files; tests give another one.
             start_loading: Starts what reads the configuration.
+            start_reading: Starts what reads the event journal.
         """
         self._clock = clock
         self._journal = journal
@@ -78,37 +74,40 @@ class Supervisor:
         self._logs = Logs(handover.dropped, handover.troubles)
         self._words = Words(handover.inventory)
         self._fleet = build_fleet(handover, self._outbox, clock, rng)
-        self._daemon = DaemonState(
-            self._fleet, self._outbox, handover.saves.get("daemon"), journal.write
-        )
+        self._events = Events(self._fleet, self._outbox, handover.saves, clock, journal.write)
+        log = self._events.log
+        self._daemon = DaemonState(self._fleet, self._outbox, handover.saves.get("daemon"), log)
         self._note = EscalationNote(
-            self._fleet, self._outbox, self._poller, handover, clock, journal.write, start_note
+            self._fleet, self._outbox, self._poller, handover, clock, log, start_note
         )
         self._daemon.on_escalated = self._note.take
-        self._fleet.listen(self._announce)
         self._fleet.on_fault = self._worker_fault
         self._heartbeats = Heartbeats(self._fleet, clock)
-        self._rolls = Rolls(self._fleet, self._outbox, handover.saves, journal.write)
+        self._rolls = Rolls(self._fleet, self._outbox, handover.saves, log)
         self._reloads = Reloads(
             self._fleet, self._rolls, self._daemon, self._poller, handover.saves, clock,
-            journal.write, start_loading=start_loading,
+            log, start_loading=start_loading,
         )  # fmt: skip
         self._daemon.on_reload = self._reloads.signalled
         self._carry = CarryFile(
             self._fleet, self._reloads, self._daemon, self._poller, handover.saves, clock,
-            journal.write, start_note,
+            log, start_note,
         )  # fmt: skip
         self._rights = Rights(self._fleet, own_uid)
+        self._stories = Stories(self._fleet, self._events, self._poller, clock, start_reading)
         self._verbs = Verbs(
             self._fleet, self._daemon, self._reloads, handover, clock, self._logs, self._words,
-            self._rolls, self._rights,
+            self._rolls, self._rights, self._events, self._stories,
         )  # fmt: skip
-        self._server = Server(
-            listener, self._poller, handle=self._verbs.handle, rank=self._rights.rank,
-            top_rank=ADMIN, clock_now_s=clock.now_s, version=__version__, on_fault=self._fault,
-            on_refused=RefusedPeers(clock, journal.write).take,
-        )  # fmt: skip
+        self._server = self._serve(listener)
         self._said_wake_s: float | None = None
+
+    def _serve(self, listener: socket.socket) -> Server:
+        return Server(
+            listener, self._poller, handle=self._verbs.handle, rank=self._rights.rank,
+            top_rank=ADMIN, clock_now_s=self._clock.now_s, version=__version__,
+            on_fault=self._fault, on_refused=RefusedPeers(self._clock, self._events.log).take,
+        )  # fmt: skip
 
     def run(self) -> int:
         """Supervise until the daemon ends; return the verdict.
@@ -121,6 +120,7 @@ class Supervisor:
             self._settle()
             self._poller.wait(self._wait_s())
             self._catch_up(self._clock.now_s())
+        self._events.end(self._daemon.verdict)
         self._settle()
         self._send_all()
         self._verbs.deliver()
@@ -138,6 +138,7 @@ class Supervisor:
         self._heartbeats.expire(now_s)
         self._server.expire(now_s)
         self._reloads.expire(now_s)
+        self._stories.expire(now_s)
 
     def _is_over(self, now_s: float) -> bool:
         # Asked each time: their deadlines may come while workers still stop.
@@ -145,6 +146,7 @@ class Supervisor:
         return self._daemon.is_over(now_s) and all(are_written)
 
     def _adopt(self) -> None:
+        self._events.begin(version=__version__, pid=self._handover.keeper_pid)
         was_stopping = self._daemon.is_stopping
         if was_stopping:
             # Before anything else: what happened since must not start anybody.
@@ -156,6 +158,7 @@ class Supervisor:
         for slot, reason in self._fleet.unusable.items():
             name = self._fleet.name(slot)
             self._journal.write("error", "worker.unusable", name=name, reason=reason)
+            self._events.note_worker(slot, "worker.unusable", reason=reason)
         self._note.resume()
         if not was_stopping:
             self._daemon.begin()
@@ -170,9 +173,9 @@ class Supervisor:
             )  # fmt: skip
             if "restored" in self._handover.saves:
                 counts = json.loads(self._handover.saves["restored"])
-                self._journal.write("warning", "state.restored", **counts)
+                self._events.log("warning", "state.restored", **counts)
         else:
-            self._journal.write(
+            self._events.log(
                 "warning", "supervisor.adopted", adoption=self._handover.adoption,
                 runs=len(self._handover.inventory), facts=len(self._handover.facts),
             )  # fmt: skip
@@ -204,6 +207,7 @@ class Supervisor:
             self._note.deadline_s,
             self._carry.deadline_s,
             self._reloads.deadline_s,
+            self._stories.deadline_s,
         )
         at_s = min((each for each in deadlines if each is not None), default=None)
         return None if at_s is None else at_s - self._clock.now_s()
@@ -244,14 +248,6 @@ class Supervisor:
         self._outbox.applied(number)
 
     # -- lines -------------------------------------------------------------------------------------
-
-    def _announce(
-        self, slot: Slot, before: Worker, after: Worker, told: tuple[actions.Announce, ...]
-    ) -> None:
-        del before, after
-        for each in told:
-            level = _LEVELS.get(each.event, "info")
-            self._journal.write(level, each.event, name=self._fleet.name(slot), **dict(each.fields))
 
     def _worker_fault(self, slot: Slot, error: Exception) -> None:
         name = self._fleet.name(slot)

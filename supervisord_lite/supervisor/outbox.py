@@ -4,6 +4,10 @@ One worker's record and its requests are never split over two messages. "applied
 page only, when every record that contains a fact has been sent. What must be known before any
 worker is told of it (that the daemon stops) goes ahead of all pages.
 
+What is told to the event journal travels with the record or the save that it follows from: the
+keeper has both or none. Events are numbered here, as
+they leave, so that their numbers rise in the journal, without a gap.
+
 What changes the configuration goes as one message, whatever its size (`whole`): specs, records and
 requests together. Whoever takes over finds all of it or nothing.
 """
@@ -19,6 +23,10 @@ from supervisord_lite.wire import channel
 from supervisord_lite.wire.errors import WireError
 
 Request = dict[str, object]
+#: What happened: its name and evidence, as it will stand in the journal.
+Event = dict[str, object]
+#: Numbers events: returns their lines, and the saves that remember the number.
+Seal = Callable[[list[Event]], tuple[list[str], dict[str, str]]]
 
 _PAGE_BYTES = 60_000
 #: Most bytes of one worker's record and requests together, encoded.
@@ -35,7 +43,11 @@ class Send(Protocol):
 
 
 class Outbox:
-    """Collects between two flushes."""
+    """Collects between two flushes.
+
+    Attributes:
+        seal: Makes lines of events; as long as nobody does, there is no journal.
+    """
 
     def __init__(self, send: Send) -> None:
         """Take what sends one packet."""
@@ -46,6 +58,12 @@ class Outbox:
         self._extra: dict[str, object] = {}
         self._saves: dict[str, str | None] = {}
         self._first: dict[str, str | None] = {}
+        self._beside: dict[Slot, dict[str, str | None]] = {}
+        self._events: dict[Slot, list[tuple[int, Event]]] = {}
+        self._early: list[tuple[int, Event]] = []
+        self._late: list[tuple[int, Event]] = []
+        self._told = 0
+        self.seal: Seal = lambda _events: ([], {})
         self._applied = 0
         self._said_applied = 0
 
@@ -67,6 +85,29 @@ class Outbox:
             self._saves.pop(key, None)
         else:
             self._saves[key] = text
+
+    def save_beside(self, slot: Slot, key: str, text: str | None) -> None:
+        """Keep a text that travels with the worker's record; None forgets it."""
+        self.touch(slot)
+        self._beside.setdefault(slot, {})[key] = text
+
+    def record(self, slot: Slot | None, event: Event, *, first: bool = False) -> None:
+        """Tell the journal of something.
+
+        Args:
+            slot: Which worker it is about; it goes with that one's record. None: with the saves
+                that are about no worker.
+            event: What happened.
+            first: With those of them that go ahead.
+        """
+        self._told += 1
+        if slot is not None:
+            self.touch(slot)
+            self._events.setdefault(slot, []).append((self._told, event))
+        elif first:
+            self._early.append((self._told, event))
+        else:
+            self._late.append((self._told, event))
 
     def whole(self) -> None:
         """Let the next flush be one message."""
@@ -111,12 +152,22 @@ class Outbox:
         if self._extra:
             last.update(self._extra)
             self._extra = {}
-        if last:
+        self._early += self._late
+        self._late = []
+        if last or self._early:
             self._send(last)
         if self._is_whole:
             self._send_whole()
 
-    def _send(self, message: dict[str, object]) -> None:
+    def _send(self, message: dict[str, object], events: Iterable[tuple[int, Event]] = ()) -> None:
+        told = sorted([*self._early, *events], key=_number)
+        self._early = []
+        if told:
+            lines, saves = self.seal([event for _, event in told])
+            if lines:
+                before = message.get("save")
+                message["save"] = {**(before if isinstance(before, dict) else {}), **saves}
+                message["events"] = lines
         if not self._is_whole:
             self._send_any_size(message)
             return
@@ -149,20 +200,25 @@ class Outbox:
     ) -> None:
         saves: dict[str, str | None] = {}
         todo: list[Request] = []
+        told: list[tuple[int, Event]] = []
         size = 0
         for slot, wanted in requests.items():
             kept = record(slot)
             text = kept or ""
+            # Now: what `too_large` brings about belongs to the next record.
+            beside, happened = self._beside.pop(slot, {}), self._events.pop(slot, ())
             cost = len(text) + text.count('"') + text.count("\\") + len(slot[0]) + 40
             fitting = list(self._fitting(slot, wanted, _SLOT_BYTES - cost, too_large))
             cost += sum(cost for _, cost in fitting)
             if saves and size + cost > _PAGE_BYTES:
-                self._send({"save": saves, "do": todo})
-                saves, todo, size = {}, [], 0
+                self._send({"save": saves, "do": todo}, told)
+                saves, todo, told, size = {}, [], [], 0
+            saves.update(beside)
+            told += happened
             saves[f"worker/{slot[0]}/{slot[1]}"] = kept
             todo += [request for request, _ in fitting]
             size += cost
-        self._send({"save": saves, "do": todo})
+        self._send({"save": saves, "do": todo}, told)
 
     def _fitting(
         self,
@@ -181,6 +237,10 @@ class Outbox:
                 continue
             left_bytes -= cost
             yield request, cost
+
+
+def _number(told: tuple[int, Event]) -> int:
+    return told[0]
 
 
 def _pages(saves: dict[str, str | None]) -> list[dict[str, str | None]]:

@@ -2,8 +2,8 @@
 
 ::
 
-    read      Status, Watch, LogFiles, Version           the lists read, operate, admin;
-                                                         operators of any worker
+    read      Status, Watch, Events, Why, LogFiles,      the lists read, operate, admin;
+              Version                                    operators of any worker
     operate   Start, Stop, Restart, Reset, Signal,       operate, admin;
               Scale, SizesSaved                          operators, of their own workers alone
     admin     everything                                 admin
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 NOTHING, READ, SOME, OPERATE, ADMIN = range(5)
 
 _NEEDED = {
-    **dict.fromkeys(("Status", "Watch", "LogFiles", "Version"), READ),
+    **dict.fromkeys(("Status", "Watch", "Events", "Why", "LogFiles", "Version"), READ),
     **dict.fromkeys(
         ("Start", "Stop", "Restart", "Reset", "Signal", "Scale", "SizesSaved"), OPERATE
     ),

@@ -20,6 +20,7 @@ from supervisord_lite.core.states import Exited, Stopped, Stopping, Tripped, Wor
 from supervisord_lite.supervisor.adoption import Handover
 from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.escalation import LastEscalation
+from supervisord_lite.supervisor.events import Events
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.launch import outputs
 from supervisord_lite.supervisor.logs import Logs
@@ -32,6 +33,7 @@ from supervisord_lite.supervisor.rights import NotPermittedError, Rights
 from supervisord_lite.supervisor.rolls import Rolls
 from supervisord_lite.supervisor.samples import Samples
 from supervisord_lite.supervisor.status import worker_status
+from supervisord_lite.supervisor.stories import Stories
 from supervisord_lite.supervisor.watchers import Watchers
 from supervisord_lite.supervisor.words import Words
 
@@ -64,6 +66,8 @@ class Verbs:
         words: Words,
         rolls: Rolls,
         rights: Rights,
+        journal: Events,
+        stories: Stories,
     ) -> None:
         """Take what is asked about."""
         self._fleet = fleet
@@ -81,6 +85,8 @@ class Verbs:
         self._watchers = Watchers(fleet)
         self._rolls = rolls
         self._rights = rights
+        self._journal = journal
+        self._stories = stories
         rolls.on_failed = self._roll_failed
         self._methods: dict[str, Callable[[Call], None]] = {
             "Status": self._status,
@@ -95,11 +101,14 @@ class Verbs:
             "Scale": self._scale,
             "SizesSaved": self._sizes_saved,
             "LogFiles": self._log_files,
+            "Events": stories.events,
+            "Why": partial(stories.why, status_of=self._statuses),
             "Version": self._version,
         }
 
     def handle(self, call: Call) -> None:
         """Answer one call, now or when what it waits for has happened."""
+        self._journal.peer = call.peer
         try:
             self._rights.check(call.peer, call.method, partial(self._pools, call))
             self._methods[call.method](call)
@@ -110,6 +119,8 @@ class Verbs:
             call.error(
                 interface.NO_SUCH_WORKER, {"name": error.name, "suggestion": error.suggestion}
             )
+        finally:
+            self._journal.peer = None
 
     def _pools(self, call: Call) -> set[str]:
         """Return the pools on which a call acts that operates workers."""
@@ -126,6 +137,7 @@ class Verbs:
         for reply in replies:
             reply()
         self._watchers.deliver()
+        self._stories.deliver()
         return self._orders.deliver() or bool(replies)
 
     def _reply(self, call: Call, parameters: dict[str, object], *, continues: bool = False) -> None:
@@ -135,6 +147,13 @@ class Verbs:
 
     def _status(self, call: Call) -> None:
         slots = resolve(self._fleet, parameters.names(call))
+        workers = self._statuses(slots)
+        now_s, wall_s = self._clock.now_s(), self._clock.wall_s()
+        supervisor = self._supervisor(now_s, wall_s)
+        call.reply({"now_s": now_s, "supervisor": supervisor, "workers": workers})
+
+    def _statuses(self, slots: list[Slot]) -> list[dict[str, object]]:
+        """Return how workers are, for the wire."""
         # Of all, whoever is asked for: a sample answers the next question too.
         leaders = {}
         for each in self._fleet.workers.values():
@@ -163,8 +182,7 @@ class Verbs:
                     and not self._rolls.is_rolling(slot[0]),
                 )
             )
-        supervisor = self._supervisor(now_s, wall_s)
-        call.reply({"now_s": now_s, "supervisor": supervisor, "workers": workers})
+        return workers
 
     def _supervisor(self, now_s: float, wall_s: float) -> dict[str, object]:
         return {
@@ -219,6 +237,7 @@ class Verbs:
         waited = (*slots, *(slot for slot, _ in needed))
         waiting = _Waiting(call, {slot: self._fleet.name(slot) for slot in waited}, begun_s)
         done = partial(self._done, waiting)
+        asking = self._journal.ask(call.peer, call.method.lower(), waited)
         orders = [self._give(slot, goal, events.StartRequested(), done) for slot, _ in needed]
         for order, (_, pool) in zip(orders, needed, strict=True):
             order.required_by = pool
@@ -246,6 +265,7 @@ class Verbs:
                 # Where a roll failed and we died before we said so, this one fails again.
                 going = [(index, run) for (pool, index), run in follow.items() if pool == slot[0]]
                 self._rolls.begin(slot[0], (index for _, index in rolled[slot[0]]), going)
+        asking.settle(self._rolls.will_replace)
         if not wait:
             self._reply(call, {"outcome": None, "done": True})
             return
@@ -340,8 +360,10 @@ class Verbs:
 
     def _reset(self, call: Call) -> None:
         slots = resolve(self._fleet, parameters.names(call, needed=True))
+        asking = self._journal.ask(call.peer, "reset", slots)
         for slot in slots:
             self._fleet.feed(slot, events.ResetRequested())
+        asking.settle(lambda _slot: False)
         if not (parameters.flag(call, "wait") and call.more):
             self._reply(call, {"outcome": None, "done": True})
             return
@@ -355,8 +377,10 @@ class Verbs:
         if not isinstance(number, signal.Signals):
             raise parameters.InvalidParameterError("signal")
         slots = resolve(self._fleet, parameters.names(call, needed=True))
-        sent = sum(self._fleet.send_signal(slot, number) for slot in slots)
-        self._reply(call, {"sent": sent})
+        told = [slot for slot in slots if self._fleet.send_signal(slot, number)]
+        for slot in told:
+            self._journal.note_worker(slot, "worker.signalled", signal=name)
+        self._reply(call, {"sent": len(told)})
 
     def _shutdown(self, call: Call) -> None:
         self._daemon.begin_stop("shutdown by a client")
@@ -390,6 +414,8 @@ class Verbs:
                 return
         before = {pool: self._fleet.specs[pool].pool_size for pool in sizes}
         how_many = self._reloads.sizes.scale(sizes)
+        for pool, size in sizes.items():
+            self._journal.note("pool.scaled", pool=pool, old=before[pool], new=size)
         hands = self._reloads.in_force.by_hand
         in_file = {pool: hand.file_size for pool, hand in hands.items()}
         pools = [

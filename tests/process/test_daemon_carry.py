@@ -112,7 +112,8 @@ def test_a_service_that_was_stopped_leaves_nothing(how: str) -> None:
         if "dies" in how:
             daemon.kill_supervisor()
         assert daemon.process.wait(20) == 0
-        assert sorted(os.listdir(daemon.folder / "state")) == ["effective.toml", "lock"]
+        left = sorted(os.listdir(daemon.folder / "state"))
+        assert left == ["effective.toml", "events.jsonl", "lock"]
 
         daemon.start()
         wait_until(lambda: as_in_the_file(daemon), what="all begins anew")

@@ -73,7 +73,7 @@ def test_the_reason_is_in_the_journal_and_in_a_file() -> None:
         for event in ("daemon.escalated", "escalation.written"):
             assert event in daemon.output()
         assert sorted(os.listdir(daemon.folder / "state")) == [
-            "effective.toml", NOTE, "lock"
+            "effective.toml", "events.jsonl", NOTE, "lock"
         ]  # fmt: skip
 
 
@@ -158,7 +158,7 @@ def test_a_note_that_cannot_be_written_changes_nothing_else() -> None:
         assert ended(daemon) == 75
         assert "escalation.not_written" in daemon.output()
         files = sorted(os.listdir(daemon.folder / "state"))
-        assert files == ["effective.toml", NOTE, "lock"], "nothing half is left"
+        assert files == ["effective.toml", "events.jsonl", NOTE, "lock"], "nothing half is left"
         assert "critical worker db tripped: SIGKILL (failure 1 of 1)" in daemon.output()
 
 

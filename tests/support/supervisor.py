@@ -1,10 +1,11 @@
 """A supervisor without processes: the real one, driven by hand, and a keeper made of its table."""
 
+import errno
 import json
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from supervisord_lite.base.packets import PacketSocket, memory_content
 from supervisord_lite.config.loading import Loaded, Refused
@@ -111,6 +112,7 @@ class TableKeeper:
         signalled: Requests to signal or kill, in order.
         spawned: The request behind each run.
         relogged: Requests to log elsewhere, in order.
+        journal: Every event that it was told, in order.
         asked_beats: Requests for last signs of life, in order.
     """
 
@@ -128,12 +130,14 @@ class TableKeeper:
         self.failing: list[dict[str, object]] = []
         self.spawned: dict[Key, dict[str, Any]] = {}
         self.relogged: list[dict[str, Any]] = []
+        self.journal: list[dict[str, Any]] = []
         self.asked_beats: list[dict[str, Any]] = []
         self._next_pid = 1000
 
     def obey(self, message: dict[str, Any]) -> None:
         if "save" in message or "applied" in message:
             self.table.save(message.get("save", {}), message.get("applied", 0))
+        self.journal += map(json.loads, message.get("events", ()))
         for request in message.get("do", ()):
             key = (request["pool"], request["index"], request["run"])
             if request["do"] == "spawn":
@@ -232,6 +236,7 @@ class Daemon:
     Attributes:
         notes: Every note of an escalation that was begun.
         carried: What was written for the service after this one, each time.
+        questions: What was to be read in the event journal; nobody can.
     """
 
     def __init__(self, *specs: Spec, saves: Mapping[str, str] | None = None) -> None:
@@ -245,6 +250,7 @@ class Daemon:
         self.carried: list[dict[str, Any] | None] = []
         self.file: Loaded | Refused | None = None
         self.readings = 0
+        self.questions: list[dict[str, Any]] = []
         self._carrying: list[HeldNote] = []
         self._quiet = os.open(os.devnull, os.O_WRONLY)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -279,6 +285,7 @@ class Daemon:
             own_uid=os.getuid(),
             start_note=self._start_note,
             start_loading=self._start_loading,
+            start_reading=self._start_reading,
         )
         self.adoption += 1
         self.supervisor._adopt()
@@ -301,6 +308,11 @@ class Daemon:
         assert self.file is not None
         self.readings += 1
         return ReadyMade(self.file)
+
+    def _start_reading(self, path: str, question: dict[str, Any], *, now_s: float) -> NoReturn:
+        del path, now_s
+        self.questions.append(question)
+        raise OSError(errno.EIO, "Input/output error")
 
     def write(self, *specs: Spec, settings: Settings = SETTINGS) -> None:
         """Change the file."""

@@ -26,7 +26,7 @@ def namespace(**given: object) -> argparse.Namespace:
         (["daemon-reload"], "systemctl's daemon-reload is: reload"),
         (["kill"], "systemctl's kill is: signal SIG NAME"),
         (["statsu"], "did you mean status?"),
-        (["why", "web"], '"why" is not in this version'),
+        (["top", "web"], '"top" is not in this version'),
         (["frobnicate"], 'no verb "frobnicate"\n'),
         (["restart"], "restart: which workers?"),
         (["signal", "HUP"], "signal: to which workers?"),

@@ -302,6 +302,8 @@ def test_a_refused_file_changes_nothing_and_is_remembered(made: list[Daemon]) ->
     assert isinstance(answer, Refusal)
     daemon.settle()
     shown = json.loads(daemon.keeper.table.saves.pop("refused"))
+    told = [saves.pop("events") for saves in (daemon.keeper.table.saves, before)]
+    assert told[0] != told[1], "the journal has it"
     assert daemon.keeper.table.saves == before
     daemon.keeper.table.saves["refused"] = json.dumps(shown)
     daemon.replace()

@@ -180,8 +180,8 @@ MUTANTS = (
     ),
     Mutant(
         "requests travel without their records", "supervisor/outbox.py",
-        '        self._send({"save": saves, "do": todo})\n\n',
-        '        self._send({"do": todo})\n        self._send({"save": saves})\n\n',
+        '        self._send({"save": saves, "do": todo}, told)\n\n',
+        '        self._send({"do": todo})\n        self._send({"save": saves}, told)\n\n',
         kind="whole",
     ),
     Mutant(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from supervisord_lite.base.clock import Clock, Rng
 from supervisord_lite.base.packets import memory_content
 from supervisord_lite.supervisor.adoption import Handover, build_fleet, reconcile
 from supervisord_lite.supervisor.daemon_state import DaemonState
+from supervisord_lite.supervisor.events import Events
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.logs import Logs
 from supervisord_lite.supervisor.outbox import Outbox
@@ -18,6 +20,7 @@ from supervisord_lite.supervisor.poller import Poller
 from supervisord_lite.supervisor.reload import Reading, Reloads
 from supervisord_lite.supervisor.rights import Rights
 from supervisord_lite.supervisor.rolls import Rolls
+from supervisord_lite.supervisor.stories import Stories
 from supervisord_lite.supervisor.verbs import Verbs
 from supervisord_lite.supervisor.words import Words
 from tests.support.simulator.clients import Talk
@@ -53,6 +56,12 @@ class Around(Protocol):
         """A child is started that reads the file."""
 
 
+def no_child(path: str, question: dict[str, Any], *, now_s: float) -> NoReturn:
+    """Nobody reads the journal."""
+    del path, question, now_s
+    raise OSError(errno.EAGAIN, "no process")
+
+
 class _Watching(Poller):
     """Knows what is to be called, and waits for nothing."""
 
@@ -85,8 +94,9 @@ class Shell:
         self._outbox = Outbox(self._send)
         self.fleet = build_fleet(told, self._outbox, clock, world.rng)
         world.restored(self.fleet)
+        journal = Events(self.fleet, self._outbox, told.saves, clock, lambda *_, **__: None)
         saved = told.saves.get("daemon")
-        self.daemon = DaemonState(self.fleet, self._outbox, saved, lambda *_, **__: None)
+        self.daemon = DaemonState(self.fleet, self._outbox, saved, journal.log)
         self._rolls = Rolls(self.fleet, self._outbox, told.saves)
         self._watching = _Watching()
         self._reloads = Reloads(
@@ -96,7 +106,8 @@ class Shell:
         self.daemon.on_reload = self._reloads.signalled
         self._verbs = Verbs(
             self.fleet, self.daemon, self._reloads, told, clock, Logs({}, {}), Words(()),
-            self._rolls, Rights(self.fleet, own_uid=0),
+            self._rolls, Rights(self.fleet, own_uid=0), journal,
+            Stories(self.fleet, journal, self._watching, clock, no_child),
         )  # fmt: skip
 
     def adopt(self) -> None:
