@@ -190,15 +190,7 @@ def problems(status: dict[str, Any], command: str) -> list[str]:
     wrong = [worker for worker in status["workers"] if snapshot.needs_somebody(worker)]
     for worker in wrong[:_MAX_PROBLEMS]:
         name = printable(str(worker["name"]))
-        again = "reset" if worker["state"] == "tripped" else "start"
-        # What never ran has written nothing; why stands in its status.
-        look, then = f"logs {name} -n 20", "then"
-        if snapshot.could_not_start(worker):
-            look, then = f"status {name}", "mend it, then"
-        text = f"! {name}: {command} {look}, {then} {command} {again} {name}"
-        if len(text) > COLUMNS:
-            text = f"! {name}: {command} {look}"
-        lines.append(fold(text, indent=2))
+        lines.append(fold(f"! {name}: {command} why {name}", indent=2))
     if len(wrong) > _MAX_PROBLEMS:
         lines.append(f"! and {len(wrong) - _MAX_PROBLEMS} more: {command} status --check")
     return lines

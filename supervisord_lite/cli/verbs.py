@@ -25,6 +25,7 @@ HELP = {
     "reset": "close a tripped breaker and start again",
     "signal": "send a signal to the leader of each worker",
     "logs": "the last lines of output; -f follows",
+    "why": "why a worker is as it is: its story, its last words, what decided",
     "events": "what happened, and who asked for it; -f follows",
     "shutdown": "stop everything in order and end the daemon",
     "version": "of this command and of the daemon",
@@ -35,7 +36,7 @@ _LOCAL = frozenset({"run", "check"})
 
 #: Fixed names that come with a later version.
 _LATER = frozenset(
-    {"wait", "why", "exec", "top", "metrics", "doctor", "upgrade",
+    {"wait", "exec", "top", "metrics", "doctor", "upgrade",
      "import", "export", "init", "install-unit", "task", "queue", "lock", "agent", "fleet"}
 )  # fmt: skip
 

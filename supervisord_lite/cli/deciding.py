@@ -1,0 +1,132 @@
+"""Which lines of the file decided: the values in force, each with the place that it came from.
+
+The daemon knows the values and where a worker's table stands. Which line of which file brought a
+value is found as `check --show` finds it, with the rights of whoever asks; where the files cannot
+be read, or say something else by now, that is said instead.
+"""
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from supervisord_lite.base.errors import SupervisordLiteError
+from supervisord_lite.base.units import format_duration
+
+#: Key -> its name in the policy that the daemon tells.
+_FIELDS = {
+    "restart": "restart",
+    "ok_exit_codes": "ok_exit_codes",
+    "max_restarts": "max_restarts",
+    "circuit_window": "circuit_window_s",
+    "circuit_cooldown": "circuit_cooldown_s",
+    "stable_run_period": "stable_run_period_s",
+    "start_timeout": "start_timeout_s",
+    "run_timeout": "run_timeout_s",
+    "autostart": "autostart",
+}
+#: Of a text that stands beside its origin.
+_TEXT_COLUMNS = 38
+Decided = tuple[str, str]  #: "max_restarts 5", and where that stands
+
+
+def keys_for(state: str, reasons: str, *, has_run: bool) -> tuple[str, ...]:
+    """Return the keys that decide about a worker.
+
+    Args:
+        state: That it is in.
+        reasons: For which its runs ended.
+        has_run: Whether it ever ran: who is stopped then was stopped by somebody.
+    """
+    keys = {
+        "tripped": ("max_restarts", "circuit_window", "circuit_cooldown", "restart"),
+        "backoff": ("max_restarts", "circuit_window", "restart"),
+        "exited": ("restart", "ok_exit_codes"),
+        "stopped": () if has_run else ("autostart",),
+        "waiting": ("requires", "after"),
+        "starting": ("start_timeout",),
+        "probing": ("circuit_cooldown", "stable_run_period"),
+    }.get(state, ())
+    if "not ready after" in reasons:
+        keys = (*keys, "start_timeout")
+    if "still running after" in reasons:
+        keys = (*keys, "run_timeout")
+    return tuple(dict.fromkeys(keys))
+
+
+def decided_by(story: dict[str, Any], keys: Iterable[str], config: str) -> list[Decided]:
+    """Return the keys with their values in force and where those come from.
+
+    Args:
+        story: As the daemon tells it (the type Story of the varlink definition).
+        keys: Which.
+        config: Path of the configuration file.
+    """
+    places = _places(str(story["worker"]["pool"]), config)
+    found: dict[str, list[str]] = {}
+    for key in keys:
+        value = _in_force(story, key)
+        if value is None or value == []:
+            continue
+        origin = str(story.get("origin") or "")
+        if places is not None:
+            of_file, where = places.get(key, (value, "default"))
+            origin = where if _same(of_file, value) else "in force; the file differs"
+        found.setdefault(origin, []).append(f"{key} {_shown(key, value)}")
+    return [(text, origin) for origin, values in found.items() for text in _packed(values)]
+
+
+def _packed(values: list[str]) -> list[str]:
+    """Return values in as few texts as fit beside their origin."""
+    texts: list[str] = []
+    for value in values:
+        if texts and len(texts[-1]) + len(value) + 2 <= _TEXT_COLUMNS:
+            texts[-1] += f", {value}"
+        else:
+            texts.append(value)
+    return texts
+
+
+def _in_force(story: dict[str, Any], key: str) -> Any:
+    if key in ("requires", "after"):
+        return story.get(key)
+    return (story.get("policy") or {}).get(_FIELDS[key])
+
+
+def _places(pool: str, config: str) -> dict[str, tuple[Any, str]] | None:
+    """Return key -> (value, where it stands), as the files are now; None: they cannot be read."""
+    from supervisord_lite.config.load import judge
+    from supervisord_lite.config.show import show
+
+    try:
+        judged = judge(config, environ=os.environ, as_root=os.geteuid() == 0)
+    except (SupervisordLiteError, OSError, ValueError):
+        return None
+    spec = next((each for each in judged.configuration.specs if each.pool == pool), None)
+    if spec is None:
+        return None
+    places = {}
+    for line in show(pool, judged):
+        if line.key in _FIELDS:
+            value = getattr(spec.policy, _FIELDS[line.key])
+        elif line.key in ("requires", "after"):
+            value = getattr(spec, line.key)
+        else:
+            continue
+        via = f" via {line.via}" if line.via else ""
+        places[line.key] = (value, f"{line.origin}{via}")
+    return places
+
+
+def _same(one: Any, other: Any) -> bool:
+    return list(one) == list(other) if isinstance(one, list | tuple) else bool(one == other)
+
+
+def _shown(key: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        words = [f'"{each}"' if isinstance(each, str) else str(each) for each in value]
+        return f"[{', '.join(words)}]"
+    if _FIELDS[key].endswith("_s"):
+        return f'"{format_duration(float(value)).replace(" ", "")}"'
+    return f'"{value}"' if isinstance(value, str) else str(value)

@@ -1,0 +1,458 @@
+"""Why a worker is as it is, as text of 80 columns.
+
+In five parts: how it is, its story, its last words, what decided, and what to type.
+
+A story goes back to where the present state began: to the start that a person asked for, or to the
+daemon's own. What an earlier life of the daemon has left (a breaker that was open) is told from
+there. Times are the clock on the wall; days are named where they change.
+"""
+
+import textwrap
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime
+from typing import Any
+
+from supervisord_lite.base.units import format_duration
+from supervisord_lite.cli.deciding import Decided
+from supervisord_lite.cli.snapshot import SPAWN_FAILED
+from supervisord_lite.cli.text import COLUMNS, clip, count, fold, printable
+from supervisord_lite.core.backoff import backoff_s
+from supervisord_lite.core.policy import BackoffPolicy
+
+#: Where the text of an event begins, and what stands at its right.
+_TEXT_COLUMN = 19
+_RIGHT_COLUMN = 63
+#: Events of the worker that are told; what is older stands in `events`.
+_MOST_EVENTS = 20
+_MOST_WORDS = 5
+_ORIGIN_COLUMN = 41
+
+Event = dict[str, Any]
+
+
+class Story:
+    """One worker, what happened to it, and when it is told."""
+
+    def __init__(self, told: dict[str, Any], events: Iterable[Event], *, now: datetime) -> None:
+        """Choose what belongs to its present state.
+
+        Args:
+            told: As the daemon tells it (the type Story of the varlink definition).
+            events: Of the journal, the oldest first: of this worker, of others, of the daemon.
+            now: For how long something lasts, and which day it is.
+        """
+        self.told = told
+        self.worker: dict[str, Any] = told["worker"]
+        self.policy: dict[str, Any] = told.get("policy") or {}
+        self.now = now
+        slot = self.worker["pool"], self.worker["instance"]
+        own = [e for e in events if "pool" not in e or (e["pool"], e.get("instance")) == slot]
+        self.events, self.is_cut = _chosen(_without_end(own))
+
+    @property
+    def name(self) -> str:
+        """Return the worker's name, printable."""
+        return printable(str(self.worker["name"]))
+
+    @property
+    def state(self) -> str:
+        """Return its state in a word."""
+        return str(self.worker["state"])
+
+    def latest(self, *kinds: str) -> Event | None:
+        """Return the latest event of one of these kinds, or None."""
+        return next((e for e in reversed(self.events) if e.get("event") in kinds), None)
+
+    def reasons(self) -> str:
+        """Return for which reasons its runs ended, where they say more than how."""
+        return "; ".join(str(e["reason"]) for e in self.events if "reason" in e)
+
+
+def _without_end(own: list[Event]) -> list[Event]:
+    """Return the events without supervisors that were replaced after all that is told."""
+    end = len(own)
+    while end and own[end - 1].get("event") == "supervisor.adopted":
+        end -= 1
+    return own[:end]
+
+
+def _chosen(own: list[Event]) -> tuple[list[Event], bool]:
+    """Return the events that explain the present state, and whether there would be more."""
+    chosen: list[Event] = []
+    told = 0
+    for event in reversed(own):
+        kind = str(event.get("event"))
+        if kind == "daemon.started" and told:
+            return chosen[::-1], False
+        if told >= _MOST_EVENTS:
+            return _from_worker(chosen), True
+        if "instance" in event:
+            told += kind != "worker.ready"
+        chosen.append(event)
+        if kind == "worker.started" and "by_uid" in event:
+            return _from_worker(chosen), False
+    return chosen[::-1] if told else [], False
+
+
+def _from_worker(chosen: list[Event]) -> list[Event]:
+    """Return events in order, from the first one that is about the worker."""
+    while chosen and "instance" not in chosen[-1]:
+        chosen.pop()
+    return chosen[::-1]
+
+
+# -- the whole -------------------------------------------------------------------------------------
+
+
+def lines_of(
+    story: Story, last_words: list[dict[str, Any]], decided: list[Decided], *, command: str
+) -> Iterator[str]:
+    """Yield the lines for one worker.
+
+    Args:
+        story: Whose.
+        last_words: The ends of its logs (the type LastWords), if its last run ended badly.
+        decided: Which keys decided, and where they stand.
+        command: How to call this command for the same daemon.
+    """
+    yield from _sentences(story)
+    told = list(_told(story))
+    if told:
+        yield ""
+        if story.is_cut:
+            yield f"(earlier: {command} events {story.name})"
+        yield from told
+    words = list(_words(story, last_words))
+    following = list(_ways(story, command))
+    if told or words:
+        yield from [""] * bool(words or decided or following)
+    yield from words
+    if decided:
+        yield "decided by"
+        for text, origin in decided:
+            yield from _decided(printable(text), printable(origin))
+    if following:
+        yield "try"
+        yield from (f"  {line}" for line in following)
+
+
+def _decided(text: str, origin: str) -> list[str]:
+    line = f"  {text:<{_ORIGIN_COLUMN - 3}} {origin}"
+    if len(text) <= _ORIGIN_COLUMN - 3 and len(line) <= COLUMNS:
+        return [line.rstrip()]
+    return [fold(f"  {text}", indent=4), f"    {origin}"]
+
+
+# -- first: state, since when, what ends it --------------------------------------------------------
+
+
+def _sentences(story: Story) -> Iterator[str]:
+    what, then = _state(story)
+    state = "in BACKOFF" if story.state == "backoff" else story.state.upper()
+    yield fold(f"{story.name} is {state}{_since(story)}{what}", indent=0)
+    if then:
+        yield fold(then, indent=0)
+    before = story.worker["pool"]
+    for link in story.told.get("waits_for") or []:
+        reason = f": {link['reason']}" if link.get("reason") else ""
+        yield fold(f"  {before} -> {link['name']}   {link['state']}{reason}", indent=4)
+        before = link["pool"]
+
+
+def _since(story: Story) -> str:
+    at = story.told.get("since")
+    if at is None:
+        kinds = {"stopped": ("worker.stopped",), "waiting": ("worker.waiting",)}
+        event = story.latest(*kinds.get(story.state, ()))
+        at = None if event is None else event.get("at")
+    when = None if at is None else _time(str(at))
+    if when is None:
+        return ""
+    long_s = max(0.0, (story.now - when).total_seconds())
+    day = when.astimezone().date()
+    on = "" if day == story.now.astimezone().date() else f"{_day(day)} "
+    pid = "" if story.worker.get("pid") is None else f", pid {story.worker['pid']}"
+    return f" since {on}{when.astimezone():%H:%M:%S} ({format_duration(long_s)}{pid})"
+
+
+def _state(story: Story) -> tuple[str, str]:
+    """Return how the first sentence goes on, and the second one."""
+    worker, name = story.worker, story.name
+    match story.state:
+        case "tripped":
+            return _tripped(story)
+        case "backoff":
+            left_s = worker.get("next_start_in_s")
+            again = "soon" if left_s is None else f"in {format_duration(left_s)}"
+            failure = _failure(story.latest("worker.failed", "worker.exited") or {})
+            then = f"{failure.capitalize()}; it" if failure else "It"
+            return f": {_last_end(story)}.", f"{then} starts again {again}."
+        case "waiting":
+            reason = str(worker.get("note") or (story.latest("worker.waiting") or {}).get("for"))
+            begins = "it " if reason.startswith("requires ") else ""
+            begins = "it comes " if reason.startswith("after ") else begins
+            return f": {begins}{reason}.", ""
+        case "stopped":
+            return _stopped(story)
+        case "exited":
+            policy = f'restart "{story.policy.get("restart")}"'
+            return f": {_last_end(story)}.", f'{policy} leaves it so until "start {name}".'
+        case "starting":
+            return ": it is not ready yet.", ""
+        case "probing":
+            return ": a start on trial.", "If it fails, its breaker opens again."
+        case "stopping":
+            return f": {worker.get('note') or 'it is on its way down'}.", ""
+        case _:
+            before = story.latest("worker.failed", "worker.exited", "worker.stopped")
+            told = " Before that:" if before is not None else ""
+            return f".{told}", ""
+
+
+def _tripped(story: Story) -> tuple[str, str]:
+    event = story.latest("worker.tripped") or {}
+    number = event.get("failures", story.worker.get("failures_in_window") or 0)
+    window = format_duration(float(story.policy.get("circuit_window_s") or 0.0))
+    why = f"{count(int(number), 'failure')} in {window}, limit {story.worker['max_restarts']}"
+    if event.get("reason"):
+        why = f"{_last_end(story)}; {event['reason']}"
+    left_s = story.worker.get("next_start_in_s")
+    if left_s is not None:
+        return f": {why}.", f"It is started on trial in {format_duration(left_s)}."
+    until = f'until "reset {story.name}" or until its configuration changes'
+    return f": {why}.", f"It stays down {until}."
+
+
+def _stopped(story: Story) -> tuple[str, str]:
+    event = story.latest("worker.stopped")
+    down = f'It stays down until "start {story.name}".'
+    if event is None:
+        if story.policy.get("autostart") is False:
+            return ": nobody has started it.", f"autostart is false. {down}"
+        return ".", down
+    if event.get("asked") == "shutdown":
+        return ": the daemon ends.", ""
+    return f": {_asker(event) or 'somebody asked for it'}.", down
+
+
+def _last_end(story: Story) -> str:
+    """Return how its latest run ended: "exit 1 after 2s"."""
+    event = story.latest("worker.failed", "worker.exited")
+    if event is None:
+        return str((story.worker.get("last_exit") or {}).get("reason") or "nobody saw how it ended")
+    return _end(event)
+
+
+# -- second: the story -----------------------------------------------------------------------------
+
+
+def _told(story: Story) -> Iterator[str]:
+    day = story.now.astimezone().date()
+    before: list[Event] = []
+    for event in story.events:
+        told = _line(story, event, before)
+        before.append(event)
+        if told is None:
+            continue
+        when = _time(str(event.get("at")))
+        if when is not None and when.astimezone().date() != day:
+            day = when.astimezone().date()
+            yield f"{_day(day)}:"
+        clock = "--:--:--" if when is None else f"{when.astimezone():%H:%M:%S}"
+        yield from _row(clock, *told)
+
+
+def _row(clock: str, word: str, text: str, right: str = "") -> list[str]:
+    """Return one event: time, word, text, and at the right which failure it was."""
+    head = f"{clock}  {word:<7}  "
+    lines = textwrap.wrap(
+        printable(text), COLUMNS - _TEXT_COLUMN, break_long_words=False, break_on_hyphens=False
+    ) or [""]
+    lines = [head + lines[0], *(f"{'':{_TEXT_COLUMN}}{line}" for line in lines[1:])]
+    if right:
+        if len(lines[-1]) >= _RIGHT_COLUMN:
+            lines.append("")
+        lines[-1] = f"{lines[-1]:<{_RIGHT_COLUMN}}{right}"
+    return [line.rstrip() for line in lines]
+
+
+def _line(story: Story, event: Event, before: list[Event]) -> tuple[str, ...] | None:
+    """Return word, text and what stands at the right; None: it is not told."""
+    asker = _asker(event)
+    by = f", by {asker}" if asker else ""
+    match event.get("event"):
+        case "worker.started":
+            return "started", f"pid {event.get('pid')}{by or _waited(story, before)}"
+        case "worker.failed":
+            sender = _sender(event, before)
+            return "failed", f"{_end(event)}{sender}{by}", _failure(event)
+        case "worker.exited":
+            return "exited", _end(event)
+        case "worker.stopped":
+            shutdown = ", with the daemon" if event.get("asked") == "shutdown" else ""
+            end = _end(event) if "ran_s" in event else "there was no process"
+            return "stopped", f"{end}{by or shutdown}"
+        case "worker.tripped":
+            return "tripped", _why_tripped(event, before)
+        case "worker.probing":
+            return "probing", "one start on trial"
+        case "worker.reset":
+            reasons = {"asked": "by hand", "changed": "its configuration changed"}
+            reason = str(event.get("reason"))
+            return "reset", f"failures forgotten: {asker or reasons.get(reason, reason)}"
+        case "worker.cleared":
+            left = count(int(event.get("left") or 0), "process")
+            return "cleared", f"{left} left behind and killed: {event.get('killed')}"
+        case "worker.waiting":
+            return "waiting", f"{event.get('for')}{by}"
+        case "worker.signalled":
+            return "signal", f"{event.get('signal')} sent by {asker or 'hand'}"
+        case "worker.unusable":
+            return "lost", f"what was saved of it cannot be read: {event.get('reason')}"
+        case _:
+            return _line_of_daemon(event)
+
+
+def _line_of_daemon(event: Event) -> tuple[str, ...] | None:
+    asker = _asker(event)
+    match event.get("event"):
+        case "daemon.started":
+            return "daemon", f"started, pid {event.get('pid')}"
+        case "daemon.stopped":
+            return "daemon", f"ended with {event.get('code')}"
+        case "daemon.stopping":
+            return "daemon", f"stopping: {event.get('why')}{f', by {asker}' if asker else ''}"
+        case "supervisor.adopted":
+            return "daemon", "its supervisor was replaced; that restarts nothing"
+        case _:
+            return None  # a cause that is told with what it brought about
+
+
+def _end(event: Event) -> str:
+    """Return how a run ended: "exit 1 after 39s", "killed by SIGSEGV after 2h"."""
+    reason, ran_s = str(event.get("reason") or ""), event.get("ran_s")
+    after = "" if ran_s is None else f" after {format_duration(ran_s)}"
+    if reason.startswith(SPAWN_FAILED):
+        stage, _, why = reason.removeprefix(SPAWN_FAILED).partition("): ")
+        return f"could not be set up ({stage}): {why}"
+    if reason and reason != "unknown":
+        return reason
+    if "signal" in event:
+        word = "ended by" if event.get("event") == "worker.stopped" else "killed by"
+        return f"{word} {event['signal']}{after}"
+    if "code" in event:
+        return f"exit {event['code']}{after}"
+    return f"nobody saw how it ended{after}"
+
+
+def _failure(event: Event) -> str:
+    if event.get("event") != "worker.failed" or "failure" not in event:
+        return ""
+    return f"failure {event['failure']} of {event.get('of')}"
+
+
+def _sender(event: Event, before: list[Event]) -> str:
+    """Return who sent the signal that ended a run, where a person did."""
+    sent = before[-1] if before else {}
+    is_it = sent.get("event") == "worker.signalled" and sent.get("signal") == event.get("signal")
+    return f", sent by {_asker(sent)}" if is_it and "signal" in event and _asker(sent) else ""
+
+
+def _asker(event: Event) -> str:
+    """Return who asked and for what: "anna (uid 1003): restart mailer"; empty: nobody did."""
+    uid = event.get("by_uid")
+    if uid is None:
+        return ""
+    user = event.get("by_user")
+    who = f"{user} (uid {uid})" if user else f"uid {uid}"
+    verb = event.get("by_verb")
+    return f"{who}: {verb} {event.get('name')}" if verb else who
+
+
+def _waited(story: Story, before: list[Event]) -> str:
+    """Return how long a start had to wait, and of how much; or with whom it came."""
+    last = next((e for e in reversed(before) if "instance" in e and "next" in e), None)
+    if last is None:
+        return ", with the daemon" if not any("ran_s" in e for e in before) else ""
+    in_s = last.get("in_s")
+    if last.get("next") != "restart" or not in_s:
+        return ""
+    if last.get("event") == "worker.exited":
+        return f", waited {format_duration(in_s)}"
+    range_, first = _range(story, int(last.get("attempt") or 1)), ""
+    if last.get("attempt") == 1 and int(last.get("failure") or 1) > 1:
+        stable_s = float(story.policy.get("stable_run_period_s") or 0.0)
+        first = f" (new row: ran over {format_duration(stable_s)})"
+    return f", waited {format_duration(in_s)}{range_}{first}"
+
+
+def _range(story: Story, attempt: int) -> str:
+    said = story.policy.get("backoff")
+    if not isinstance(said, dict):
+        return ""
+    policy = BackoffPolicy(**said)
+    full_s = backoff_s(attempt, policy)
+    if not policy.jitter:
+        return f" of {format_duration(full_s)}"
+    low, high = format_duration(full_s / 2), format_duration(full_s)
+    if low[-1] == high[-1] and low[:-1].replace(".", "").isdigit():
+        low = low[:-1]  # 0.5-1s
+    return f" of {low}-{high}"
+
+
+def _why_tripped(event: Event, before: list[Event]) -> str:
+    number, window_s = int(event.get("failures") or 0), float(event.get("window_s") or 0.0)
+    if event.get("reason"):
+        return f"{event['reason']}"
+    failed = [e for e in before if e.get("event") == "worker.failed"][-number:]
+    first = _time(str(failed[0].get("at"))) if len(failed) == number and failed else None
+    since = "" if first is None else f" since {first.astimezone():%H:%M:%S}"
+    return f"{count(number, 'failure')}{since}, inside {format_duration(window_s)}"
+
+
+# -- third and last: its words, and what to type ---------------------------------------------------
+
+
+def _words(story: Story, last_words: list[dict[str, Any]]) -> Iterator[str]:
+    for each in last_words:
+        lines = [str(line) for line in each.get("lines") or [] if str(line).strip()]
+        if each.get("name") != story.worker["name"] or not lines:
+            continue
+        ended = story.latest("worker.failed", "worker.exited") or {}
+        yield f"last words of pid {ended['pid']}" if "pid" in ended else "last words"
+        yield from (f"  {clip(line, COLUMNS - 2)}" for line in lines[-_MOST_WORDS:])
+        return
+
+
+def _ways(story: Story, command: str) -> Iterator[str]:
+    ended = (story.worker.get("last_exit") or {}).get("reason") or ""
+    never_ran = str(ended).startswith(SPAWN_FAILED)
+    match story.state:
+        case "tripped" | "backoff" | "exited" if (story.worker.get("last_exit") or {}).get("ok"):
+            return
+        case "tripped" | "backoff" | "exited":
+            if never_ran:
+                yield f"mend it: {ended.partition('): ')[2]}"[: COLUMNS - 2]
+            else:
+                yield f"{command} logs {story.name} -n 50"
+            yield f"{command} {'reset' if story.state == 'tripped' else 'start'} {story.name}"
+        case "stopped":
+            yield f"{command} start {story.name}"
+        case "waiting":
+            chain = story.told.get("waits_for") or []
+            if chain:
+                yield f"{command} why {printable(str(chain[-1]['name']))}"
+        case _:
+            return
+
+
+def _time(at: str) -> datetime | None:
+    try:
+        when = datetime.fromisoformat(at)
+    except ValueError:
+        return None
+    return when if when.tzinfo is not None else when.replace(tzinfo=UTC)
+
+
+def _day(day: date) -> str:
+    return f"{day.day} {day:%b %Y}"
