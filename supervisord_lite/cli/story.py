@@ -249,7 +249,9 @@ def _last_end(story: Story) -> str:
 def _told(story: Story) -> Iterator[str]:
     day = story.now.astimezone().date()
     before: list[Event] = []
-    for event in story.events:
+    for number, event in enumerate(story.events):
+        if event.get("event") == "config.reloaded" and not _is_cause(story.events[number + 1 :]):
+            continue
         told = _line(story, event, before)
         before.append(event)
         if told is None:
@@ -260,6 +262,14 @@ def _told(story: Story) -> Iterator[str]:
             yield f"{_day(day)}:"
         clock = "--:--:--" if when is None else f"{when.astimezone():%H:%M:%S}"
         yield from _row(clock, *told)
+
+
+def _is_cause(after: list[Event]) -> bool:
+    """Return whether what happened next came of a reload: nobody asked for it by hand."""
+    following = next((e for e in after if "instance" in e), {})
+    if following.get("event") == "worker.stopped":
+        return following.get("asked") != "shutdown" and "by_uid" not in following
+    return following.get("event") == "worker.reset" and following.get("reason") == "changed"
 
 
 def _row(clock: str, word: str, text: str, right: str = "") -> list[str]:
@@ -324,6 +334,8 @@ def _line_of_daemon(event: Event) -> tuple[str, ...] | None:
             return "daemon", f"stopping: {event.get('why')}{f', by {asker}' if asker else ''}"
         case "supervisor.adopted":
             return "daemon", "its supervisor was replaced; that restarts nothing"
+        case "config.reloaded":
+            return "reload", f"configuration {event.get('generation')} came into force"
         case _:
             return None  # a cause that is told with what it brought about
 

@@ -23,6 +23,8 @@ What it owns, and for how long
   both or none.
 * **Streams** (`streams.py`). The read ends of workers' output pipes, shared with the scribe. A pipe
   is closed here only when the scribe says that it has been read to its end.
+* **Events** (`events.py`). Lines of the event journal that the supervisor has said, until they are
+  in a pipe to the scribe.
 * **The daemon's own processes** (`children.py`; the talk with each in `supervisor_side.py` and
   `scribe_side.py`): supervisor and scribe, started when they die.
 * Listening sockets, locks and the scribe's memory, inherited from `run` and handed on.

@@ -78,6 +78,9 @@ Beside the resident process
 `note.py` writes one file, the reason of an escalation, for the supervisor: by a child that lives as
 long as that takes, because the scribe may itself be in a disk call that does not return.
 
+`reading.py` reads the event journal for the supervisor in the same way. That is written here, as a
+file like any other (the keeper makes its pipe), but for its mode: `events.jsonl` is 0600.
+
 Messages
 --------
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 #: How long what was told just before the question may take to the disk, and between two looks.
-_UNTIL_S = 1.0
+_UNTIL_S = 2.0
 _LOOK_S = 0.01
 #: Most bytes of an answer: it stands in the daemon's memory until it is sent.
 _MOST_BYTES = 3 * 1024 * 1024
@@ -26,7 +26,7 @@ _MOST_BYTES = 3 * 1024 * 1024
 _FILE_BYTES = 64 * 1024 * 1024
 _TAIL_BYTES = 16 * 1024
 #: Events about no worker that belong to every worker's story.
-_OF_ALL = ("daemon.", "supervisor.")
+_OF_ALL = ("daemon.", "supervisor.", "config.reloaded")
 
 
 def main(arguments: list[str]) -> int:

@@ -299,6 +299,40 @@ def test_a_journal_that_cannot_be_read_costs_the_story_alone() -> None:
         path.rmdir()
 
 
+def test_a_frozen_disk_delays_the_story_and_nothing_else(disk: Path) -> None:
+    """Answered within its limit with what is known, and in full when the disk is back."""
+    state = f'[worker.web]\n{LIVES}log.stdout = "{disk}/web.log"\n'
+    loud = worker("loud", "while :; do echo x; sleep 0.05; done") + f'log.stdout = "{disk}/l.log"\n'
+    with Daemon(state + loud) as daemon:
+        daemon.wait_state("web", "running")
+        wait_until((disk / "l.log").exists, what="it writes")
+        subprocess.run(["fsfreeze", "--freeze", disk], check=True)
+        wait_until(lambda: daemon.workers()["loud"]["output"]["trouble"], what="it is noticed")
+        daemon.ctl("restart", "web", check=True)
+        done = daemon.ctl("why", "web")
+        assert done.returncode == 0
+        assert done.stdout.startswith("web is RUNNING since ")
+        assert "the disk has not taken the latest events yet" in " ".join(done.stderr.split())
+        subprocess.run(["fsfreeze", "--unfreeze", disk], check=True)
+        wait_until(lambda: not daemon.ctl("why", "web").stderr, what="the journal is complete")
+        assert f"by {ME()}: restart web" in why(daemon, "web")
+        events = journal(daemon)
+        assert numbers(events) == list(range(1, len(events) + 1))
+
+
+def test_a_reload_explains_a_restart() -> None:
+    """And what it left alone has nothing to tell of it."""
+    with Daemon(f"[worker.web]\n{LIVES}[worker.db]\n{LIVES}") as daemon:
+        daemon.wait_state("db", "running")
+        daemon.write(f"[worker.web]\n{LIVES}nice = 1\n[worker.db]\n{LIVES}")
+        daemon.ctl("reload", check=True)
+        wait_until(lambda: daemon.workers()["web"]["run"] == 2, what="it is restarted")
+        daemon.wait_state("web", "running")
+        text = why(daemon, "web")
+        assert "reload   configuration 2 came into force\nTIME  stopped  ended by SIGTERM" in text
+        assert "reload" not in why(daemon, "db")
+
+
 @pytest.mark.root
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root: to ask as another user")
 def test_the_right_to_read_is_enough() -> None:

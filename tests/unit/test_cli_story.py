@@ -299,6 +299,19 @@ def test_what_happened_to_others_is_not_told() -> None:
     )
 
 
+def test_a_reload_is_told_where_something_came_of_it() -> None:
+    """Not one that left the worker alone, nor one before what a person ordered."""
+    reload = happened("13:00:00", "config.reloaded", generation=4)
+    restart = {"pid": 1, "signal": "SIGTERM", "ran_s": 9.0, "asked": "restart"}
+    began = started("12:00:00", 1)
+    text = told([began, reload, happened("13:00:01", "worker.stopped", **restart)])
+    assert "13:00:00  reload   configuration 4 came into force\n" in text
+    assert "13:00:01  stopped  ended by SIGTERM after 9s\n" in text
+    by_hand = happened("13:00:01", "worker.stopped", **restart, **ANNA)
+    assert "reload" not in told([began, reload, by_hand])
+    assert "reload" not in told([began, reload])
+
+
 def test_keys_of_each_state() -> None:
     """What decides, and no more; deadlines where they ended a run."""
     assert deciding.keys_for("running", "", has_run=True) == ()
