@@ -57,6 +57,7 @@ class LivingWorld(SwitchingWorld):
         super().__init__(seed)
         rng = self.rng
         self.crashes = 0
+        self._event = 0
         self._clock = _Clock(self)
         self._call: Talk | None = None
         self._leaving_before: set[Slot] = set()
@@ -253,11 +254,20 @@ class LivingWorld(SwitchingWorld):
         """Take one packet: what is in it holds, whoever dies."""
         message = channel.decode_whole(data)
         self._check_sent(message)
+        self._check_told(message.get("events", ()))
         saved = message.get("save", {})
         if not self._last_runs and json.loads(saved.get("daemon", "{}")).get("stopping"):
             self._last_runs = {slot: model.run for slot, model in self.models.items()}
         self._note_saved(saved)
         self.keeper.send(data)
+
+    def _check_told(self, lines: list[str]) -> None:
+        """Is each event of the journal the next one?"""
+        for line in lines:
+            number = int(json.loads(line)["id"].rpartition("-")[2])
+            if number not in (self._event + 1, 1):
+                self._violation(f"event {number} is told after event {self._event}")
+            self._event = number
 
     def _heard(
         self,
