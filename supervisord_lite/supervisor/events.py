@@ -55,11 +55,12 @@ from supervisord_lite.base.record import fields_of, record
 from supervisord_lite.control.calls import Peer
 from supervisord_lite.core.actions import Announce
 from supervisord_lite.core.states import Probing, Starting, Stopping, Waiting, Worker
-from supervisord_lite.supervisor.carry import TOKEN
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.outbox import Event, Outbox, Slot
 
-#: Among the saves: number of the last event, and whether it was the end of the daemon.
+#: Among the saves: what tells this life of the keeper from all others, in ids of events.
+LIFE = "events/life"
+#: Number of the last event, and whether it was the end of the daemon.
 _NUMBER = "events"
 _ASKED = "asked/"
 #: Of the daemon's own lines those that are events too.
@@ -156,7 +157,7 @@ class Events:
         self._outbox = outbox
         self._clock = clock
         self._log = log
-        self._life = saves.get(TOKEN, "")[:8] or "0"
+        self._life = saves.get(LIFE, "0")
         number, _, end = saves.get(_NUMBER, "0").partition(" ")
         self._number = int(number)
         self._is_over = bool(end)

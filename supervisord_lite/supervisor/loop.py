@@ -10,7 +10,7 @@ from supervisord_lite.base.packets import PacketSocket
 from supervisord_lite.config.loading import Loading
 from supervisord_lite.control.server import Server
 from supervisord_lite.keeper.journal import Journal
-from supervisord_lite.scribe.note import Note
+from supervisord_lite.scribe.note import BoundNote, Note
 from supervisord_lite.scribe.reading import Reading
 from supervisord_lite.supervisor.adoption import Handover, build_fleet, reconcile
 from supervisord_lite.supervisor.carry import CarryFile
@@ -48,6 +48,7 @@ class Supervisor:
         journal: Journal,
         own_uid: int,
         start_note: StartNote = Note,
+        start_bound_note: StartNote = BoundNote,
         start_loading: StartLoading = Loading,
         start_reading: StartReading = Reading,
     ) -> None:
@@ -61,7 +62,8 @@ class Supervisor:
             rng: Chance, for jitter.
             journal: For our own lines.
             own_uid: Who may everything, beside root.
-            start_note: Writes the state folder's files; tests give another one.
+            start_note: Writes the reason of an escalation; tests give another one.
+            start_bound_note: Writes what the next service would begin with.
             start_loading: Starts what reads the configuration.
             start_reading: Starts what reads the event journal.
         """
@@ -91,7 +93,7 @@ class Supervisor:
         self._daemon.on_reload = self._reloads.signalled
         self._carry = CarryFile(
             self._fleet, self._reloads, self._daemon, self._poller, handover.saves, clock,
-            log, start_note,
+            log, start_bound_note,
         )  # fmt: skip
         self._rights = Rights(self._fleet, own_uid)
         self._stories = Stories(self._fleet, self._events, self._poller, clock, start_reading)
@@ -139,11 +141,12 @@ class Supervisor:
         self._server.expire(now_s)
         self._reloads.expire(now_s)
         self._stories.expire(now_s)
+        self._carry.expire(now_s)
 
     def _is_over(self, now_s: float) -> bool:
-        # Asked each time: their deadlines may come while workers still stop.
-        are_written = self._note.is_written(now_s), self._carry.is_written(now_s)
-        return self._daemon.is_over(now_s) and all(are_written)
+        # Asked each time: the note's deadline may come while workers still stop.
+        is_written = self._note.is_written(now_s)
+        return self._daemon.is_over(now_s) and is_written and self._carry.is_gone
 
     def _adopt(self) -> None:
         self._events.begin(version=__version__, pid=self._handover.keeper_pid)
@@ -185,7 +188,6 @@ class Supervisor:
         self._rolls.go_on()
         self._daemon.decide()
         self._daemon.tell()
-        self._carry.go_on(self._clock.now_s())
         wake_s = self._fleet.next_deadline_s()
         if wake_s != self._said_wake_s:
             self._said_wake_s = wake_s
@@ -196,6 +198,8 @@ class Supervisor:
         # After the answers: who has given up a right is told that it is done.
         if not self._channel.is_blocked and self._rights.have_changed():
             self._server.judge_again()
+        if not self._channel.is_blocked:
+            self._carry.go_on(self._clock.now_s())
         self._mind()
 
     def _wait_s(self) -> float | None:
@@ -205,7 +209,7 @@ class Supervisor:
             self._server.next_deadline_s(),
             self._daemon.deadline_s,
             self._note.deadline_s,
-            self._carry.deadline_s,
+            None if self._channel.is_blocked else self._carry.deadline_s,
             self._reloads.deadline_s,
             self._stories.deadline_s,
         )
