@@ -148,7 +148,7 @@ def _workers(found: dict[str, Any], specs: dict[str, Spec]) -> list[Worker]:
     workers = []
     for each in found["records"]:
         spec = specs.get(each["pool"])
-        if spec is None or each["index"] > spec.pool_size:
+        if spec is None or not 1 <= each["index"] <= spec.pool_size:
             continue
         saved = from_record(each, spec.policy)
         worker = carried_over(saved, spec.policy, is_other_program=spec.pool in others)
