@@ -37,6 +37,7 @@ IDEMPOTENT = frozenset(
     {
         "Status",
         "Watch",
+        "Wait",
         "Start",
         "Stop",
         "Reset",
