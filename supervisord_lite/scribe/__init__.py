@@ -62,6 +62,12 @@ Rules where two meet
   one before as "was": so a successor knows where to finish.
 * "fd" instead of "path" is the daemon's own output (`inherit.py`): whole lines, no exactness.
 
+Which run, and when
+-------------------
+
+A log has nothing but a worker's bytes. Where each run began, and when what was written, stands in a
+hidden file beside it, in marks that are made before the bytes that they are about (`marks.py`).
+
 Two threads, one lock
 ---------------------
 

@@ -58,6 +58,7 @@ class Desk:
         empty: Files that no stream needs any more.
         reopened: All files are to be closed.
         moving: Streams that go to another file when they are at the beginning of a line.
+        begun: Streams whose turn on their files has come: they are to be marked.
         late_lines: An output that is a regular file has lines to be written.
     """
 
@@ -87,6 +88,7 @@ class Desk:
         self.empty: list[LogFile] = []
         self.reopened = False
         self.moving: set[Stream] = set()
+        self.begun: list[Stream] = []
         self.late_lines = False
         self.onlooker: Onlooker | None = None
         self._ledger = memory.ledger
@@ -178,6 +180,7 @@ class Desk:
             file = stream.file
             stream.descriptor = descriptor
             file.queue.remove(stream)
+        stream.run = entry.get("run", "")
         self._aim(stream, file, entry)
         self._queue_up(stream, file)
 
@@ -237,6 +240,7 @@ class Desk:
             self._begin(old.queue[0])
         stream.file = new = self._file_at(os.fsencode(entry["path"]))
         _limit(new, entry)
+        stream.is_marked = False
         self._queue_up(stream, new)
 
     def _attach_output(self, stream: Stream, number: int) -> None:
@@ -261,6 +265,8 @@ class Desk:
 
     def _begin(self, stream: Stream) -> None:
         """It is the turn of *stream* on its file."""
+        if stream.run:
+            self.begun.append(stream)
         self.polled[stream.descriptor] = stream
         self.poll.register(stream.descriptor, select.EPOLLIN)
         if stream.retired:

@@ -34,11 +34,13 @@ class Stream:
         deadline_s: When to stop waiting for its end; None while that is open.
         last_bytes: How much is still to be read after the deadline; None before.
         target: Where it goes from its next line on: the keeper's entry for it; None: it stays.
+        run: Of the worker, for `marks`; empty: no marks are made.
+        is_marked: Its beginning in its file has been marked.
     """
 
     __slots__ = (
-        "deadline_s", "descriptor", "file", "last_bytes", "midline", "number",
-        "retired", "skip", "target",
+        "deadline_s", "descriptor", "file", "is_marked", "last_bytes", "midline", "number",
+        "retired", "run", "skip", "target",
     )  # fmt: skip
 
     def __init__(self, number: int, descriptor: int, file: LogFile | None) -> None:
@@ -52,6 +54,8 @@ class Stream:
         self.deadline_s: float | None = None
         self.last_bytes: int | None = None
         self.target: dict[str, Any] | None = None
+        self.run = ""
+        self.is_marked = False
 
 
 class LogFile:

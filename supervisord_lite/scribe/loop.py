@@ -8,6 +8,7 @@ import time
 
 from supervisord_lite.scribe.calls import Calls
 from supervisord_lite.scribe.desk import LAST_BYTES, Desk
+from supervisord_lite.scribe.marks import Marks
 from supervisord_lite.scribe.memory import NONCE_BYTES, Memory
 from supervisord_lite.scribe.watch import Pulse, Watch
 
@@ -31,6 +32,7 @@ class Scribe:
         *,
         calls: Calls | None = None,
         now_s: Callable[[], float] = time.monotonic,
+        wall_s: Callable[[], float] = time.time,  # noqa: TID251  # it is injected here
     ) -> None:
         """Begin with what a predecessor left in the memory.
 
@@ -39,9 +41,11 @@ class Scribe:
             memory: Descriptor of the memory, of `memory.SCRIBE_MEMORY_BYTES`; not closed.
             calls: The seam.
             now_s: The monotonic clock.
+            wall_s: The wall clock, for marks.
         """
         mapped = Memory(memory, os.urandom(NONCE_BYTES))
         self._desk = desk = Desk(channel, mapped, calls or Calls(), now_s)
+        self._marks = Marks(desk.calls, now_s, wall_s)
         self._pulse = Pulse()
         self._takeovers = 0
         self._watch = desk.onlooker = Watch(desk, self._pulse)
@@ -104,9 +108,20 @@ class Scribe:
             if desk.moving:
                 desk.move()
             desk.keep_time()
+        if desk.begun:
+            self._mark_begun()
         if desk.empty or desk.reopened or desk.late_lines:
             self._tidy()
         return len(events)
+
+    def _mark_begun(self) -> None:
+        desk = self._desk
+        with desk.lock:
+            begun, desk.begun = desk.begun, []
+        for stream in begun:
+            self._enter_disk(stream.file)
+            self._marks.begin(stream)
+            self._leave_disk()
 
     def _serve(self, stream: Stream, *, hangup: bool) -> None:
         desk, pulse = self._desk, self._pulse
@@ -124,7 +139,9 @@ class Scribe:
                 self._write_lines(output)
         else:
             self._enter_disk(stream.file)
+            self._marks.before(stream)
             desk.writer.copy(stream, want, lambda: self._is_current(takeovers))
+            self._marks.after(stream)
             self._leave_disk()
         if stream.last_bytes is not None and pulse.takeovers == takeovers:
             stream.last_bytes -= want
@@ -183,6 +200,8 @@ class Scribe:
             desk.writer.segments.forget()
         for file in empty + closing:
             file.close()
+        for file in empty:
+            self._marks.forget(file)
         self._leave_disk()
 
     def _leave(self) -> None:

@@ -125,6 +125,7 @@ class Keeper:
             entry["fd"] = fd
         else:
             entry |= {"path": str(path), "max_size": max_size, "backups": backups}
+            entry["run"] = f"{number}.test"
         self._entries[number] = entry
         self._readers[number] = reader
         self._attach([number])

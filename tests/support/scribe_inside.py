@@ -86,7 +86,7 @@ class Inside:
     """Scribes in this process, one after the other, on one memory; no threads, no real time.
 
     Attributes:
-        now_s: The clock, moved by hand.
+        now_s: Both clocks, moved by hand.
         deaths: How many scribes have died.
     """
 
@@ -109,7 +109,7 @@ class Inside:
         self._next += 1
         self._entries[number] = {
             "stream": number, "name": "w", "path": str(path),
-            "max_size": max_size, "backups": backups,
+            "max_size": max_size, "backups": backups, "run": f"{number}.test",
         }  # fmt: skip
         self._readers[number] = reader
         if self._channel is not None:
@@ -155,9 +155,14 @@ class Inside:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._channel = ours
         ours.setblocking(False)
-        self._scribe = Scribe(theirs.detach(), self.memory, calls=calls, now_s=lambda: self.now_s)
+        self._scribe = Scribe(
+            theirs.detach(), self.memory, calls=calls, now_s=self._now_s, wall_s=self._now_s
+        )
         self._tell_attach([number for number in self._entries if number not in self.done])
         self._scribe.recover()
+
+    def _now_s(self) -> float:
+        return self.now_s
 
     def _receive(self) -> None:
         assert self._channel is not None
