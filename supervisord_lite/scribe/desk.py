@@ -11,6 +11,7 @@ import os
 import select
 
 from supervisord_lite.scribe.files import LogFile, Stream
+from supervisord_lite.scribe.forms import FORMS, RAW
 from supervisord_lite.scribe.inherit import PATIENCE_S, Output
 from supervisord_lite.scribe.link import Link
 from supervisord_lite.scribe.memory import BUFFER_BYTES, Memory
@@ -63,7 +64,12 @@ class Desk:
     """
 
     def __init__(
-        self, channel: int, memory: Memory, calls: Calls, now_s: Callable[[], float]
+        self,
+        channel: int,
+        memory: Memory,
+        calls: Calls,
+        now_s: Callable[[], float],
+        wall_s: Callable[[], float],
     ) -> None:
         """Begin with what a predecessor left in the memory.
 
@@ -72,6 +78,7 @@ class Desk:
             memory: Shared with earlier and later scribes.
             calls: The seam.
             now_s: The monotonic clock.
+            wall_s: The wall clock, for stamps.
         """
         self.lock = _thread.allocate_lock()
         self.calls = calls
@@ -96,8 +103,8 @@ class Desk:
         self._timed: set[Stream] = set()
         self._wants_room = False
         report = self.reports.note
-        self.writer = Successor(memory, memory.writer, calls, self.lock, report, now_s)
-        self.dropper = Successor(memory, memory.watcher, calls, self.lock, report, now_s)
+        self.writer = Successor(memory, memory.writer, calls, self.lock, report, now_s, wall_s)
+        self.dropper = Successor(memory, memory.watcher, calls, self.lock, report, now_s, wall_s)
 
     def close(self) -> None:
         """Close what the desk has opened."""
@@ -181,6 +188,7 @@ class Desk:
             stream.descriptor = descriptor
             file.queue.remove(stream)
         stream.run = entry.get("run", "")
+        stream.is_stderr = entry.get("is_stderr", False)
         self._aim(stream, file, entry)
         self._queue_up(stream, file)
 
@@ -205,7 +213,10 @@ class Desk:
 
     def _aim(self, stream: Stream, file: LogFile, entry: dict[str, Any]) -> None:
         """Say where *stream*, which goes to *file* now, is to go."""
-        if os.fsencode(entry["path"]) == file.path_bytes:
+        form = FORMS.get(entry.get("format", "raw"), RAW)
+        is_same = os.fsencode(entry["path"]) == file.path_bytes
+        if is_same and (form == stream.form or not stream.midline):
+            stream.form = form
             stream.target = None
             self.moving.discard(stream)
             _limit(file, entry)
@@ -240,6 +251,7 @@ class Desk:
             self._begin(old.queue[0])
         stream.file = new = self._file_at(os.fsencode(entry["path"]))
         _limit(new, entry)
+        stream.form = FORMS.get(entry.get("format", "raw"), RAW)
         stream.is_marked = False
         self._queue_up(stream, new)
 
