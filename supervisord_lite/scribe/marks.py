@@ -214,6 +214,8 @@ class Marks:
             mark = Mark(self._wall_s(), self._of(file).read_s, None, 0, stream.run)
             self._append(file, mark)
             return  # with the first bytes there will be a file, and another mark
+        if not stat.S_ISREG(status.st_mode):
+            return  # a device, say, in whose folder we leave nothing
         size = min(file.entry.line_start, status.st_size) if file.entry.trim else status.st_size
         identity = (status.st_dev, status.st_ino)
         self._append(file, Mark(self._wall_s(), self._of(file).read_s, identity, size, stream.run))
@@ -249,9 +251,16 @@ class Marks:
 
     def _thin(self, path: str, descriptor: int, size: int) -> None:
         """Replace a full file by a shorter one, in one step."""
-        marks = thinned(parse(self._calls.pread(descriptor, size, 0)), MAX_BYTES // 2)
+        # Somebody else may have made it any longer.
+        skipped = max(0, size - 2 * MAX_BYTES)
+        data = self._calls.pread(descriptor, size - skipped, skipped)
+        marks = thinned(parse(data.partition(b"\n")[2] if skipped else data), MAX_BYTES // 2)
         text = b"".join(map(_text, marks))
-        other = self._calls.open(f"{path}.new", _FLAGS | os.O_TRUNC, _MODE)
+        try:  # noqa: SIM105  # contextlib is one more import in a resident process
+            self._calls.unlink(f"{path}.new")  # of one who was killed here
+        except FileNotFoundError:
+            pass
+        other = self._calls.open(f"{path}.new", _FLAGS | os.O_EXCL, _MODE)
         try:
             self._calls.pwrite(other, text, 0)
         finally:

@@ -105,8 +105,12 @@ def test_the_time_and_the_patience_of_a_person_end_a_wait() -> None:
             assert process.wait(20) == 6
         assert daemon.workers()["web"]["state"] == "running"
 
-        with waiting(daemon, "--for", "exited") as process:
+        with (
+            waiting(daemon, "--for", "stopped") as gone,
+            waiting(daemon, "--for", "exited") as process,
+        ):
             os.kill(daemon.keeper_pid, signal.SIGTERM)
             _, err = process.communicate(timeout=20)
+            assert gone.wait(20) == 0
         assert process.returncode == 1
         assert "web       failed: the daemon is stopping\n" in err

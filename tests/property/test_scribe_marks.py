@@ -111,6 +111,32 @@ def test_a_full_file_of_marks_is_thinned_and_stays_bounded(tmp_path: Path) -> No
         assert shown(path, run=-back) == b"%d\n" % (2 - back) * 2500
 
 
+def test_marks_that_somebody_has_made_enormous_are_made_short(tmp_path: Path) -> None:
+    """Of a file of any length only the end is read; beside what is no file nothing is left."""
+    path = tmp_path / "w.log"
+    marks = Path(marks_path(str(path)))
+    inside = Inside()
+    try:
+        marks.touch()
+        os.truncate(marks, 1 << 40)
+        Path(f"{marks}.new").write_text("of one who was killed")
+        _, writer = inside.attach(path)
+        os.write(writer, b"a\n")
+        inside.settle()
+        assert 0 < marks.stat().st_size < MAX_BYTES
+        assert shown(path, run=0) == b"a\n"
+        other = tmp_path / "pipe"
+        os.mkfifo(other)
+        _, second = inside.attach(other)
+        inside.settle()
+        assert not Path(marks_path(str(other))).exists()
+        os.close(writer)
+        os.close(second)
+        inside.settle()
+    finally:
+        inside.close()
+
+
 @given(
     st.lists(st.tuples(st.integers(1, 6), st.booleans()), min_size=1, max_size=80),
     st.integers(60, 4000),
