@@ -268,10 +268,17 @@ class Desk:
         if file is None:
             file = LogFile(path, self._ledger.entry(path), self.calls)
             self.files[path] = file
-            if file.entry.dropped_bytes:
-                # The predecessor may not have come to tell it.
-                self.reports.note(file, "dropped", "")
+            self._note_dropped(file)
         return file
+
+    def tell_what_was_dropped(self) -> None:
+        """See to it that the keeper hears of what a predecessor may not have come to tell."""
+        for file in self.files.values():
+            self._note_dropped(file)
+
+    def _note_dropped(self, file: LogFile) -> None:
+        if file.entry.dropped_bytes:
+            self.reports.note(file, "dropped", "")
 
     # The life of a stream.
 

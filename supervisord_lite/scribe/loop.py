@@ -56,6 +56,7 @@ class Scribe:
             stream = desk.dropper.recovered(desk.files, desk.streams)
             if stream is not None:
                 desk.dropper.finish_drop(stream)
+            desk.tell_what_was_dropped()
 
     def run(self) -> None:
         """Work until the keeper says finish, or is gone."""
