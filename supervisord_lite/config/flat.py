@@ -128,6 +128,7 @@ def _launch(launch: Launch) -> dict[Key, object]:
     table["log", "stderr"] = _target(launch.stderr)
     table["log", "max_size"] = _size(launch.log_max_size_bytes)
     table["log", "backups"] = launch.log_backups
+    table["log", "format"] = launch.log_format
     return table
 
 

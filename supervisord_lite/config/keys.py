@@ -41,7 +41,7 @@ _NONE: Mapping[str, Shape] = {}
 _INNER: Mapping[str, tuple[frozenset[str], Mapping[str, Shape]]] = {
     "backoff": (frozenset({"min", "max", "factor", "jitter"}), _NONE),
     "limits": (frozenset({"memory", "cpu", "pids", *RLIMITS}), _NONE),
-    "log": (frozenset({"stdout", "stderr", "max_size", "backups"}), later.LOG),
+    "log": (frozenset({"stdout", "stderr", "max_size", "backups", "format"}), later.LOG),
 }
 #: An example of each, for the way out of a header that swallows keys.
 _EXAMPLES = {

@@ -180,7 +180,6 @@ WORKER: Mapping[str, Shape] = {
 LOG: Mapping[str, Shape] = {
     "max_age": shapes.duration,
     "compress": shapes.flag,
-    "format": one_of(("raw", "stamped", "json"), "a format of log lines"),
 }
 SUPERVISOR: Mapping[str, Shape] = {"http": _address, "drain": shapes.duration}
 _QUEUE: Mapping[str, Shape] = {

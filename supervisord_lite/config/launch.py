@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, cast
 
 from supervisord_lite.config.accounts import MAX_ID, AccountError, grant, identify
 from supervisord_lite.config.expand import instance_text, literal_text
@@ -37,6 +37,7 @@ _MAX_UMASK = 0o777
 _MAX_LIMIT = 2**63 - 1
 _MAX_CORES = 4096
 _MAX_BACKUPS = 1000
+_LOG_FORMATS = ("raw", "stamped", "json")
 _MAX_NUMBER_BITS = 128
 _DEFAULT = Launch(argv=("",), directory="/")
 
@@ -149,9 +150,15 @@ class LaunchReader:
             log_backups=reader.whole(
                 log, "backups", _DEFAULT.log_backups, least=0, most=_MAX_BACKUPS
             ),
+            log_format=self._log_format(log),
         )
         note_too_large(reader, launch, table, header)
         return launch
+
+    def _log_format(self, log: Table) -> Literal["raw", "stamped", "json"]:
+        read = self._reader.choice
+        found = read(log, "format", "raw", choices=_LOG_FORMATS, what="a format of log lines")
+        return cast('Literal["raw", "stamped", "json"]', found)
 
     def _argv(self, table: Table, pool: str, header: Node) -> tuple[str, ...]:
         reader = self._reader

@@ -97,6 +97,7 @@ class Launch:
         heartbeat_timeout_s: It must say WATCHDOG=1 so often once it is ready; None: it need not.
         log_max_size_bytes: Rotate at this size; 0 never.
         log_backups: Rotated files kept.
+        log_format: How lines stand in files.
     """
 
     argv: tuple[str, ...]
@@ -116,6 +117,7 @@ class Launch:
     stderr: LogTarget = LogTarget("stdout")
     log_max_size_bytes: int = 50 * 1024 * 1024
     log_backups: int = 10
+    log_format: Literal["raw", "stamped", "json"] = "raw"
 
 
 @record

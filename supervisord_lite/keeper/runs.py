@@ -224,7 +224,9 @@ class Runs:
             elif kind == "null":
                 outputs.append(-1)
             else:
-                entry = {"name": request["name"], **target["stream"]}
+                # The number alone begins anew with each daemon.
+                run = f"{request['run']}.{request['marker'][:8]}"
+                entry = {"name": request["name"], "run": run, **target["stream"]}
                 try:
                     stream, writer = self.streams.create(entry)
                 except OSError as error:

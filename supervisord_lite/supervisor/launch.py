@@ -69,7 +69,7 @@ def spawn_request(spec: Spec, index: int, run: int, settings: Settings) -> dict[
         "notify": folder,
         "ready_fd": launch.ready_fd,
         "stdout": _output(launch, launch.stdout, index),
-        "stderr": _output(launch, launch.stderr, index),
+        "stderr": _output(launch, launch.stderr, index, is_stderr=True),
     }
 
 
@@ -83,7 +83,7 @@ def relog_request(spec: Spec, index: int, run: int) -> dict[str, object]:
         "run": run,
         "name": printed_name(spec, index),
         "stdout": _output(launch, launch.stdout, index),
-        "stderr": _output(launch, launch.stderr, index),
+        "stderr": _output(launch, launch.stderr, index, is_stderr=True),
     }
 
 
@@ -145,12 +145,16 @@ def _place(target: LogTarget, index: int) -> str:
     return instance_text(target.path, index) if target.kind == "file" else target.kind
 
 
-def _output(launch: Launch, target: LogTarget, index: int) -> dict[str, object]:
+def _output(
+    launch: Launch, target: LogTarget, index: int, *, is_stderr: bool = False
+) -> dict[str, object]:
     if target.kind != "file":
         return {"to": target.kind}
     stream = {
         "path": instance_text(target.path, index),
         "max_size": launch.log_max_size_bytes,
         "backups": launch.log_backups,
+        "format": launch.log_format,
+        "is_stderr": is_stderr,
     }
     return {"to": "log", "stream": stream}

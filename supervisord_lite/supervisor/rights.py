@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 NOTHING, READ, SOME, OPERATE, ADMIN = range(5)
 
 _NEEDED = {
-    **dict.fromkeys(("Status", "Watch", "LogFiles", "Version"), READ),
+    **dict.fromkeys(("Status", "Watch", "Wait", "LogFiles", "Version"), READ),
     **dict.fromkeys(
         ("Start", "Stop", "Restart", "Reset", "Signal", "Scale", "SizesSaved"), OPERATE
     ),

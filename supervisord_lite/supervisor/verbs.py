@@ -24,7 +24,14 @@ from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.launch import outputs
 from supervisord_lite.supervisor.logs import Logs
 from supervisord_lite.supervisor.names import NoSuchWorkerError, resolve
-from supervisord_lite.supervisor.orders import Goal, Order, Orders, Outcome, began_after
+from supervisord_lite.supervisor.orders import (
+    Goal,
+    Order,
+    Orders,
+    Outcome,
+    began_after,
+    outcome_report,
+)
 from supervisord_lite.supervisor.outbox import Slot
 from supervisord_lite.supervisor.reload import Done, Refusal, Reloads
 from supervisord_lite.supervisor.report import refusal_report, refusal_status, reload_report
@@ -32,6 +39,7 @@ from supervisord_lite.supervisor.rights import NotPermittedError, Rights
 from supervisord_lite.supervisor.rolls import Rolls
 from supervisord_lite.supervisor.samples import Samples
 from supervisord_lite.supervisor.status import worker_status
+from supervisord_lite.supervisor.waits import Waits
 from supervisord_lite.supervisor.watchers import Watchers
 from supervisord_lite.supervisor.words import Words
 
@@ -79,12 +87,14 @@ class Verbs:
         self._replies: list[Callable[[], None]] = []
         fleet.listen(self._orders.stepped)
         self._watchers = Watchers(fleet)
+        self._waits = Waits(fleet, daemon, clock)
         self._rolls = rolls
         self._rights = rights
         rolls.on_failed = self._roll_failed
         self._methods: dict[str, Callable[[Call], None]] = {
             "Status": self._status,
             "Watch": self._watchers.begin,
+            "Wait": self._waits.begin,
             "Start": partial(self._order, goal="ready", event=events.StartRequested()),
             "Restart": partial(self._order, goal="ready", event=events.RestartRequested()),
             "Stop": partial(self._order, goal="stopped", event=events.StopRequested()),
@@ -126,7 +136,8 @@ class Verbs:
         for reply in replies:
             reply()
         self._watchers.deliver()
-        return self._orders.deliver() or bool(replies)
+        is_told = self._waits.deliver()
+        return self._orders.deliver() or is_told or bool(replies)
 
     def _reply(self, call: Call, parameters: dict[str, object], *, continues: bool = False) -> None:
         self._replies.append(partial(call.reply, parameters, continues=continues))
@@ -334,7 +345,7 @@ class Verbs:
         elapsed_s = self._clock.now_s() - waiting.begun_s
         # As it was called then: by now the pool may have another size, or be gone.
         name = waiting.names[order.slot]
-        told = _outcome(name, order.slot[0], outcome, elapsed_s, order.required_by)
+        told = outcome_report(name, order.slot[0], outcome, elapsed_s, order.required_by)
         last = waiting.left == 0
         waiting.call.reply({"outcome": told, "done": last}, continues=not last)
 
@@ -346,7 +357,7 @@ class Verbs:
             self._reply(call, {"outcome": None, "done": True})
             return
         for left, slot in zip(reversed(range(len(slots))), slots, strict=True):
-            told = _outcome(self._fleet.name(slot), slot[0], Outcome("reset", ok=True), 0.0)
+            told = outcome_report(self._fleet.name(slot), slot[0], Outcome("reset", ok=True), 0.0)
             self._reply(call, {"outcome": told, "done": left == 0}, continues=left > 0)
 
     def _signal(self, call: Call) -> None:
@@ -425,21 +436,6 @@ class _Waiting:
         self.names = names
         self.left = len(names)
         self.begun_s = begun_s
-
-
-def _outcome(
-    name: str, pool: str, outcome: Outcome, elapsed_s: float, required_by: str | None = None
-) -> dict[str, object]:
-    return {
-        "name": name,
-        "pool": pool,
-        "outcome": outcome.word,
-        "ok": outcome.ok,
-        "pid": outcome.pid,
-        "elapsed_s": round(elapsed_s, 3),
-        "detail": outcome.detail,
-        "required_by": required_by,
-    }
 
 
 def _counts_already(worker: Worker, event: events.Event) -> bool:

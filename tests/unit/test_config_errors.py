@@ -57,6 +57,7 @@ LINES = {
     "singleton": ("singleton = 1", 13, "true or false", ""),
     "operators": ('operators = ["@nosuchgroup"]', 14, "there is no group nosuchgroup", "@GROUP"),
     "nobody after": ("after = [3]", 10, "after, item 1: expected a text", '"3"'),
+    "log format": ('log.format = "jsn"', 14, '"jsn" is not a format', 'mean "json"?'),
     "log.compress": ("log.compress = true", 5, '"log.compress" is not in this version', ""),
     "journal": ('log = "journal"', 7, '"journal" is not in this version', '"inherit"'),
     "ready by health": ('ready = "health"', 9, '"health" is not in this version', "notify"),

@@ -107,7 +107,6 @@ BAD = {
     "socket without address": ("sockets.a = { fd = 0 }", 13, '"listen" is missing', ""),
     "event": ('events = ["worker.triped"]', 11, "no event is called", '"worker.tripped"?'),
     "compression": ('log.compress = "gzip"', 16, "true or false", ""),
-    "log format": ('log.format = "xml"', 14, '"xml" is not a format', '"raw"'),
 }  # fmt: skip
 
 
@@ -206,7 +205,6 @@ drain = "15s"
 command = "x"
 log.max_age = "1d"
 log.compress = true
-log.format = "stamped"
 """
 
 
@@ -217,8 +215,7 @@ def test_later_keys_of_tables_that_are_known(problems: Problems) -> None:
         (3, '"drain" is not in this version'),
         (6, '"log.max_age" is not in this version'),
         (7, '"log.compress" is not in this version'),
-        (8, '"log.format" is not in this version'),
     ]
     text = SUPERVISOR.replace("10.0.3.13:9178", "9178").replace('"15s"', '"15"')
     places = [(p.line, p.column) for p in problems(text) if p.column > 1]
-    assert places == [(2, 8), (3, 9), (6, 5), (7, 5), (8, 5)]
+    assert places == [(2, 8), (3, 9), (6, 5), (7, 5)]

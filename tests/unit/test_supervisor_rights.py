@@ -28,7 +28,7 @@ PEERS = {
     "rita": Peer(1, 1003, 1),
     "eve": Peer(1, 1005, 1),
 }
-READ = {"Status", "Watch", "LogFiles", "Version"}
+READ = {"Status", "Watch", "Wait", "LogFiles", "Version"}
 OPERATE = {"Start", "Stop", "Restart", "Reset", "Signal", "Scale", "SizesSaved"}
 EVERYTHING = set(interface.methods_of(interface.manager_description()))
 MAY = {
@@ -75,6 +75,8 @@ def ask(daemon: Daemon, who: str, method: str, *names: str) -> dict[str, object]
     parameters: dict[str, object] = {"names": list(names)}
     if method == "Signal":
         parameters["signal"] = "SIGHUP"
+    if method == "Wait":
+        parameters["goal"] = "ready"
     if method == "Scale":
         parameters = {"sizes": dict.fromkeys(names, 2)}
     if method == "SizesSaved":
