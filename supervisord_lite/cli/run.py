@@ -26,7 +26,7 @@ from supervisord_lite.base.clock import SystemClock
 from supervisord_lite.base.errors import PermissionRefusedError
 from supervisord_lite.base.log_line import rfc3339
 from supervisord_lite.base.record import record, replace
-from supervisord_lite.cli.carried import carry_over, take_carried
+from supervisord_lite.cli.carried import carry_over, count_try, read_carried, remove_carried
 from supervisord_lite.cli.last_escalation import read_last_escalation
 from supervisord_lite.config.defaults import default_config_path
 from supervisord_lite.config.digests import digests_of
@@ -36,9 +36,22 @@ from supervisord_lite.config.load import judge
 from supervisord_lite.config.modes import set_modes
 from supervisord_lite.config.spec import Configuration, Settings, to_json
 from supervisord_lite.keeper import boot
-from supervisord_lite.supervisor.carry import TOKEN
+from supervisord_lite.supervisor.carry import LIFE, MAY_BE_THERE
 
 _BACKLOG = 512
+
+
+@record
+class Taken:
+    """A folder that is ours.
+
+    Attributes:
+        lock: The descriptor that holds the lock.
+        token: Of the daemon that had it before; empty: there was none.
+    """
+
+    lock: int
+    token: str
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,39 +79,46 @@ def run(arguments: argparse.Namespace) -> int:
         _tell(render(judged.warnings, "warning"))
     _open_standard_descriptors()
     _make_folders(settings)
-    token = secrets.token_hex(8)
     folders = dict.fromkeys((settings.state_dir, settings.runtime_dir))
-    before = {folder: _lock(Path(folder), token) for folder in folders}
+    taken = {folder: _lock(Path(folder)) for folder in folders}
     # What a daemon that was killed has left of its workers' sockets.
     shutil.rmtree(Path(settings.runtime_dir, "w"), ignore_errors=True)
     listener = _listen(settings.control_path)
     _set_modes(configuration)
-    saves = {TOKEN: token}
+    saves: dict[str, str] = {}
     last_escalation = read_last_escalation(settings.state_dir)
     if last_escalation is not None:
         saves["last_escalation"] = json.dumps(last_escalation)
-    configuration = _carry_over(configuration, before[settings.state_dir].token, saves)
+    own = taken[settings.state_dir]
+    configuration = _carry_over(configuration, own, saves)
     _note_effective(configuration)
-    locks = [each.lock for each in before.values()]
+    locks = [each.lock for each in taken.values()]
     digests = digests_of(judged.documents)
     _become_keeper(configuration, digests, locks, listener, arguments.owner, saves)
 
 
-def _carry_over(configuration: Configuration, token: str, saves: dict[str, str]) -> Configuration:
+def _carry_over(configuration: Configuration, own: Taken, saves: dict[str, str]) -> Configuration:
     """Go on with what a keeper that died without a verdict left: add to *saves*, return sizes."""
-    settings = configuration.settings
+    folder = configuration.settings.state_dir
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    life = {"token": secrets.token_hex(8), "boot_id": boot_id, "tries": 0}
     try:
-        found = take_carried(settings.state_dir, token)
-        if found is None:
-            return configuration
-        carried = carry_over(found, configuration.specs)
+        found = read_carried(folder, own.token, boot_id)
+        if found is not None:
+            carried = carry_over(found, configuration.specs)
+            for warning in carried.warnings:
+                _tell(f"supervisord-lite: warning: {warning}")
+            saves.update(carried.saves)
+            configuration = replace(configuration, specs=tuple(carried.specs))
+            life.update(token=own.token, tries=count_try(folder, found))
+            saves[MAY_BE_THERE] = "1"
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         _tell(f"supervisord-lite: warning: what the last daemon left is not used: {error}")
-        return configuration
-    for warning in carried.warnings:
-        _tell(f"supervisord-lite: warning: {warning}")
-    saves.update(carried.saves)
-    return replace(configuration, specs=tuple(carried.specs))
+        remove_carried(folder)
+    saves[LIFE] = json.dumps(life)
+    # Only now: whatever had gone wrong before, the next try finds what this one has found.
+    _note_holder(own.lock, str(life["token"]))
+    return configuration
 
 
 def _become_keeper(
@@ -226,21 +246,8 @@ def _make_folder(path: Path, mode: int) -> None:
         raise PermissionError(errno.EACCES, "not writable")
 
 
-@record
-class Taken:
-    """A folder that is ours.
-
-    Attributes:
-        lock: The descriptor that holds the lock.
-        token: Of the daemon that had it before; empty: there was none.
-    """
-
-    lock: int
-    token: str
-
-
-def _lock(folder: Path, token: str) -> Taken:
-    """Take the folder for this daemon, whose life has *token*.
+def _lock(folder: Path) -> Taken:
+    """Take the folder for this daemon.
 
     Raises:
         PermissionRefusedError: Another daemon has it.
@@ -260,9 +267,16 @@ def _lock(folder: Path, token: str) -> Taken:
         hint = "stop that daemon, or give this one folders of its own (state_dir, runtime_dir)"
         raise PermissionRefusedError(message, hint=hint) from None
     before = os.pread(lock, 64, 0).decode(errors="replace").split()
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n{token}\n".encode(), 0)
-    return Taken(lock, before[1] if len(before) > 1 else "")
+    token = before[1] if len(before) > 1 else ""
+    _note_holder(lock, token)
+    return Taken(lock, token)
+
+
+def _note_holder(lock: int, token: str) -> None:
+    """Say in the lock who has it, and under which token (supervisor/carry.py)."""
+    text = f"{os.getpid()}\n{token}\n".encode()
+    os.pwrite(lock, text, 0)
+    os.ftruncate(lock, len(text))
 
 
 def _listen(path: str) -> socket.socket:
