@@ -101,11 +101,14 @@ class Listeners:
             return
         about, own = held
         if about["kind"] == "unix":
-            try:
-                self._calls.unlink(about["place"])
-            except OSError:
-                pass  # somebody has taken it away, or put it elsewhere
+            self._remove(about["place"])
         own.close()
+
+    def _remove(self, path: str) -> None:
+        try:
+            self._calls.unlink(path)
+        except OSError:
+            return  # somebody has taken it away, or put it elsewhere
 
 
 def _tcp(host: str, port: int) -> socket.socket:

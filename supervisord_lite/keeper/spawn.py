@@ -1,10 +1,10 @@
 """Starting one command, in named stages.
 
-Stages, in order: "log" (pipes), "notify" (the voice), "socket", "cgroup", "session", "umask", "nice",
-"limits", "groups", "group", "user", "directory", "exec"; "fork" when no process could be made at
-all. The error of a stage says which, why and whether a retry can help. In a forked child the
-failing stage is put into words where it fails (there the directory and the user are the worker's),
-and comes back over a pipe.
+Stages, in order: "log" (pipes), "notify" (the voice), "socket", "cgroup", "session", "umask",
+"nice", "limits", "groups", "group", "user", "directory", "exec"; "fork" when no process could be
+made at all. The error of a stage says which, why and whether a retry can help. In a forked child
+the failing stage is put into words where it fails (there the directory and the user are the
+worker's), and comes back over a pipe.
 
 Source for the order of giving up privileges: groups, gid, uid, then a check that root cannot be
 had back; setuid first makes setgid fail, and without setgroups root's groups stay.
