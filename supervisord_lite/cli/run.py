@@ -155,6 +155,7 @@ def _become_keeper(
         log_style=style,
         log_level=settings.log_level,
         remove=[settings.control_path],
+        inherited=_handed_on(os.environ),
         owner_pid=owner_pid,
     )
     for stream in (sys.stdout, sys.stderr):
@@ -167,6 +168,21 @@ def _become_keeper(
         Path(settings.control_path).unlink(missing_ok=True)
         message = f"{command[0]}: {error.strerror}"
         raise PermissionRefusedError(message, hint="its interpreter cannot be run") from None
+
+
+def _handed_on(environment: Mapping[str, str]) -> dict[str, int]:
+    """Return the sockets that systemd has handed on, by name. Source: sd_listen_fds(3)."""
+    if environment.get("LISTEN_PID") != str(os.getpid()):
+        return {}
+    count = environment.get("LISTEN_FDS", "")
+    names = environment.get("LISTEN_FDNAMES", "").split(":")
+    found: dict[str, int] = {}
+    for number in range(int(count) if count.isdigit() else 0):
+        name = names[number] if number < len(names) and names[number] else "unknown"
+        while name in found:
+            name += "+"
+        found[name] = 3 + number
+    return found
 
 
 def _note_effective(configuration: Configuration) -> None:

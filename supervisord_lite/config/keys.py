@@ -33,8 +33,8 @@ _WORKER = frozenset({
     "directory", "enabled", "environment", "environment_file", "extends", "group",
     "heartbeat_timeout", "limits", "log",
     "max_restarts", "max_unavailable", "nice", "ok_exit_codes", "operators", "pool_size", "ready",
-    "requires", "restart", "run_timeout", "singleton", "stable_run_period", "start_timeout",
-    "stop_scope", "stop_signal", "stop_timeout", "umask", "user",
+    "requires", "restart", "run_timeout", "singleton", "sockets", "stable_run_period",
+    "start_timeout", "stop_scope", "stop_signal", "stop_timeout", "umask", "user",
 })  # fmt: skip
 _NONE: Mapping[str, Shape] = {}
 #: Tables inside a worker whose keys are fixed: those of this version, and later ones.

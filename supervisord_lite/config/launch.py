@@ -10,6 +10,7 @@ from supervisord_lite.config.expand import instance_text, literal_text
 from supervisord_lite.config.files import note_unreadable
 from supervisord_lite.config.flat import RLIMITS_IN_BYTES
 from supervisord_lite.config.policy import read_ready_fd
+from supervisord_lite.config.sockets import read_sockets
 from supervisord_lite.config.source import Source, read_source
 from supervisord_lite.config.spec import Grant, Identity, Launch, Limit, LogTarget
 from supervisord_lite.config.split import SplitError, split_words
@@ -129,6 +130,11 @@ class LaunchReader:
         if ready_fd is not None and heartbeat_timeout_s is not None:
             message = "heartbeat_timeout needs the notification socket, and ready the descriptor"
             reader.clash(table["heartbeat_timeout"], message, 'ready = "notify" has both')
+        sockets = read_sockets(reader, table, identity, pool_size=pool_size, as_root=self._as_root)
+        for each in sockets:
+            if each.fd == ready_fd:
+                message = f'ready: descriptor {ready_fd} is that of the socket "{each.name}"'
+                reader.clash(table["ready"], message, "choose another one")
         says_ready = "ready" in table and table["ready"].value == "notify"
         launch = Launch(
             argv=self._argv(table, pool, header),
@@ -141,6 +147,7 @@ class LaunchReader:
             memory_bytes=reader.size(limits, "memory", None, least_bytes=4096),
             cpu_cores=reader.number(limits, "cpu", None, least=0.01, most=_MAX_CORES),
             pids=reader.whole(limits, "pids", None, least=1, most=MAX_ID),
+            sockets=sockets,
             notify=says_ready or heartbeat_timeout_s is not None,
             ready_fd=ready_fd,
             heartbeat_timeout_s=heartbeat_timeout_s,

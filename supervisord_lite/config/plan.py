@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 _EFFECTS: tuple[Effect, ...] = ("live", "reopen", "restart")
 #: Keys that are handed to the process; whole tables by their first part.
 _LAUNCH = frozenset(
-    {"command", "directory", "environment", "group", "heartbeat_timeout", "limits", "nice", "umask",
-     "user"}
+    {"command", "directory", "environment", "group", "heartbeat_timeout", "limits", "nice",
+     "sockets", "umask", "user"}
 )  # fmt: skip
 #: Written without quotes, as people say them.
 _DURATIONS = frozenset(

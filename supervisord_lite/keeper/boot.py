@@ -29,6 +29,7 @@ class Boot:
         nofile_soft: Soft limit of descriptors before it was raised.
         has_terminal: Whether we were started from a terminal.
         remove: Paths to remove at the end.
+        inherited: Sockets that systemd has handed on, by name.
         owner: Readable once the process that the daemon belongs to has ended; None: nobody's.
     """
 
@@ -47,6 +48,7 @@ class Boot:
         # Locks are held by being open, until the process ends.
         self._locks = [_move_up(number) for number in said["locks"]]
         self.listener = _move_up(said["listener"])
+        self.inherited = {name: _move_up(fd) for name, fd in said["inherited"].items()}
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         while null < _RESERVED:
             null = os.dup(null)
@@ -68,6 +70,7 @@ def prepare(
     log_style: str,
     log_level: str,
     remove: list[str],
+    inherited: dict[str, int],
     owner_pid: int | None = None,
 ) -> int:
     """Write what `Boot` reads; return the memfd, inheritable like the descriptors named in it."""
@@ -79,6 +82,7 @@ def prepare(
         "log_style": log_style,
         "log_level": log_level,
         "remove": remove,
+        "inherited": inherited,
         "owner_pid": owner_pid,
     }
     memory = os.memfd_create("boot", 0)
@@ -86,7 +90,7 @@ def prepare(
     while data:
         data = data[os.write(memory, data) :]
     os.lseek(memory, 0, os.SEEK_SET)
-    for number in (memory, listener, *locks):
+    for number in (memory, listener, *locks, *inherited.values()):
         os.set_inheritable(number, True)
     return memory
 

@@ -131,6 +131,9 @@ class SupervisorSide(Child):
     def _obey(self, message: dict[str, Any]) -> None:
         if "save" in message or "applied" in message:
             self._table.save(message.get("save", {}), message.get("applied", 0))
+        if "sockets" in message:
+            keep = {"do": "keep_sockets", "keys": message["sockets"]}
+            self._carry_out([keep], self._now_s())
         if "do" in message:
             self._carry_out(message["do"], self._now_s())
         if "notify" in message:

@@ -18,7 +18,7 @@ from supervisord_lite.core.orders import told_of_change
 from supervisord_lite.core.scale import ScaledByHand, size_in_force, why_not
 from supervisord_lite.core.states import Backoff, Exited, Stopped, Stopping, Tripped
 from supervisord_lite.supervisor.fleet import Fleet
-from supervisord_lite.supervisor.launch import printed_name
+from supervisord_lite.supervisor.launch import printed_name, socket_keys
 from supervisord_lite.supervisor.outbox import Slot
 from supervisord_lite.supervisor.rolls import Rolls
 
@@ -67,6 +67,8 @@ def change_over(fleet: Fleet, rolls: Rolls, plan: Plan, specs: Iterable[Spec]) -
         if spec != before.get(pool):
             fleet.outbox.save(f"spec/{pool}", to_json(spec))
     in_stop_order = fleet.core.graph.in_stop_order
+    if any(spec.launch.sockets for spec in before.values()):
+        fleet.outbox.say("sockets", socket_keys(fleet.specs.values()))
     for slot in in_stop_order(fleet.leaving):
         fleet.dismiss(slot)
     changes = {change.new.pool: change for change in plan.changed}
