@@ -54,11 +54,6 @@ GOOD = {
     "secrets": ['secrets.A = "file:/x y"\nsecrets.B = "credential:db_url"'],
     "capabilities": ['capabilities = ["CAP_NET_BIND_SERVICE", "KILL"]'],
     "no_new_privs": ["no_new_privs = true"],
-    "sockets": [
-        'sockets.http = "0.0.0.0:8000"\nsockets.six = "[::]:%{8000..}"\nsockets.probe = "private"',
-        'sockets.a = "unix:/run/x.sock"\nsockets.b = "systemd:web"\nsockets.c = ":80"',
-        'sockets.a = { listen = "unix:/x", mode = "0660", owner = "w", group = "w", fd = 0 }',
-    ],
     "events": ['events = ["worker.tripped", "worker.*", "*", "task.dead"]'],
 }  # fmt: skip
 
@@ -103,8 +98,6 @@ BAD = {
     "surge": ("max_surge = -1", 13, "from 0 to 1024", ""),
     "a secret itself": ('secrets.KEY = "hunter2"', 15, '"file:PATH"', "does not stand in the file"),
     "capability": ('capabilities = ["CAP_NET_BIND"]', 17, "is not a capability", "CAP_"),
-    "socket": ('sockets.a = "8000"', 13, "sockets.a: expected an address", ""),
-    "socket without address": ("sockets.a = { fd = 0 }", 13, '"listen" is missing', ""),
     "event": ('events = ["worker.triped"]', 11, "no event is called", '"worker.tripped"?'),
     "compression": ('log.compress = "gzip"', 16, "true or false", ""),
 }  # fmt: skip
