@@ -11,10 +11,10 @@ from __future__ import annotations
 import os
 import sys
 
-ROLES = ("keeper", "supervisor", "scribe", "config", "note")
+ROLES = ("keeper", "supervisor", "scribe", "config", "note", "carry")
 _WITH_LIBRARIES = ("config",)
 #: Where a role's entrance is not `__main__` of the package of that name.
-_ENTRANCES = {"note": "scribe.note_child"}
+_ENTRANCES = {"note": "scribe.note_child", "carry": "scribe.carry_child"}
 
 
 def arguments_for(role: str, *arguments: str) -> list[str]:

@@ -15,18 +15,19 @@ import secrets
 import shutil
 import socket
 import stat
+import struct
 import sys
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
-from supervisord_lite.base import resident
+from supervisord_lite.base import procfs, resident
 from supervisord_lite.base.clock import SystemClock
 from supervisord_lite.base.errors import PermissionRefusedError
 from supervisord_lite.base.log_line import rfc3339
 from supervisord_lite.base.record import record, replace
-from supervisord_lite.cli.carried import carry_over, take_carried
+from supervisord_lite.cli.carried import carry_over, count_try, read_carried, remove_carried
 from supervisord_lite.cli.last_escalation import read_last_escalation
 from supervisord_lite.config.defaults import default_config_path
 from supervisord_lite.config.digests import digests_of
@@ -36,10 +37,25 @@ from supervisord_lite.config.load import judge
 from supervisord_lite.config.modes import set_modes
 from supervisord_lite.config.spec import Configuration, Settings, to_json
 from supervisord_lite.keeper import boot
-from supervisord_lite.supervisor.carry import TOKEN
+from supervisord_lite.supervisor.carry import LIFE, MAY_BE_THERE
 from supervisord_lite.supervisor.in_force import force_text
 
 _BACKLOG = 512
+#: pid, uid, gid: unix(7).
+_CREDENTIALS = struct.Struct("iII")
+
+
+@record
+class Taken:
+    """A folder that is ours.
+
+    Attributes:
+        lock: The descriptor that holds the lock.
+        token: Of the daemon that had it before; empty: there was none.
+    """
+
+    lock: int
+    token: str
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,39 +83,46 @@ def run(arguments: argparse.Namespace) -> int:
         _tell(render(judged.warnings, "warning"))
     _open_standard_descriptors()
     _make_folders(settings)
-    token = secrets.token_hex(8)
     folders = dict.fromkeys((settings.state_dir, settings.runtime_dir))
-    before = {folder: _lock(Path(folder), token) for folder in folders}
+    taken = {folder: _lock(Path(folder)) for folder in folders}
     # What a daemon that was killed has left of its workers' sockets.
     shutil.rmtree(Path(settings.runtime_dir, "w"), ignore_errors=True)
     listener = _listen(settings.control_path)
     _set_modes(configuration)
-    saves = {TOKEN: token}
+    saves: dict[str, str] = {}
     last_escalation = read_last_escalation(settings.state_dir)
     if last_escalation is not None:
         saves["last_escalation"] = json.dumps(last_escalation)
-    configuration = _carry_over(configuration, before[settings.state_dir].token, saves)
+    own = taken[settings.state_dir]
+    configuration = _carry_over(configuration, own, saves)
     _note_effective(configuration)
-    locks = [each.lock for each in before.values()]
+    locks = [each.lock for each in taken.values()]
     digests = digests_of(judged.documents)
     _become_keeper(configuration, digests, locks, listener, arguments.owner, saves)
 
 
-def _carry_over(configuration: Configuration, token: str, saves: dict[str, str]) -> Configuration:
+def _carry_over(configuration: Configuration, own: Taken, saves: dict[str, str]) -> Configuration:
     """Go on with what a keeper that died without a verdict left: add to *saves*, return sizes."""
-    settings = configuration.settings
+    folder = configuration.settings.state_dir
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    life = {"token": secrets.token_hex(8), "boot_id": boot_id, "tries": 0}
     try:
-        found = take_carried(settings.state_dir, token)
-        if found is None:
-            return configuration
-        carried = carry_over(found, configuration.specs)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        found = read_carried(folder, own.token, boot_id)
+        if found is not None:
+            carried = carry_over(found, configuration.specs)
+            for warning in carried.warnings:
+                _tell(f"supervisord-lite: warning: {warning}")
+            saves.update(carried.saves)
+            configuration = replace(configuration, specs=tuple(carried.specs))
+            life.update(token=own.token, tries=count_try(folder, found))
+            saves[MAY_BE_THERE] = "1"
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         _tell(f"supervisord-lite: warning: what the last daemon left is not used: {error}")
-        return configuration
-    for warning in carried.warnings:
-        _tell(f"supervisord-lite: warning: {warning}")
-    saves.update(carried.saves)
-    return replace(configuration, specs=tuple(carried.specs))
+        remove_carried(folder)
+    saves[LIFE] = json.dumps(life)
+    # Only now: whatever had gone wrong before, the next try finds what this one has found.
+    _note_holder(own.lock, str(life["token"]))
+    return configuration
 
 
 def _become_keeper(
@@ -209,28 +232,18 @@ def _make_folder(path: Path, mode: int) -> None:
         raise PermissionError(errno.EACCES, "not writable")
 
 
-@record
-class Taken:
-    """A folder that is ours.
-
-    Attributes:
-        lock: The descriptor that holds the lock.
-        token: Of the daemon that had it before; empty: there was none.
-    """
-
-    lock: int
-    token: str
-
-
-def _lock(folder: Path, token: str) -> Taken:
-    """Take the folder for this daemon, whose life has *token*.
+def _lock(folder: Path) -> Taken:
+    """Take the folder for this daemon.
 
     Raises:
         PermissionRefusedError: Another daemon has it.
     """
     path = folder / "lock"
     try:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        lock = os.open(path, flags, 0o600)
+        if not stat.S_ISREG(os.fstat(lock).st_mode):
+            raise FileExistsError(0, "exists and is not a file")
     except OSError as error:
         message = f"{path}: {error.strerror}"
         raise PermissionRefusedError(message) from None
@@ -243,9 +256,19 @@ def _lock(folder: Path, token: str) -> Taken:
         hint = "stop that daemon, or give this one folders of its own (state_dir, runtime_dir)"
         raise PermissionRefusedError(message, hint=hint) from None
     before = os.pread(lock, 64, 0).decode(errors="replace").split()
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n{token}\n".encode(), 0)
-    return Taken(lock, before[1] if len(before) > 1 else "")
+    token = before[1] if len(before) > 1 else ""
+    _note_holder(lock, token)
+    return Taken(lock, token)
+
+
+def _note_holder(lock: int, token: str) -> None:
+    """Say in the lock who has it, and under which token (supervisor/carry.py)."""
+    text = f"{os.getpid()}\n{token}\n".encode()
+    try:
+        os.pwrite(lock, text, 0)
+        os.ftruncate(lock, len(text))
+    except OSError as error:  # a full disk; what holds the folder is the lock, not its text
+        _tell(f"supervisord-lite: warning: the lock cannot name its holder: {error.strerror}")
 
 
 def _listen(path: str) -> socket.socket:
@@ -290,8 +313,22 @@ def _answers(path: str) -> bool:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.settimeout(1.0)
             probe.connect(path)
+            credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     except (ConnectionRefusedError, FileNotFoundError):
         return False  # left by a daemon that was killed
     except OSError:
         return True  # its queue is full, or it is not for us: it is not ours to replace
-    return True
+    # Of who has called listen(), which was the main process: others may outlive it for a moment.
+    return not _has_ended(_CREDENTIALS.unpack(credentials)[0])
+
+
+def _has_ended(pid: int) -> bool:
+    if pid <= 0:
+        return False  # in a namespace that we do not see
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return fields[procfs.STATE] in (b"Z", b"X")

@@ -14,8 +14,8 @@ What it owns, and for how long
   *setup* (forked, set-up stages still going), *live*, *ended* (leader reaped) and then *empty*
   (nothing of its tree is alive); it is forgotten when the supervisor has applied its last fact.
 * **Facts** (`table.py`). Everything the supervisor must hear exactly once is a numbered fact:
-  spawned, spawn_failed, said, extended, judged, exited, emptied, signalled. A fact stays in the table until a message of
-  the supervisor says "applied up to n".
+  spawned, spawn_failed, said, extended, judged, exited, emptied, signalled. A fact stays in the
+  table until a message of the supervisor says "applied up to n".
 * **Voices** (`voices.py`). Notification sockets and ready pipes of workers: what they say of
   themselves becomes facts, or unnumbered words where the latest is enough.
 * **Saves** (`table.py`). Opaque texts by key, written by the supervisor in the same message as the

@@ -13,6 +13,7 @@ How it is started, waited for and given up stands in base/errand.py.
 from __future__ import annotations
 
 import json
+import os
 
 from supervisord_lite.base.errand import Errand
 
@@ -38,9 +39,9 @@ class Note(Errand):
     _late = "the disk does not answer within"
 
     def __init__(
-        self, path: str, content: dict[str, Any] | None, *, now_s: float, limit_s: float = LIMIT_S
+        self, path: str, content: dict[str, Any], *, now_s: float, limit_s: float = LIMIT_S
     ) -> None:
-        """Start to write *content* as JSON to *path*; None removes what is there.
+        """Start to write *content* as JSON to *path*.
 
         Where an object in `content["workers"]` has an `output` that is a path, the child adds
         `last_lines`: the end of that file, if it can be read.
@@ -54,10 +55,13 @@ class Note(Errand):
         Raises:
             OSError: No process could be started.
         """
+        self._begin("note", path, content, now_s, limit_s)
+
+    def _begin(self, role: str, path: str, content: object, now_s: float, limit_s: float) -> None:
         self.is_written = False
         self.problem = ""
         data = json.dumps(content).encode()
-        super().__init__("note", path, environ={}, now_s=now_s, limit_s=limit_s, content=data)
+        super().__init__(role, path, environ={}, now_s=now_s, limit_s=limit_s, content=data)
 
     def _take(self, line: bytes) -> None:
         word, _, reason = line.decode(errors="replace").partition(" ")
@@ -69,3 +73,17 @@ class Note(Errand):
     def _conclude(self, why: str) -> None:
         if not self.is_written:
             self.problem = self.problem or why
+
+
+class BoundNote(Note):
+    """One that ends with the process that started it: what comes after it is never older."""
+
+    def __init__(
+        self, path: str, content: dict[str, Any] | None, *, now_s: float, limit_s: float = LIMIT_S
+    ) -> None:
+        """Start to write *content* as JSON to *path*, or to remove what is there (None).
+
+        Arguments and errors as for `Note`.
+        """
+        told = {"parent": os.getpid(), "content": content}
+        self._begin("carry", path, told, now_s, limit_s)

@@ -31,16 +31,11 @@ def main(arguments: list[str]) -> int:
     with open(0, "rb") as file:
         content = json.load(file)
     try:
-        if content is None:
-            remove(path)
-        else:
-            write_whole(path, content)
+        write_whole(path, content)
     except OSError as error:
-        _say(f"failed {error.strerror}\n")
+        say(f"failed {error.strerror}\n")
         return 1
-    _say("written\n")
-    if content is None:
-        return 0
+    say("written\n")
     # Only now: what it would be read from may hang.
     found = False
     for worker in content.get("workers", ()):
@@ -117,7 +112,8 @@ def last_lines(path: str) -> list[str]:
     return lines[1 if start and len(lines) > 1 else 0 :][-_TAIL_LINES:]
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Tell whoever started this process; that may be nobody any more."""
     try:
         os.write(1, line.encode())
     except OSError:

@@ -2,23 +2,28 @@
 
 Nobody can write it then, so it is written before: whenever a breaker opens or closes, somebody
 stops or scales something by hand, or, less urgently, something fails. Whoever writes is a child
-(scribe/note.py), one at a time; the latest wins, and nobody waits for a disk.
+(scribe/carry_child.py), one at a time; the latest wins, and nobody waits for a disk.
 
 ============================  =================================================================
 state of the daemon           the file
 ============================  =================================================================
 all is as it begins           there is none
-something is worth carrying   boot, token of this keeper's life, records, specs, sizes by hand
+something is worth carrying   boot, token, tries, records, specs, sizes by hand
 it stops, for any reason      removed as soon as the stop begins; the end waits for that, but not
                               for a disk that does not answer
 ============================  =================================================================
 
-So a file that `run` finds (cli/carried.py) was left by a keeper that died without a verdict. `run`
-takes it away before it goes on: a record that kills supervisors is tried once. The first turn of
-the supervisor writes what is in force then.
+So a file that `run` finds (cli/carried.py) was left by a keeper that died without a verdict, or
+gave up. What is written has been saved with the keeper before, and so has, once, that there may be
+a file: a successor never knows less than the disk. The child dies with its supervisor, so that what
+it was about to write never comes after what a successor writes.
 
-A child that outlives its keeper may write when that keeper's successor has begun. The token, which
-the lock of the state folder names as well, tells whose it is: not the last keeper's is nobody's.
+`run` leaves the file where it is and goes on under its token: killed at any moment, it can be
+called again. Each time it counts one more try; when a service has lived for a while there are none
+again. A record that kills supervisors is so tried a few times and then left alone.
+
+The lock of the state folder names the token of the last keeper: what anybody else wrote, perhaps
+when a frozen disk thawed, is nobody's.
 """
 
 import json
@@ -28,8 +33,8 @@ from supervisord_lite.base.clock import Clock
 from supervisord_lite.config.spec import to_json
 from supervisord_lite.core import records
 from supervisord_lite.core.actions import Announce
-from supervisord_lite.core.carry import is_worth_carrying
-from supervisord_lite.core.states import Stopped, Tripped, Worker
+from supervisord_lite.core.carry import is_worth_carrying, stays_down
+from supervisord_lite.core.states import Worker
 from supervisord_lite.scribe.note import Note
 from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.escalation import StartNote
@@ -41,13 +46,19 @@ from supervisord_lite.supervisor.reload import Reloads
 VERSION = 1
 #: In the state folder.
 FILE_NAME = "carry.json"
-#: Keys among the saves: the token of this keeper's life; whether the file may be there.
-TOKEN = "carry/token"  # noqa: S105  # no secret: it only tells two lives apart
-_WRITTEN = "carry/written"
-#: Failures alone are written so much later: a fleet in trouble fails all the time.
-_FAILURES_EVERY_S = 5.0
+#: Among the saves: what tells this keeper's chain of lives and this boot from others, and how often
+#: the file was taken over in a row.
+LIFE = "carry/life"
+#: Among the saves: the file may be there.
+MAY_BE_THERE = "carry/may_be_there"
+#: So much later is written what is not urgent: a fleet in trouble fails all the time.
+_FAILURES_AFTER_S = 5.0
+#: Between two writings: each is a process.
+_EVERY_S = 0.5
 #: After a writing that failed.
 _AGAIN_S = 30.0
+#: When this long has passed, what was taken over has not killed anybody.
+_PROVED_S = 30.0
 #: How long the child may take: the end of the service waits for it.
 _LIMIT_S = 2.0
 
@@ -66,7 +77,7 @@ class CarryFile:
         log: Callable[..., None],
         start_note: StartNote,
     ) -> None:
-        """Go on with what an earlier supervisor may have left on the disk.
+        """Go on with what an earlier supervisor, or service, may have left on the disk.
 
         Args:
             fleet: Whose workers these are.
@@ -86,49 +97,63 @@ class CarryFile:
         self._log = log
         self._start_note = start_note
         self._path = f"{fleet.settings.state_dir}/{FILE_NAME}"
-        self._token = saves.get(TOKEN, "")
-        self._may_be_there = _WRITTEN in saves
+        self._life = json.loads(saves.get(LIFE, '{"token": "", "boot_id": "", "tries": 0}'))
+        self._may_be_there = MAY_BE_THERE in saves
         self._note: Note | None = None
         # One that was given up: its disk would not answer another one either.
         self._hung: Note | None = None
-        #: On the disk, or on its way there; None: no file; "": nobody knows.
-        self._said: str | None = "" if self._may_be_there else None
+        # On the disk; None: no file; "": nobody knows.
+        self._on_disk: str | None = "" if self._may_be_there else None
+        self._writing: str | None = None
         self._hands = reloads.in_force.by_hand
+        self._is_given_up = False
         self._was_stopping = False
+        now_s = clock.now_s()
+        self._began_s = now_s
+        self._last_s = -_EVERY_S
         #: When something is to be written; None: nothing is.
-        self._due_s: float | None = 0.0
+        self._due_s: float | None = now_s + _PROVED_S if self._life["tries"] else now_s
         fleet.listen(self._stepped)
 
     def _stepped(
         self, slot: Slot, before: Worker, after: Worker, told: tuple[Announce, ...]
     ) -> None:
         del slot, told
-        if _down(before) != _down(after):
-            self._due_s = 0.0
+        if stays_down(before) != stays_down(after):
+            self._want(self._last_s + _EVERY_S)
         elif before.failures is not after.failures:
-            self._want(self._clock.now_s() + _FAILURES_EVERY_S)
+            self._want(self._clock.now_s() + _FAILURES_AFTER_S)
 
     def _want(self, at_s: float) -> None:
         self._due_s = at_s if self._due_s is None else min(self._due_s, at_s)
 
     def go_on(self, now_s: float) -> None:
-        """Begin to write what is due, unless a child is at it."""
+        """Begin to write what is due, unless a child is at it.
+
+        Call it when all that has been decided has been sent to the keeper.
+        """
         if self._reloads.in_force.by_hand is not self._hands:
             self._hands = self._reloads.in_force.by_hand
-            self._due_s = 0.0
+            self._want(self._last_s + _EVERY_S)
         if self._daemon.is_stopping and not self._was_stopping:
             self._was_stopping = True
-            self._due_s = 0.0
+            self._due_s = now_s
         if self._note is not None or self._due_s is None or now_s < self._due_s:
             return
-        self._due_s = None
-        content = None if self._daemon.is_stopping else self._content()
+        content = None if self._daemon.is_stopping else self._content(now_s)
         text = None if content is None else json.dumps(content)
-        if text != self._said:
-            self._begin(content, now_s)
-            self._said = text
+        if text == self._on_disk:
+            self._due_s = None
+        elif not self._may_be_there:
+            self._may_be_there = True
+            self._fleet.outbox.save(MAY_BE_THERE, "1", first=True)  # first this, then the child
+        else:
+            self._due_s = None
+            if self._life["tries"] and now_s < self._began_s + _PROVED_S:
+                self._want(self._began_s + _PROVED_S)
+            self._begin(content, text, now_s)
 
-    def _content(self) -> dict[str, object] | None:
+    def _content(self, now_s: float) -> dict[str, object] | None:
         workers = [
             worker
             for slot, worker in self._fleet.workers.items()
@@ -140,17 +165,15 @@ class CarryFile:
         pools = dict.fromkeys(worker.pool for worker in workers)
         return {
             "v": VERSION,
-            "boot_id": boot_id(),
-            "token": self._token,
+            **self._life,
+            "tries": self._life["tries"] if now_s < self._began_s + _PROVED_S else 0,
             "sizes": sizes,
             "specs": {pool: to_json(self._fleet.specs[pool]) for pool in pools},
             "records": [records.to_record(worker) for worker in workers],
         }
 
-    def _begin(self, content: dict[str, object] | None, now_s: float) -> None:
-        if not self._may_be_there:
-            self._may_be_there = True
-            self._fleet.outbox.save(_WRITTEN, "1", first=True)
+    def _begin(self, content: dict[str, object] | None, text: str | None, now_s: float) -> None:
+        self._on_disk, self._writing, self._last_s = "", text, now_s
         if self._hung is not None and not self._hung.has_ended():
             self._failed(self._hung.problem)
             return
@@ -171,41 +194,29 @@ class CarryFile:
         self._poller.unwatch(note.fileno())
         note.close()
         self._note = None
-        if not note.is_written:
+        if note.is_written:
+            self._on_disk = self._writing
+        else:
             self._hung = note
             self._failed(note.problem)
 
     def _failed(self, reason: str) -> None:
         self._log("warning", "carry.not_written", path=self._path, reason=reason)
-        self._said = ""
-        if not self._daemon.is_stopping:
-            self._want(self._clock.now_s() + _AGAIN_S)
+        if self._daemon.is_stopping and self._writing is None:
+            self._is_given_up = True  # not where only a writing has failed: what is full can shrink
+        self._want(self._clock.now_s() + _AGAIN_S)
 
     @property
     def deadline_s(self) -> float | None:
-        """When to call `go_on` or `is_written` next."""
+        """When to look at it again."""
         return self._due_s if self._note is None else self._note.deadline_s
 
-    def is_written(self, now_s: float) -> bool:
-        """Return whether nobody need wait for the child any more."""
+    def expire(self, now_s: float) -> None:
+        """Give up a child whose disk does not answer."""
         if self._note is not None and now_s >= self._note.deadline_s:
             self._receive()
-        self.go_on(now_s)
-        return self._note is None
 
-
-def boot_id() -> str:
-    """Return what tells this boot from all others."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123  # resident
-        return file.read().strip()
-
-
-def _down(worker: Worker) -> str:
-    """Return what keeps a worker down until somebody says otherwise, or nothing."""
-    match worker.state:
-        case Tripped():
-            return "tripped"
-        case Stopped(by_hand=True):
-            return "by hand"
-        case _:
-            return ""
+    @property
+    def is_gone(self) -> bool:
+        """Whether a service that ends need not wait any more: no file is left, or none can be."""
+        return self._on_disk is None or self._is_given_up

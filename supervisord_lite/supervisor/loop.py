@@ -12,7 +12,7 @@ from supervisord_lite.control.server import Server
 from supervisord_lite.core import actions
 from supervisord_lite.core.states import Worker
 from supervisord_lite.keeper.journal import Journal
-from supervisord_lite.scribe.note import Note
+from supervisord_lite.scribe.note import BoundNote, Note
 from supervisord_lite.supervisor.adoption import Handover, build_fleet, reconcile
 from supervisord_lite.supervisor.carry import CarryFile
 from supervisord_lite.supervisor.daemon_state import DaemonState
@@ -54,6 +54,7 @@ class Supervisor:
         journal: Journal,
         own_uid: int,
         start_note: StartNote = Note,
+        start_bound_note: StartNote = BoundNote,
         start_loading: StartLoading = Loading,
     ) -> None:
         """Take over; nothing is said to anybody yet.
@@ -66,7 +67,8 @@ class Supervisor:
             rng: Chance, for jitter.
             journal: For our own lines.
             own_uid: Who may everything, beside root.
-            start_note: Writes the state folder's files; tests give another one.
+            start_note: Writes the reason of an escalation; tests give another one.
+            start_bound_note: Writes what the next service would begin with.
             start_loading: Starts what reads the configuration.
         """
         self._clock = clock
@@ -96,7 +98,7 @@ class Supervisor:
         self._daemon.on_reload = self._reloads.signalled
         self._carry = CarryFile(
             self._fleet, self._reloads, self._daemon, self._poller, handover.saves, clock,
-            journal.write, start_note,
+            journal.write, start_bound_note,
         )  # fmt: skip
         self._rights = Rights(self._fleet, own_uid)
         self._verbs = Verbs(
@@ -138,11 +140,12 @@ class Supervisor:
         self._heartbeats.expire(now_s)
         self._server.expire(now_s)
         self._reloads.expire(now_s)
+        self._carry.expire(now_s)
 
     def _is_over(self, now_s: float) -> bool:
-        # Asked each time: their deadlines may come while workers still stop.
-        are_written = self._note.is_written(now_s), self._carry.is_written(now_s)
-        return self._daemon.is_over(now_s) and all(are_written)
+        # Asked each time: the note's deadline may come while workers still stop.
+        is_written = self._note.is_written(now_s)
+        return self._daemon.is_over(now_s) and is_written and self._carry.is_gone
 
     def _adopt(self) -> None:
         was_stopping = self._daemon.is_stopping
@@ -182,7 +185,6 @@ class Supervisor:
         self._rolls.go_on()
         self._daemon.decide()
         self._daemon.tell()
-        self._carry.go_on(self._clock.now_s())
         wake_s = self._fleet.next_deadline_s()
         if wake_s != self._said_wake_s:
             self._said_wake_s = wake_s
@@ -193,6 +195,8 @@ class Supervisor:
         # After the answers: who has given up a right is told that it is done.
         if not self._channel.is_blocked and self._rights.have_changed():
             self._server.judge_again()
+        if not self._channel.is_blocked:
+            self._carry.go_on(self._clock.now_s())
         self._mind()
 
     def _wait_s(self) -> float | None:
@@ -202,7 +206,7 @@ class Supervisor:
             self._server.next_deadline_s(),
             self._daemon.deadline_s,
             self._note.deadline_s,
-            self._carry.deadline_s,
+            None if self._channel.is_blocked else self._carry.deadline_s,
             self._reloads.deadline_s,
         )
         at_s = min((each for each in deadlines if each is not None), default=None)

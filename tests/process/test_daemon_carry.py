@@ -1,11 +1,16 @@
 """What survives what: the supervisor's death, the keeper's, a stop, an escalation."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
+import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.support import leftovers
@@ -57,7 +62,13 @@ def kill_keeper(daemon: Daemon) -> None:
     daemon.process.wait(10)
     # A service manager kills what is left in the cgroup.
     leftovers.kill(daemon.marked_pids())
-    wait_until(lambda: not daemon.marked_pids(), what="nothing of the daemon lives")
+    wait_until(lambda: not daemon.marked_pids(), what="no worker of the daemon lives")
+    wait_until(lambda: not is_listening(daemon), what="its supervisor has left")
+
+
+def is_listening(daemon: Daemon) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(daemon.control_path)) == 0
 
 
 def states(daemon: Daemon) -> dict[str, str]:
@@ -159,15 +170,20 @@ def test_a_file_that_changed_meanwhile_is_the_one_that_counts() -> None:
         )
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"v": 1}', '{"v": 1, "token": 7, "records": [{}]}'])
-def test_a_damaged_file_keeps_nobody_from_starting(text: str) -> None:
+@pytest.mark.parametrize("damage", ["", "{", "records", "specs", "tries"])
+def test_a_damaged_file_keeps_nobody_from_starting(damage: str) -> None:
     """It is told on stderr, taken away, and all begins anew."""
     with Daemon(WORKERS) as daemon:
         make_it_special(daemon)
         kill_keeper(daemon)
+        text = damage
+        if len(damage) > 1:
+            text = json.dumps({**content_of(daemon), damage: [{"pool": "web"}]})
         file_of(daemon).write_text(text)
         daemon.start()
         wait_until(lambda: as_in_the_file(daemon), what="all begins anew")
+        assert "what the last daemon left is not used" in daemon.output()
+        assert content_of(daemon)["sizes"] == {}
 
 
 def test_what_an_earlier_daemon_s_child_wrote_late_is_nobody_s() -> None:
@@ -178,18 +194,103 @@ def test_what_an_earlier_daemon_s_child_wrote_late_is_nobody_s() -> None:
         assert daemon.stop() == 0
         daemon.start()
         daemon.wait_state("web", "running")
-        file_of(daemon).write_text(late)
         kill_keeper(daemon)
         file_of(daemon).write_text(late)
         daemon.start()
         wait_until(lambda: as_in_the_file(daemon), what="all begins anew")
 
 
-def test_a_full_disk_costs_the_file_and_never_the_stop() -> None:
-    """A folder that takes no file: told once, and everything goes on."""
+def test_a_writer_that_was_held_up_never_writes_after_a_successor() -> None:
+    """It dies with its supervisor, however far it had come."""
+    with Daemon(f"[worker.web]\n{LIVES}") as daemon:
+        daemon.wait_state("web", "running")
+        held: list[psutil.Process] = []
+        holder = threading.Thread(target=hold_writer, args=(daemon.supervisor_pid, held))
+        holder.start()
+        daemon.ctl("stop", "web", check=True)
+        holder.join()
+        opened = Path(f"/proc/{held[0].pid}/fd")
+        sockets = {each.name for each in opened.iterdir() if "socket:" in os.readlink(each)}
+        assert sockets <= {"0", "1"}, "it has descriptors of its supervisor"
+        daemon.kill_supervisor()
+        daemon.ctl("start", "web", check=True)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            held[0].resume()
+        wait_until(lambda: not held[0].is_running(), what="it has ended")
+        wait_until(lambda: not (writers(daemon) or file_of(daemon).exists()), what="it is removed")
+        kill_keeper(daemon)
+        daemon.start()
+        daemon.wait_state("web", "running")
+
+
+def writers(daemon: Daemon) -> list[psutil.Process]:
+    everybody = psutil.Process(daemon.keeper_pid).children(recursive=True)
+    return [each for each in everybody if "carry" in each.cmdline()]
+
+
+def hold_writer(parent_pid: int, held: list[psutil.Process]) -> None:
+    """Stop the next child that writes, as soon as it is there."""
+
+    def is_held() -> bool:
+        for child in psutil.Process(parent_pid).children():
+            if "carry" in child.cmdline():
+                child.suspend()
+                held.append(child)
+                return True
+        return False
+
+    wait_until(is_held, what="a child that writes", every_s=0.0005)
+
+
+def test_a_start_that_is_refused_forgets_nothing() -> None:
+    """A control socket that cannot be made: mended, and started again."""
+    with Daemon(WORKERS) as daemon:
+        make_it_special(daemon)
+        kill_keeper(daemon)
+        daemon.control_path.unlink()
+        daemon.control_path.write_text("in the way")
+        argv = [*daemon.argv, "run", "-c", str(daemon.config)]
+        refused = subprocess.run(
+            argv, env=daemon.environment, capture_output=True, text=True, check=False
+        )
+        assert refused.returncode == 77
+        daemon.control_path.unlink()
+        daemon.start()
+        wait_until(lambda: special(daemon), what="all is as it was")
+
+
+def test_a_start_that_is_killed_forgets_nothing() -> None:
+    """At any moment, up to the first words of the supervisor."""
+    with Daemon(WORKERS) as daemon:
+        make_it_special(daemon)
+        for _ in range(2):
+            kill_keeper(daemon)
+            daemon.start()
+        wait_until(lambda: special(daemon), what="all is as it was")
+
+
+def test_a_stop_that_was_under_way_is_a_stop() -> None:
+    """Long before it is complete."""
+    stubborn = "trap '' TERM; while :; do sleep 0.05; done"
+    slow = f"command = {json.dumps(['/bin/sh', '-c', stubborn])}\nstop_timeout = '60s'\n"
+    with Daemon(f"[worker.slow]\n{slow}ready = '20ms'\n[worker.web]\n{LIVES}") as daemon:
+        daemon.wait_state("slow", "running")
+        daemon.ctl("stop", "slow", "--no-wait", check=True)
+        wait_until(lambda: bool(content_of(daemon)["records"]), what="the state is written")
+        kill_keeper(daemon)
+        daemon.start()
+        daemon.wait_state("web", "running")
+        assert states(daemon)["slow"] == "stopped"
+
+
+def test_a_file_that_cannot_be_written_costs_a_line_and_never_the_stop() -> None:
+    """Told once, tried again later; the end does not wait for it."""
     with Daemon(WORKERS) as daemon:
         file_of(daemon).mkdir()
         daemon.ctl("stop", "web", check=True)
         wait_until(lambda: bool(daemon.events("carry.not_written")), what="it is told")
         daemon.ctl("start", "web", check=True)
+        assert daemon.stop() == 0
         file_of(daemon).rmdir()
+        daemon.start()
+        daemon.wait_state("web", "running")

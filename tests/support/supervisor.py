@@ -15,7 +15,6 @@ from supervisord_lite.keeper.journal import Journal
 from supervisord_lite.keeper.table import Key, Run, Table
 from supervisord_lite.scribe.note import Note
 from supervisord_lite.supervisor.adoption import Handover
-from supervisord_lite.supervisor.carry import FILE_NAME
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.loop import Supervisor
 from supervisord_lite.supervisor.outbox import Outbox, Send, Slot
@@ -235,6 +234,7 @@ class Daemon:
     Attributes:
         notes: Every note of an escalation that was begun.
         carried: What was written for the service after this one, each time.
+        disk: "good", "full", "frozen" or "no process": what becomes of that.
     """
 
     def __init__(self, *specs: Spec, saves: Mapping[str, str] | None = None) -> None:
@@ -249,6 +249,7 @@ class Daemon:
         self.file: Loaded | Refused | None = None
         self.readings = 0
         self._carrying: list[HeldNote] = []
+        self.disk = "good"
         self._quiet = os.open(os.devnull, os.O_WRONLY)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind("")
@@ -281,22 +282,29 @@ class Daemon:
             journal=Journal(self._quiet, "text", "info"),
             own_uid=os.getuid(),
             start_note=self._start_note,
+            start_bound_note=self._start_bound_note,
             start_loading=self._start_loading,
         )
         self.adoption += 1
         self.supervisor._adopt()
 
     def _start_note(
-        self, path: str, content: dict[str, Any] | None, *, now_s: float, limit_s: float = 5.0
+        self, path: str, content: dict[str, Any], *, now_s: float, limit_s: float = 5.0
     ) -> HeldNote:
+        self.notes.append(HeldNote(path, content, now_s=now_s, limit_s=limit_s))
+        return self.notes[-1]
+
+    def _start_bound_note(
+        self, path: str, content: dict[str, Any] | None, *, now_s: float, limit_s: float
+    ) -> HeldNote:
+        if self.disk == "no process":
+            raise BlockingIOError(11, "no process")
         note = HeldNote(path, content, now_s=now_s, limit_s=limit_s)
-        if path.endswith(FILE_NAME):
-            self.carried.append(content)
-            self._carrying.append(note)
-            note.child.sendall(b"written\n")
+        self.carried.append(content)
+        self._carrying.append(note)
+        if self.disk != "frozen":
+            note.child.sendall(b"written\n" if self.disk == "good" else b"failed no space\n")
             note.child.close()
-        else:
-            self.notes.append(note)
         return note
 
     def _start_loading(self, path: str, *, environ: dict[str, str], now_s: float) -> ReadyMade:

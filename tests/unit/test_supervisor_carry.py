@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 
-from supervisord_lite.cli.carried import carry_over, take_carried
+from supervisord_lite.cli.carried import carry_over, count_try, read_carried
 from supervisord_lite.config.spec import Spec, to_json
 from supervisord_lite.core import events
 from supervisord_lite.core.records import to_record
 from supervisord_lite.core.states import Running, Stopped, Tripped, Worker
-from supervisord_lite.supervisor.carry import FILE_NAME, VERSION, boot_id
+from supervisord_lite.supervisor.carry import FILE_NAME, LIFE, MAY_BE_THERE, VERSION
 from tests.support.core import a_policy
 from tests.support.supervisor import Daemon, a_spec
 
-LIFE = "0123456789abcdef"
+CHAIN = "0123456789abcdef"
+BOOT = "a-boot"
 
 
 @contextmanager
@@ -31,8 +32,9 @@ def a_daemon(*specs: Spec) -> Iterator[Daemon]:
 
 
 def settle(daemon: Daemon) -> None:
-    """Let the child say that it has written, and a next one begin."""
+    """Let the child say that it has written, and a next one begin, half a second later."""
     daemon.settle()
+    daemon.pass_s(0.5)
     for _ in range(4):
         daemon.supervisor._poller.wait(0)
         daemon.settle()
@@ -71,7 +73,7 @@ def test_a_breaker_that_opens_is_written_at_once_and_gone_when_it_is_reset() -> 
         content = latest(daemon)
         assert [each["state"]["is"] for each in content["records"]] == ["tripped"]
         assert list(content["specs"]) == ["web"]
-        assert (content["boot_id"], content["sizes"]) == (boot_id(), {})
+        assert content["sizes"] == {}
 
         daemon.supervisor._fleet.feed(("web", 1), events.ResetRequested())
         settle(daemon)
@@ -123,6 +125,87 @@ def test_a_stop_takes_the_file_away_and_the_end_waits_for_that() -> None:
         assert daemon.supervisor._is_over(daemon.clock.s)
 
 
+def test_a_size_that_was_not_saved_is_not_written() -> None:
+    """First the keeper knows it, and that there may be a file; then the disk."""
+    with a_daemon(a_spec("web"), a_spec("db")) as daemon:
+        for dies_after in range(3):
+            daemon.supervisor._reloads.sizes.scale({"db": 3})
+            daemon.turn(dies_after=dies_after)
+            assert daemon.carried == []
+        daemon.supervisor._reloads.sizes.scale({"db": 3})
+        settle(daemon)
+        assert latest(daemon)["sizes"] == {"db": [3, 1]}
+        assert MAY_BE_THERE in daemon.keeper.table.saves
+
+
+@pytest.mark.parametrize("disk", ["full", "frozen", "no process"])
+def test_what_could_not_be_written_is_written_later(disk: str) -> None:
+    """Half a minute after the disk, or the machine, has refused it."""
+    with a_daemon(a_spec("web", max_restarts=1), a_spec("db")) as daemon:
+        daemon.disk = disk
+        fail(daemon, "web")
+        before = len(daemon.carried)
+        for _ in range(4):
+            daemon.pass_s(10.0)
+            daemon.supervisor._carry.expire(daemon.clock.s)
+            settle(daemon)
+        daemon.disk = "good"
+        for note in daemon._carrying:
+            note.child.close()
+        for _ in range(8):
+            daemon.pass_s(10.0)
+            settle(daemon)
+        assert len(daemon.carried) > before
+        assert [each["state"]["is"] for each in latest(daemon)["records"]] == ["tripped"]
+        assert daemon.supervisor._carry.is_gone is False
+
+
+@pytest.mark.parametrize(
+    ("disk", "is_gone"), [("full", True), ("no process", True), ("frozen", False)]
+)
+def test_an_end_waits_for_the_disk_but_not_for_one_that_is_broken(disk: str, is_gone: bool) -> None:
+    """A file that cannot be removed keeps no service alive."""
+    with a_daemon(a_spec("web", max_restarts=1)) as daemon:
+        fail(daemon, "web")
+        daemon.disk = disk
+        daemon.supervisor._daemon.begin_stop("test")
+        settle(daemon)
+        assert daemon.supervisor._is_over(daemon.clock.s) == is_gone
+        daemon.clock.s += 3.0
+        daemon.supervisor._carry.expire(daemon.clock.s)
+        assert daemon.supervisor._is_over(daemon.clock.s)
+
+
+def test_a_stop_that_is_under_way_and_a_trial_are_written() -> None:
+    """What was ordered counts, not how far it has come."""
+    with a_daemon(a_spec("web", max_restarts=1, circuit_cooldown_s=60.0), a_spec("db")) as daemon:
+        daemon.supervisor._fleet.feed(("db", 1), events.StopRequested())
+        settle(daemon)
+        assert latest(daemon)["records"][0]["state"]["is"] == "stopping"
+        fail(daemon, "web")
+        daemon.pass_s(61.0)
+        settle(daemon)
+        states = {each["pool"]: each["state"]["is"] for each in latest(daemon)["records"]}
+        assert states == {"web": "tripped", "db": "stopping"}
+
+
+def test_what_was_taken_over_counts_its_tries_until_the_service_has_lived_a_while() -> None:
+    """Nothing is written for that alone before."""
+    life = {"token": CHAIN, "boot_id": BOOT, "tries": 2}
+    saves = {LIFE: json.dumps(life), MAY_BE_THERE: "1"}
+    daemon = Daemon(a_spec("web", max_restarts=1), a_spec("db"), saves=saves)
+    try:
+        daemon.settle()
+        assert daemon.carried == []
+        fail(daemon, "web")
+        assert (latest(daemon)["tries"], latest(daemon)["token"]) == (2, CHAIN)
+        daemon.pass_s(30.0)
+        settle(daemon)
+        assert latest(daemon)["tries"] == 0
+    finally:
+        daemon.close()
+
+
 def test_an_escalation_leaves_nothing() -> None:
     """The breaker of a critical worker opens and the service ends: in one turn."""
     with a_daemon(a_spec("web", critical="any", max_restarts=1)) as daemon:
@@ -145,7 +228,7 @@ def test_a_pool_that_came_back_does_not_find_what_another_one_left() -> None:
 
 def content_of(*workers: Worker, specs: tuple[Spec, ...], **more: Any) -> dict[str, Any]:
     return {
-        "v": VERSION, "boot_id": boot_id(), "token": LIFE, "sizes": {},
+        "v": VERSION, "boot_id": BOOT, "token": CHAIN, "tries": 0, "sizes": {},
         "specs": {spec.pool: to_json(spec) for spec in specs},
         "records": [to_record(worker) for worker in workers], **more,
     }  # fmt: skip
@@ -156,34 +239,49 @@ def write(folder: Path, content: object) -> str:
     return str(folder)
 
 
-def test_what_the_last_keeper_left_is_taken_once(tmp_path: Path) -> None:
-    """A record that kills supervisors is not tried again and again."""
+def test_what_the_last_keeper_left_stays_until_something_else_is_in_force(tmp_path: Path) -> None:
+    """A start that is killed at any moment can be made again."""
     content = content_of(specs=())
-    assert take_carried(str(tmp_path), LIFE) is None
-    assert take_carried(write(tmp_path, content), LIFE) == content
-    assert list(tmp_path.iterdir()) == []
+    assert read_carried(str(tmp_path), CHAIN, BOOT) is None
+    folder = write(tmp_path, content)
+    assert read_carried(folder, CHAIN, BOOT) == content
+    assert read_carried(folder, CHAIN, BOOT) == content
+
+
+def test_what_kills_supervisors_is_tried_a_few_times(tmp_path: Path) -> None:
+    """Then it is left alone, with a word."""
+    folder = write(tmp_path, content_of(specs=()))
+    for number in (1, 2, 3):
+        found = read_carried(folder, CHAIN, BOOT)
+        assert found is not None
+        assert count_try(folder, found) == number
+    with pytest.raises(ValueError, match="3 services in a row did not outlive it"):
+        read_carried(folder, CHAIN, BOOT)
 
 
 @pytest.mark.parametrize(
     ("token", "more"),
-    [("", {}), ("another", {}), (LIFE, {"boot_id": "another"}), ("", {"token": ""})],
+    [("", {}), ("another", {}), (CHAIN, {"boot_id": "another"}), ("", {"token": ""})],
 )
 def test_what_is_not_of_the_last_keeper_or_of_another_boot_is_nobody_s(
     tmp_path: Path, token: str, more: dict[str, Any]
 ) -> None:
     """A child that outlived its keeper wrote it, or the clock began anew."""
     content = content_of(specs=(), **more)
-    assert take_carried(write(tmp_path, content), token) is None
+    assert read_carried(write(tmp_path, content), token, BOOT) is None
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"v": 99}', "\\xff\\xfe"])
-def test_a_damaged_file_is_told_and_gone(tmp_path: Path, text: str) -> None:
-    """It keeps nobody from starting, and is not told twice."""
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"v": 99}', '{"v": 1}', "\xff\xfe", "[" * 100_000,
+     f'{{"v": 1, "token": "{CHAIN}", "boot_id": "{BOOT}", "tries": "x"}}'],
+)  # fmt: skip
+def test_a_damaged_file_is_told(tmp_path: Path, text: str) -> None:
+    """It keeps nobody from starting."""
     (tmp_path / FILE_NAME).write_text(text, encoding="latin-1")
     with pytest.raises(ValueError, match=r"carry.json|Expecting|codec"):
-        take_carried(str(tmp_path), LIFE)
-    assert list(tmp_path.iterdir()) == []
+        read_carried(str(tmp_path), CHAIN, BOOT)
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
@@ -192,7 +290,7 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     other.write_text("{}")
     (tmp_path / FILE_NAME).symlink_to(other)
     with pytest.raises(ValueError, match=r"carry.json"):
-        take_carried(str(tmp_path), LIFE)
+        read_carried(str(tmp_path), CHAIN, BOOT)
     assert other.exists()
 
 
@@ -202,9 +300,9 @@ def test_records_and_sizes_become_what_an_adopted_supervisor_finds() -> None:
     tripped = Worker("web", 2, a_policy(), Tripped(5.0), run=4, failures=(1.0, 5.0))
     stopped = Worker("db", 1, a_policy(), Stopped(by_hand=True), run=2)
     lost = Worker("gone", 1, a_policy(), Tripped(5.0))
-    beyond = Worker("db", 2, a_policy(), Tripped(5.0))
+    beyond = [Worker("db", index, a_policy(), Tripped(5.0)) for index in (2, 0, -1)]
     content = content_of(
-        tripped, stopped, lost, beyond, specs=(web, db, a_spec("gone")), sizes={"db": [1, 1]}
+        tripped, stopped, lost, *beyond, specs=(web, db, a_spec("gone")), sizes={"db": [1, 1]}
     )
 
     carried = carry_over(content, (web, db))
