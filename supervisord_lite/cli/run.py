@@ -38,6 +38,7 @@ from supervisord_lite.config.modes import set_modes
 from supervisord_lite.config.spec import Configuration, Settings, to_json
 from supervisord_lite.keeper import boot
 from supervisord_lite.supervisor.carry import LIFE, MAY_BE_THERE
+from supervisord_lite.supervisor.in_force import force_text
 
 _BACKLOG = 512
 #: pid, uid, gid: unix(7).
@@ -138,9 +139,7 @@ def _become_keeper(
         "settings": to_json(settings),
         "pools": json.dumps([spec.pool for spec in configuration.specs]),
         "log": f"{style} {settings.log_level}",
-        "force": json.dumps(
-            {"generation": 1, "files": digests, "since": rfc3339(SystemClock().wall_s())}
-        ),
+        "force": force_text(1, digests, rfc3339(SystemClock().wall_s())),
         # For reading the file again: the supervisor itself is started with next to nothing.
         "environment": json.dumps(dict(os.environ)),
     }
