@@ -301,6 +301,21 @@ def test_a_second_signal_stops_at_once() -> None:
         assert daemon.stop(timeout_s=10) == 0
 
 
+def test_signals_until_the_very_end_do_not_change_the_exit_status() -> None:
+    """An impatient person, or systemd, sends SIGTERM again while the last lines are written."""
+    for _ in range(3):
+        with Daemon(f"[worker.a]\n{SLEEP}") as daemon:
+            assert daemon.process is not None
+            daemon.wait_state("a", "running")
+
+            def has_ended(process: subprocess.Popen[bytes] = daemon.process) -> bool:
+                process.send_signal(signal.SIGTERM)
+                return process.poll() is not None
+
+            wait_until(has_ended, what="it has ended", every_s=0.001)
+            assert daemon.process.returncode == 0
+
+
 def test_a_question_about_one_worker_answers_that_about_all() -> None:
     """A status of one, just before, does not leave the others without memory and CPU."""
     with Daemon(f"[worker.a]\n{SLEEP}[worker.b]\n{SLEEP}") as daemon:
