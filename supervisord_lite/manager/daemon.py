@@ -16,7 +16,6 @@ from typing import Any
 from supervisord_lite.base import exit_codes
 from supervisord_lite.base.errors import SupervisordLiteError
 from supervisord_lite.control.client import ANSWER_TIMEOUT_S, Client
-from supervisord_lite.control.errors import NoAnswerError
 from supervisord_lite.manager.errors import CriticalWorkerFailed, DaemonFailed, ManagerError
 from supervisord_lite.manager.standing import Standing, standing_of
 from supervisord_lite.scribe.note import LAST_ESCALATION
@@ -144,8 +143,9 @@ class Daemon:
         """Ask for the ordered stop; harmless when it has ended, or stops already.
 
         Args:
-            timeout_s: How long to wait for the answer; None: as long as for any. Without one a
-                signal is left behind, which its main process keeps until somebody can hear it.
+            timeout_s: How long to wait for the answer; None: as long as for any. Without one, for
+                whatever reason, a signal is left behind, which its main process keeps until
+                somebody can hear it.
         """
         self._was_asked = True
         limit_s = ANSWER_TIMEOUT_S if timeout_s is None else timeout_s
@@ -153,13 +153,17 @@ class Daemon:
         try:
             with Client(self.control_path, answer_timeout_s=limit_s) as client:
                 client.call("Shutdown")
-        except NoAnswerError:
-            if self._process is not None and not self._was_signalled:
-                # Once only: a second signal would take the stop ladders from the workers.
-                self._was_signalled = True
-                self._process.terminate()
-        except SupervisordLiteError:
-            pass  # it has ended, or is about to
+        except (SupervisordLiteError, OSError):
+            # It may have ended, or just cannot be asked there: its socket was removed, say.
+            self._signal_once()
+
+    def _signal_once(self) -> None:
+        process = self._process
+        if process is None or process.poll() is not None or self._was_signalled:
+            return
+        # Once only: a second signal would take the stop ladders from the workers.
+        self._was_signalled = True
+        process.terminate()
 
     def _abandon(self) -> None:
         """Give up a start that has failed: in order, then at once, then by force."""

@@ -34,6 +34,6 @@ Dying is normal
   next supervisor goes on with it and ends with the same exit status.
 * What the next service would begin with, if the keeper died, stands in a file (`carry.py`).
 
-Clients (`verbs.py`) lose their connection when the supervisor dies; what they ordered was saved
-with the first step and goes on.
+Clients (`verbs.py`, `configuration_verbs.py`) lose their connection when the supervisor dies; what
+they ordered was saved with the first step and goes on.
 """

@@ -134,7 +134,7 @@ def test_a_refused_file_is_not_as_wanted(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("verb", [("scale",), ("start",), ("restart",)])
 def test_a_worker_that_is_switched_off_is_told_with_its_place(
-    tmp_path: Path, verb: tuple[str, ...]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: tuple[str, ...]
 ) -> None:
     """The daemon does not know it; the file does."""
     path = tmp_path / "x.toml"
@@ -168,6 +168,11 @@ def test_a_worker_that_is_switched_off_is_told_with_its_place(
         )
         assert "other: no such worker; did you mean a?" in said("other")
         path.write_text("[")
+        assert "q: no such worker; did you mean a?" in said("q")
+        # Of what is called None in the current folder it knows as little.
+        (tmp_path / "None").write_text("[worker.q]\ncommand = 'x'\nenabled = false\n")
+        monkeypatch.chdir(tmp_path)
+        daemon.supervisor["config"] = None
         assert "q: no such worker; did you mean a?" in said("q")
 
 
