@@ -18,7 +18,14 @@ from typing import Any, Self, TypeVar, Unpack
 from supervisord_lite.base.suggest import nearest
 from supervisord_lite.config.spec import MAX_SOCKET_PATH_BYTES
 from supervisord_lite.manager.daemon import Daemon
-from supervisord_lite.manager.document import check_worker, check_workers, document, worker_table
+from supervisord_lite.manager.document import (
+    check_settings,
+    check_worker,
+    check_workers,
+    document,
+    is_writable,
+    worker_table,
+)
 from supervisord_lite.manager.errors import (
     AlreadyRunning,
     CircuitBreakerTripped,
@@ -68,8 +75,12 @@ class Manager:
             runtime_dir: Where the control socket is; None: there too.
             log_dir: A file for each worker's output; None: it goes where ours goes.
             log_level: Of the daemon's own lines on stderr: "debug", "info", "warning", "error".
+
+        Raises:
+            ManagerError: There is no such level, or a folder's name is not UTF-8.
         """
         self._given = {"state_dir": state_dir, "runtime_dir": runtime_dir, "log_dir": log_dir}
+        check_settings(self._given, log_level)
         self._log_level = log_level
         self._workers: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
@@ -376,7 +387,8 @@ def _call(
 def _private_folder() -> str:
     """Return a new folder that is closed to others, and short enough for a socket in it."""
     folder = tempfile.mkdtemp(prefix=_PREFIX)
-    if len(os.fsencode(f"{folder}/{_RUNTIME}/{_SOCKET}")) > MAX_SOCKET_PATH_BYTES:
+    is_long = len(os.fsencode(f"{folder}/{_RUNTIME}/{_SOCKET}")) > MAX_SOCKET_PATH_BYTES
+    if is_long or not is_writable(folder):
         Path(folder).rmdir()
         folder = tempfile.mkdtemp(prefix=_PREFIX, dir=_SHORT_BASE)
     return folder
