@@ -15,13 +15,14 @@ import secrets
 import shutil
 import socket
 import stat
+import struct
 import sys
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
-from supervisord_lite.base import resident
+from supervisord_lite.base import procfs, resident
 from supervisord_lite.base.clock import SystemClock
 from supervisord_lite.base.errors import PermissionRefusedError
 from supervisord_lite.base.log_line import rfc3339
@@ -37,8 +38,11 @@ from supervisord_lite.config.modes import set_modes
 from supervisord_lite.config.spec import Configuration, Settings, to_json
 from supervisord_lite.keeper import boot
 from supervisord_lite.supervisor.carry import LIFE, MAY_BE_THERE
+from supervisord_lite.supervisor.in_force import force_text
 
 _BACKLOG = 512
+#: pid, uid, gid: unix(7).
+_CREDENTIALS = struct.Struct("iII")
 
 
 @record
@@ -112,7 +116,7 @@ def _carry_over(configuration: Configuration, own: Taken, saves: dict[str, str])
             configuration = replace(configuration, specs=tuple(carried.specs))
             life.update(token=own.token, tries=count_try(folder, found))
             saves[MAY_BE_THERE] = "1"
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         _tell(f"supervisord-lite: warning: what the last daemon left is not used: {error}")
         remove_carried(folder)
     saves[LIFE] = json.dumps(life)
@@ -135,9 +139,7 @@ def _become_keeper(
         "settings": to_json(settings),
         "pools": json.dumps([spec.pool for spec in configuration.specs]),
         "log": f"{style} {settings.log_level}",
-        "force": json.dumps(
-            {"generation": 1, "files": digests, "since": rfc3339(SystemClock().wall_s())}
-        ),
+        "force": force_text(1, digests, rfc3339(SystemClock().wall_s())),
         # For reading the file again: the supervisor itself is started with next to nothing.
         "environment": json.dumps(dict(os.environ)),
     }
@@ -238,7 +240,10 @@ def _lock(folder: Path) -> Taken:
     """
     path = folder / "lock"
     try:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        lock = os.open(path, flags, 0o600)
+        if not stat.S_ISREG(os.fstat(lock).st_mode):
+            raise FileExistsError(0, "exists and is not a file")
     except OSError as error:
         message = f"{path}: {error.strerror}"
         raise PermissionRefusedError(message) from None
@@ -259,8 +264,11 @@ def _lock(folder: Path) -> Taken:
 def _note_holder(lock: int, token: str) -> None:
     """Say in the lock who has it, and under which token (supervisor/carry.py)."""
     text = f"{os.getpid()}\n{token}\n".encode()
-    os.pwrite(lock, text, 0)
-    os.ftruncate(lock, len(text))
+    try:
+        os.pwrite(lock, text, 0)
+        os.ftruncate(lock, len(text))
+    except OSError as error:  # a full disk; what holds the folder is the lock, not its text
+        _tell(f"supervisord-lite: warning: the lock cannot name its holder: {error.strerror}")
 
 
 def _listen(path: str) -> socket.socket:
@@ -305,8 +313,22 @@ def _answers(path: str) -> bool:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.settimeout(1.0)
             probe.connect(path)
+            credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     except (ConnectionRefusedError, FileNotFoundError):
         return False  # left by a daemon that was killed
     except OSError:
         return True  # its queue is full, or it is not for us: it is not ours to replace
-    return True
+    # Of who has called listen(), which was the main process: others may outlive it for a moment.
+    return not _has_ended(_CREDENTIALS.unpack(credentials)[0])
+
+
+def _has_ended(pid: int) -> bool:
+    if pid <= 0:
+        return False  # in a namespace that we do not see
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return fields[procfs.STATE] in (b"Z", b"X")

@@ -3,7 +3,8 @@
 A file may be written slowly in its place (an editor, ``cat > file``, ``rsync --inplace``), and half
 of it may be a good configuration with fewer workers. So what has just been changed is looked at
 again until it stays as it is. Who pauses in the middle for longer than that is not noticed: only a
-finished file that is renamed is whole for certain.
+finished file that is renamed is whole for certain. One that was finished less than 0.1 s ago looks
+like the others, whoever renamed it, and costs that much.
 """
 
 from __future__ import annotations

@@ -14,6 +14,8 @@ from supervisord_lite.core.states import LastExit, State, Worker
 
 VERSION = 1
 
+#: No clock shows that; also what is no number at all is not below it.
+_ENDLESS = 1e300
 _STATES: dict[str, type[State]] = {kind.__name__.lower(): kind for kind in get_args(State)}
 _Record = TypeVar("_Record", State, LastExit)
 
@@ -100,6 +102,8 @@ def _checked(name: str, value: object, kind: Any) -> Any:
     else:
         types = words or (kind,)
         fits = type(value) in types or (type(value) is int and float in types)
+        if type(value) is float:
+            fits = fits and abs(value) < _ENDLESS
     if not fits:
         message = f"saved record: {name}: {value!r} does not fit"
         raise RecordError(message)

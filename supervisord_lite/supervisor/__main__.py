@@ -23,6 +23,9 @@ def main(arguments: list[str]) -> int:
         # The keeper takes the daemon's signals; these only come from somebody's mistake.
         signal.signal(number, signal.SIG_IGN)
     own, handover_fd, listener = map(int, arguments)
+    for descriptor in (own, listener):
+        # A child that outlives us must not be taken for us, by clients or by the next `run`.
+        os.set_inheritable(descriptor, False)
     handover = read_handover(handover_fd)
     style, level = handover.saves["log"].split()
     supervisor = Supervisor(

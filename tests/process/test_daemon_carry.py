@@ -209,6 +209,9 @@ def test_a_writer_that_was_held_up_never_writes_after_a_successor() -> None:
         holder.start()
         daemon.ctl("stop", "web", check=True)
         holder.join()
+        opened = Path(f"/proc/{held[0].pid}/fd")
+        sockets = {each.name for each in opened.iterdir() if "socket:" in os.readlink(each)}
+        assert sockets <= {"0", "1"}, "it has descriptors of its supervisor"
         daemon.kill_supervisor()
         daemon.ctl("start", "web", check=True)
         with contextlib.suppress(psutil.NoSuchProcess):

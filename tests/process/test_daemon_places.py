@@ -1,5 +1,6 @@
 """The folders and the socket of a daemon are its own: one at a time, closed to others."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -91,6 +92,54 @@ def test_a_stale_socket_is_taken_over() -> None:
         daemon.start()
 
         daemon.wait_state("a", "running")
+
+
+def test_what_outlives_the_main_process_for_a_moment_is_not_in_the_way() -> None:
+    """Its supervisor hangs and still has the socket: nobody answers for that daemon any more."""
+    with Daemon(f"[worker.a]\n{SLEEP}") as daemon:
+        daemon.wait_state("a", "running")
+        supervisor = daemon.supervisor_pid
+        os.kill(supervisor, signal.SIGSTOP)
+        os.kill(daemon.keeper_pid, signal.SIGKILL)
+        assert daemon.process is not None
+        daemon.process.wait(10)
+        leftovers.kill(daemon.marked_pids())
+
+        daemon.start()
+
+        daemon.wait_state("a", "running")
+        os.kill(supervisor, signal.SIGKILL)
+
+
+def test_a_lock_that_is_no_file_is_refused_with_a_word() -> None:
+    """77 with the path, no traceback."""
+    daemon = Daemon(f"[worker.a]\n{SLEEP}")
+    (daemon.folder / "state").mkdir()
+    os.mkfifo(daemon.folder / "state/lock")
+    refused = subprocess.run(
+        [*daemon.argv, "run", "-c", str(daemon.config)],
+        capture_output=True, text=True, env=daemon.environment, check=False,
+    )  # fmt: skip
+    assert (refused.returncode, "is not a file" in " ".join(refused.stderr.split())) == (77, True)
+
+
+def test_a_full_disk_keeps_no_daemon_from_starting() -> None:
+    """What holds the folder is the lock, not what stands in it."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: mounts a small disk")
+    daemon = Daemon(f"[worker.a]\n{SLEEP}")
+    state = daemon.folder / "state"
+    state.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", state], check=True)
+    try:
+        with contextlib.suppress(OSError), (state / "fill").open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        with daemon:
+            daemon.wait_state("a", "running")
+            assert "warning: the lock cannot name its holder" in daemon.output()
+    finally:
+        subprocess.run(["umount", state], check=True)
 
 
 def test_sockets_and_folders_are_closed_to_others() -> None:

@@ -139,6 +139,7 @@ def test_one_line_is_enough(loaded: Load, tmp_path: Path) -> None:
     (spec,) = configuration.specs
     assert spec.policy == Policy()
     assert spec.pool_size == 1
+    assert spec.critical == "no"
     assert spec.launch.argv == ("prog", "")
     assert spec.launch.directory == str(tmp_path)
     assert spec.launch.environment == ()

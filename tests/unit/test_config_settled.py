@@ -43,10 +43,24 @@ def pools(file: Path, wait: Waits) -> list[str]:
 
 
 def test_a_file_that_rests_is_read_once(file: Path) -> None:
-    """Whoever replaces a file by a finished one waits for nothing."""
+    """Whoever finished it longer ago than a moment waits for nothing."""
     os.utime(file, LONG_AGO)
     wait = Waits()
     assert (pools(file, wait), wait.count) == (["a"], 0)
+
+
+def test_a_file_that_was_finished_and_renamed_just_now_is_looked_at_twice(file: Path) -> None:
+    """Nothing tells it from one that is being written, but that it stays as it is."""
+    finished = file.with_suffix(".new")
+    finished.write_text(WHOLE)
+    os.utime(finished, AHEAD)
+    finished.rename(file)
+    wait = Waits()
+    assert (pools(file, wait), wait.count) == (["a", "b"], 1)
+    os.utime(file, LONG_AGO)
+    file.rename(finished)
+    finished.rename(file)
+    assert (pools(file, wait), wait.count) == (["a", "b"], 1), "only its content counts"
 
 
 def test_half_a_file_is_read_again_until_it_is_whole(file: Path) -> None:

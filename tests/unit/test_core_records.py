@@ -88,6 +88,8 @@ def test_whole_numbers_serve_as_times() -> None:
         ({"state": {"is": "worker"}}, "is not known"),
         ({"state": {"is": "backoff", "delay_s": 1.0}}, "backoff.retry_at_s is missing"),
         ({"state": {"is": "stopped", "by_hand": 1}}, "stopped.by_hand: 1 does not fit"),
+        ({"failures": [float("inf")]}, "failures: inf does not fit"),
+        ({"state": {"is": "tripped", "at_s": float("nan")}}, "tripped.at_s: nan does not fit"),
         (
             {"state": {"is": "stopping", "run": 1, "outcome": "gone", "reason": ""}},
             "stopping.outcome: 'gone' does not fit",

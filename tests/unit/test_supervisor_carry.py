@@ -300,9 +300,9 @@ def test_records_and_sizes_become_what_an_adopted_supervisor_finds() -> None:
     tripped = Worker("web", 2, a_policy(), Tripped(5.0), run=4, failures=(1.0, 5.0))
     stopped = Worker("db", 1, a_policy(), Stopped(by_hand=True), run=2)
     lost = Worker("gone", 1, a_policy(), Tripped(5.0))
-    beyond = Worker("db", 2, a_policy(), Tripped(5.0))
+    beyond = [Worker("db", index, a_policy(), Tripped(5.0)) for index in (2, 0, -1)]
     content = content_of(
-        tripped, stopped, lost, beyond, specs=(web, db, a_spec("gone")), sizes={"db": [1, 1]}
+        tripped, stopped, lost, *beyond, specs=(web, db, a_spec("gone")), sizes={"db": [1, 1]}
     )
 
     carried = carry_over(content, (web, db))

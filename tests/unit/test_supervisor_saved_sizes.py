@@ -14,8 +14,10 @@ from supervisord_lite.config.spec import Spec
 from supervisord_lite.control import interface
 from supervisord_lite.control.calls import Call, Peer
 from supervisord_lite.core.scale import ScaledByHand
+from supervisord_lite.supervisor.in_force import InForce, by_hand_text, force_text
+from supervisord_lite.supervisor.outbox import Outbox
 from supervisord_lite.supervisor.reload import Done, Refusal
-from tests.support.supervisor import Daemon, a_spec
+from tests.support.supervisor import Daemon, a_spec, collecting
 
 Run = Callable[..., Daemon]
 
@@ -170,3 +172,17 @@ def test_sizes_that_were_saved_are_known_whole(run: Run, deaths: int) -> None:
     knows = (in_force.files == {"/x.toml": "after"}, len(in_force.by_hand))
     assert knows in {(False, 0), (True, 9)}
     assert knows == (True, 9) or deaths < 3
+
+
+def test_what_run_saves_is_what_a_supervisor_reads() -> None:
+    """There is one spelling of each text, whoever writes it."""
+    spec, hand = a_spec("web"), ScaledByHand(3, 1)
+    saves = {
+        "force": force_text(4, {"/x.toml": "before"}, "2026-01-02T03:04:05.006Z"),
+        "by_hand": by_hand_text({"web": hand}, {"web": spec, "db": a_spec("db")}),
+    }
+    outbox = Outbox(collecting([]))
+    read = InForce(outbox, saves)
+    assert (read.generation, read.files) == (4, {"/x.toml": "before"})
+    assert read.since == "2026-01-02T03:04:05.006Z"
+    assert (read.by_hand, read.of_file) == ({"web": hand}, {"web": spec})

@@ -272,8 +272,8 @@ MUTANTS = (
     ),
     # -- reloads and sizes
     Mutant(
-        "a switch is several messages", "supervisor/changeover.py",
-        "    fleet.outbox.whole()\n", "", kind="whole",
+        "a switch is several messages", "supervisor/outbox.py",
+        "        self._is_whole = True\n", "", kind="whole",
     ),
     Mutant(
         "a live key restarts", "config/plan.py",
