@@ -89,7 +89,8 @@ class Daemon:
         self._process: subprocess.Popen[bytes] | None = None
         self._asked = threading.Event()  # to stop; in whatever thread
         self._was_signalled = False
-        self._signalling = threading.Lock()
+        self._signalling = threading.RLock()  # a signal's handler may come in between
+        self._starter: int | None = None  # ident of the thread
         self.standings: dict[str, Standing] = {}
         self.tripped: dict[str, Standing] = {}
         self.changed = threading.Condition()
@@ -114,6 +115,7 @@ class Daemon:
             DaemonFailed: It has ended, or does not answer; its words are on stderr.
             ManagerError: What *prepare* raises, whatever that is.
         """
+        self._starter = threading.get_ident()
         try:
             prepare()
             if self._asked.is_set():
@@ -125,8 +127,15 @@ class Daemon:
         except BaseException:
             self._abandon()
             raise
+        finally:
+            self._starter = None
         if self._asked.is_set():
             self.ask_to_stop()  # the signal may not have been heard: a child inherits SIG_IGN
+
+    @property
+    def is_starting_here(self) -> bool:
+        """Whether this very thread is inside `start`, and now in the handler of a signal."""
+        return self._starter == threading.get_ident()
 
     def _launched(self) -> subprocess.Popen[bytes]:
         environment = {k: v for k, v in os.environ.items() if not k.startswith(_SCRUBBED)}

@@ -253,7 +253,8 @@ class Manager:
         """Stop all workers in order and end the daemon; return when nothing lives.
 
         Fine when nothing runs, and in a forked child, to which the daemon does not belong. How long
-        it takes is bounded by each worker's `stop_timeout`.
+        it takes is bounded by each worker's `stop_timeout`. In the handler of a signal that has
+        interrupted `start`, it returns at once, and `start` ends when the handler has.
 
         Args:
             timeout_s: How long to wait; what was asked for goes on.
@@ -266,6 +267,8 @@ class Manager:
             return  # of a forked child it is not
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         daemon.ask_to_stop(timeout_s)
+        if daemon.is_starting_here:
+            return  # what ends it goes on below us
         left_s = None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
         if not daemon.done.wait(left_s):
             message = f"the workers are not stopped after {timeout_s:g}s"

@@ -90,6 +90,35 @@ def test_a_stop_ends_a_start_in_another_thread_whenever_it_comes(
     manager.wait_ready(timeout_s=WAIT_S)
 
 
+def test_a_stop_in_a_signal_handler_ends_the_start_that_it_interrupts(manager: Manager) -> None:
+    """It cannot wait for what goes on only when it has returned."""
+    manager.register(SLEEP, name="a", ready="50ms")
+    handled: list[bool] = []
+
+    def stop(_number: int, _frame: object) -> None:
+        manager.stop(WAIT_S)
+        handled.append(True)
+
+    def send() -> None:
+        end_s = time.monotonic() + WAIT_S
+        while not has_a_process(manager) and time.monotonic() < end_s:
+            os.sched_yield()
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, stop)
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        manager.start()
+        thread.join(WAIT_S)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+    assert handled == [True]
+    assert manager.done.wait(WAIT_S)
+    manager.wait()
+
+
 def test_who_waits_for_ready_hears_of_a_start_that_is_stopped_or_fails(manager: Manager) -> None:
     """Its end is told to all who wait, not only to whoever had asked for it."""
     manager.register(SLEEP, name="a", requires=["nobody"])
