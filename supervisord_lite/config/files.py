@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from supervisord_lite.base.record import record
 from supervisord_lite.config.errors import ConfigurationError, Problem
-from supervisord_lite.config.source import MISSING, NO_SUCH_FILE, Source, read_source
+from supervisord_lite.config.source import MISSING, NO_SUCH_FILE, Source, note_folder, read_source
 from supervisord_lite.config.syntax import parse
 from supervisord_lite.config.tree import Node, nodes_of, substitute_all
 from supervisord_lite.config.values import absolute
@@ -52,7 +52,9 @@ class Files:
 def note_unreadable(reader: Reader, text: str, node: Node, problem: Problem) -> None:
     """Note that the environment file *text* cannot be read, unless "-" allows it to lack."""
     missing = problem.message == NO_SUCH_FILE
-    if not (missing and text.startswith("-")):
+    if missing and text.startswith("-"):
+        note_folder(reader.seen, problem.file.rpartition("/")[0])
+    else:
         hint = f'environment_file = "-{text}" if it may be missing' if missing else problem.hint
         reader.at_value(node, f"{problem.file}: {problem.message}", hint)
 
@@ -182,6 +184,8 @@ class _Files:
         """Return the files that a pattern means, those among them that are not there yet."""
         whole = os.path.join(glob.escape(folder), pattern)  # noqa: PTH118
         found = set(glob.glob(whole))  # noqa: PTH207
+        for looked_into in _looked_into(folder, pattern):
+            note_folder(self._reader.seen, looked_into)
         parts = _absolute(whole).split("/")
         for file in self._instead:
             names = file.split("/")
@@ -189,6 +193,18 @@ class _Files:
                 found.discard(file)
                 found.add(os.path.join(folder, os.path.relpath(file, folder or ".")))  # noqa: PTH118
         return sorted(found)
+
+
+def _looked_into(folder: str, pattern: str) -> Iterator[str]:
+    """Yield the folders in which one looks for what *pattern* means, relative to *folder*."""
+    is_magic, start = False, 0
+    for part in pattern.split("/"):
+        before, start = pattern[:start], start + len(part) + 1
+        if is_magic:
+            yield from glob.glob(os.path.join(glob.escape(folder), before))  # noqa: PTH118, PTH207
+        elif glob.has_magic(part):
+            is_magic = True
+            yield os.path.join(folder, before)  # noqa: PTH118
 
 
 def _absolute(file: str) -> str:
