@@ -84,6 +84,7 @@ def read_files(
     main = parse(source)
     variables = _variables(reader, main, environ)
     files = _Files(reader, variables, folder=path.rpartition("/")[0], instead=instead)
+    files.broken = not variables.complete
     files.add(main, (os.path.realpath(path),))
     for file in instead.keys() - set(map(_absolute, files.names)):
         message = "is not part of the configuration: no include names it"
@@ -102,7 +103,7 @@ class _Files:
     def __init__(
         self,
         reader: Reader,
-        variables: Mapping[str, str],
+        variables: _Variables,
         *,
         folder: str,
         instead: Mapping[str, str],
@@ -172,7 +173,7 @@ class _Files:
         """
         folder = os.path.dirname(document.source.file)  # noqa: PTH120  # as typed
         for text, node in _texts(self._reader, document, "include"):
-            pattern, failures = substitute(text, self._variables)
+            pattern, failures = substitute(text, self._variables.values)
             if failures:  # told with all the others
                 self.broken = True
             elif glob.has_magic(pattern):
@@ -226,26 +227,37 @@ def _keep_out_of(reader: Reader, document: Document) -> None:
         reader.at_key(node, message, hint)
 
 
-def _substituted(
-    reader: Reader, document: Document, variables: Mapping[str, str]
-) -> Mapping[str, object]:
+@record
+class _Variables:
+    """What ``${NAME}`` stands for.
+
+    Attributes:
+        values: The daemon's environment, and over it what its files of variables set.
+        complete: Whether all of these could be read: else it is not known what is not set.
+    """
+
+    values: Mapping[str, str]
+    complete: bool = True
+
+
+def _substituted(reader: Reader, document: Document, variables: _Variables) -> Mapping[str, object]:
     """Return the document's tree with ``${NAME}`` replaced everywhere."""
     if "${" not in document.source.text:
         return document.tree
 
     def on_failure(path: Path, failure: Failure) -> None:
-        _note_failure(reader, document, path, failure)
+        reader.unknown.add((document.source.file, path))
+        if variables.complete or not failure.name:
+            _note_failure(reader, document, path, failure)
 
-    return substitute_all(document.tree, variables, on_failure)
+    return substitute_all(document.tree, variables.values, on_failure)
 
 
-def _variables(reader: Reader, document: Document, environ: Mapping[str, str]) -> Mapping[str, str]:
+def _variables(reader: Reader, document: Document, environ: Mapping[str, str]) -> _Variables:
     """Return *environ* with the variables of `[supervisor] environment_file` over it."""
-    files = _texts(reader, document, "environment_file")
-    if not files:
-        return environ
-    variables = dict(environ)
-    for text, node in files:
+    values = dict(environ)
+    problems = len(reader.problems)
+    for text, node in _texts(reader, document, "environment_file"):
         name, failures = substitute(text, environ)
         for failure in failures:
             _note_failure(reader, document, node.path, failure)
@@ -253,12 +265,12 @@ def _variables(reader: Reader, document: Document, environ: Mapping[str, str]) -
             continue
         source = read_source(absolute(node, name.removeprefix("-")), seen=reader.seen)
         if isinstance(source, Source):
-            found, problems = parse_environment(source)
-            variables.update(found)
-            reader.problems.update(dict.fromkeys(problems))
+            found, slips = parse_environment(source)
+            values.update(found)
+            reader.problems.update(dict.fromkeys(slips))
         else:
             note_unreadable(reader, name, node, source)
-    return variables
+    return _Variables(values, complete=len(reader.problems) == problems)
 
 
 def _note_failure(reader: Reader, document: Document, path: Path, failure: Failure) -> None:
