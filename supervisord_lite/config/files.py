@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from supervisord_lite.base.record import record
 from supervisord_lite.config.errors import ConfigurationError, Problem
+from supervisord_lite.config.secrecy import secrets_of
 from supervisord_lite.config.source import MISSING, NO_SUCH_FILE, Source, note_folder, read_source
 from supervisord_lite.config.syntax import parse
 from supervisord_lite.config.tree import Node, nodes_of, substitute_all
@@ -41,12 +42,14 @@ class Files:
         documents: Those that could be read, each once.
         tops: Their tables in the order of force, ``${NAME}`` replaced.
         complete: Whether every file could be read: else what several keys mean is not known.
+        secrets: Texts that are not shown to people, of the daemon's variables.
     """
 
     names: tuple[str, ...]
     documents: tuple[Document, ...]
     tops: tuple[Table, ...]
     complete: bool
+    secrets: tuple[str, ...]
 
 
 def note_unreadable(reader: Reader, text: str, node: Node, problem: Problem) -> None:
@@ -94,6 +97,7 @@ def read_files(
         documents=(main, *(found for found in files.documents.values() if found is not None)),
         tops=tuple(files.tops),
         complete=not files.broken,
+        secrets=secrets_of(variables.values),
     )
 
 
