@@ -30,7 +30,8 @@ The way of a file::
 
 and back: `flat.py` names every key with its value, `effective.py` writes them as a file, `show.py`
 one worker with its origins, `plan.py` what differs between two, both without what `secrecy.py`
-takes for a secret; `rewrite.py` changes one value in a file of people.
+takes for a secret; `rewrite.py` changes one value in a file of people, and `turns.py` lets one
+command do that after the other.
 
 Rules where two meet
 --------------------
