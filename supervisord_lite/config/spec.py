@@ -187,6 +187,7 @@ class Settings:
         log_format: "text" or "json"; None: text on a terminal, else json.
         control_path: Of the control socket.
         admin, operate, read: Whom [control] gives which right, besides root and the daemon's user.
+        secrets: Texts that are not shown where others may stand: see secrecy.py. No key.
     """
 
     config_path: str
@@ -199,6 +200,7 @@ class Settings:
     admin: tuple[Grant, ...] = ()
     operate: tuple[Grant, ...] = ()
     read: tuple[Grant, ...] = ()
+    secrets: tuple[str, ...] = ()
 
 
 @record
@@ -248,6 +250,7 @@ def _spec(data: dict[str, Any]) -> Spec:
 def _settings(data: dict[str, Any]) -> Settings:
     for key in ("admin", "operate", "read"):
         data[key] = _grants(data.get(key, ()))
+    data["secrets"] = tuple(data.get("secrets", ()))
     return Settings(**data)
 
 

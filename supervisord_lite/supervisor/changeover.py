@@ -321,4 +321,5 @@ def _told_apart(launch: Launch, stream: str) -> LogTarget:
 
 def settings_in_force(old: Settings, new: Settings) -> Settings:
     """Return the settings after a reload: `plan.LIVE_SETTINGS` change, others cannot."""
-    return replace(old, log_dir=new.log_dir, admin=new.admin, operate=new.operate, read=new.read)
+    live = replace(old, log_dir=new.log_dir, admin=new.admin, operate=new.operate, read=new.read)
+    return replace(live, secrets=new.secrets)
