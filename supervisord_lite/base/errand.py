@@ -30,7 +30,8 @@ class Errand:
     """One child, from its start to its end; a subclass says what its lines mean.
 
     Wait until `fileno` is readable or `deadline_s` has come, then call `receive`; go on until
-    `is_over`, then call `close`.
+    `is_over`, then call `close`; and `has_ended` until it is so, or a child that was given up
+    becomes a zombie.
 
     Attributes:
         is_over: Whether nothing more will come.

@@ -21,7 +21,9 @@ def explain(error: NoSuchWorkerError, arguments: argparse.Namespace) -> NoSuchWo
     try:
         with place.connect(arguments) as client:
             answer = client.call("Status", {})
-        path = str((answer.get("supervisor") or {}).get("config"))
+        path = (answer.get("supervisor") or {}).get("config")
+        if not isinstance(path, str):
+            return error  # it does not say which file it reads
         judged = judge(path, environ=os.environ, as_root=os.geteuid() == 0)
     except SupervisordLiteError:
         return error  # gone, or not ours to read, or not good: then nothing is known

@@ -9,7 +9,7 @@ from typing import Any
 
 from supervisord_lite.base.record import record
 from supervisord_lite.config.plan import make_plan
-from supervisord_lite.config.spec import Spec, spec_from_json, to_json
+from supervisord_lite.config.spec import Spec, spec_from_json
 from supervisord_lite.core.carry import carried_over, is_worth_carrying
 from supervisord_lite.core.records import from_record, to_record
 from supervisord_lite.core.scale import ScaledByHand
@@ -17,6 +17,7 @@ from supervisord_lite.core.states import Stopped, Tripped, Worker
 from supervisord_lite.scribe.note_child import write_whole
 from supervisord_lite.supervisor.carry import FILE_NAME, VERSION
 from supervisord_lite.supervisor.changeover import sized
+from supervisord_lite.supervisor.in_force import by_hand_text
 from supervisord_lite.supervisor.outbox import record_text
 
 _MOST_BYTES = 256 * 1024 * 1024
@@ -120,17 +121,14 @@ def carry_over(found: dict[str, Any], specs: tuple[Spec, ...]) -> Carried:
     by_hand = {pool: ScaledByHand(*sizes) for pool, sizes in found["sizes"].items()}
     in_force = sized(specs, by_hand)
     of_file = {spec.pool: spec for spec in specs}
-    hands = {
-        pool: (hand.size, hand.file_size, to_json(of_file[pool]))
-        for pool, hand in in_force.by_hand.items()
-    }
     workers = _workers(found, {spec.pool: spec for spec in in_force.specs})
     saves = {
         f"worker/{worker.pool}/{worker.index}": record_text(0, to_record(worker))
         for worker in workers
     }
+    hands = in_force.by_hand
     if hands:
-        saves["by_hand"] = json.dumps(hands)
+        saves["by_hand"] = by_hand_text(hands, of_file)
     if hands or workers:
         told = {
             "tripped": sum(isinstance(worker.state, Tripped) for worker in workers),

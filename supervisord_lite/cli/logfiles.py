@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from supervisord_lite.base.errors import SupervisordLiteError
+from supervisord_lite.cli.logspan import Part, Place, Wanted, part_of
 from supervisord_lite.control.errors import NotPermittedError
 
 _BLOCK_BYTES = 64 * 1024
@@ -74,6 +75,30 @@ class LogFile:
                 self._note_line_start(piece, start)
                 start += len(piece)
                 yield piece
+
+    def tail_of(self, wanted: Wanted, line_count: int | None) -> Iterator[bytes]:
+        """Yield what somebody wants to see of it, oldest first, and stand behind the whole log.
+
+        Args:
+            wanted: Which part.
+            line_count: The last lines of that; None: all.
+
+        Raises:
+            SupervisordLiteError: As `tail`, or there is no such part.
+        """
+        self._fd = _open(self._path)
+        older = self._older_segments(None if self._fd is None else _identity(self._fd))
+        self._older = older[-1].number if older else 0
+        fds = [fd for segment in older if (fd := _open(segment.path)) is not None]
+        try:
+            parts = [part_of(fd) for fd in (*fds, self._fd) if fd is not None]
+            yield from _span_of(parts, *wanted.span(self._path, parts), line_count)
+            if self._fd is not None:
+                self._position = parts[-1].size
+                self._line_start, _ = _last_lines(self._fd, self._position, 1)
+        finally:
+            for fd in fds:
+                os.close(fd)
 
     def poll(self) -> Iterator[bytes]:
         """Yield what has been written since, through any number of rotations.
@@ -215,15 +240,40 @@ def _read(fd: int, start: int, end: int | None) -> Iterator[bytes]:
         yield piece
 
 
-def _last_lines(fd: int, size: int, line_count: int) -> tuple[int, int]:
-    """Return where the last *line_count* lines begin, and how many there are up to that number."""
-    if line_count <= 0 or size == 0:
+def _span_of(
+    parts: list[Part], first: Place, last: Place, line_count: int | None
+) -> Iterator[bytes]:
+    """Yield what stands between two places, or the last lines of that."""
+    pieces = []
+    for number in range(last[0], first[0] - 1, -1):
+        if number >= len(parts):
+            continue
+        start = first[1] if number == first[0] else 0
+        end = last[1] if number == last[0] else parts[number].size
+        if line_count is not None:
+            start, found = _last_lines(parts[number].fd, end, line_count, start)
+            line_count -= found
+        pieces.append((parts[number].fd, start, end))
+    for fd, start, end in reversed(pieces):
+        yield from _read(fd, start, end)
+
+
+def _last_lines(fd: int, size: int, line_count: int, begin: int = 0) -> tuple[int, int]:
+    """Return where the last lines begin, and how many there are.
+
+    Args:
+        fd: To read from.
+        size: Where they end, in bytes.
+        line_count: The most that are wanted.
+        begin: Where the first of all begins.
+    """
+    if line_count <= 0 or size <= begin:
         return size, 0
     found = 0
     end = size
     ignore = size - 1  # the newline that ends the last line begins no other
-    while end > 0:
-        start = max(0, end - _BLOCK_BYTES)
+    while end > begin:
+        start = max(begin, end - _BLOCK_BYTES)
         block = os.pread(fd, end - start, start)
         at = block.rfind(b"\n")
         while at != -1:
@@ -233,7 +283,7 @@ def _last_lines(fd: int, size: int, line_count: int) -> tuple[int, int]:
                     return start + at + 1, found
             at = block.rfind(b"\n", 0, at)
         end = start
-    return 0, found + 1
+    return begin, found + 1
 
 
 def _older_lines(older: list[_Segment], line_count: int) -> Iterator[bytes]:

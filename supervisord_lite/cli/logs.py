@@ -7,17 +7,22 @@ The daemon only says where the files are; they are read here, with the rights of
 import argparse
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
 from supervisord_lite.base import exit_codes
 from supervisord_lite.base.errors import SupervisordLiteError
-from supervisord_lite.cli import place
+from supervisord_lite.cli import place, since, tell
+from supervisord_lite.cli.errors import UsageError
 from supervisord_lite.cli.logfiles import LogFile
+from supervisord_lite.cli.logspan import NoSuchPartError, Wanted, has_marks
 from supervisord_lite.cli.printers import JsonLines, Lines, Printer, Raw, Terminal
 from supervisord_lite.cli.text import printable
 from supervisord_lite.control.client import Client
 
+#: Of each log, where nothing else says how much.
+_LINES = 50
 #: Between two looks while nothing new comes.
 _POLL_S = 0.1
 #: Between two looks whether the daemon still lives. Each may take a connection from somebody who
@@ -39,8 +44,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--lines",
         metavar="N",
         type=_line_count,
-        default=50,
-        help="this many lines of each, rotated files included (default 50)",
+        help="this many lines of each, rotated files included (default 50, but all of --run and "
+        "--since)",
+    )
+    parser.add_argument(
+        "--run",
+        metavar="N",
+        type=_run_number,
+        help="of one run: 0 is the latest, -1 the one before it, 7 is run 7 of `status NAME`",
+    )
+    parser.add_argument(
+        "--since",
+        metavar="WHEN",
+        type=since.moment_s,
+        help="what was written since: 10m, 14:20, 2026-11-21, 2026-11-21T14:20:00Z",
     )
     parser.add_argument("--stderr", action="store_true", help="standard error, where it is apart")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -54,8 +71,20 @@ def _line_count(text: str) -> int:
     return int(text)
 
 
+def _run_number(text: str) -> int:
+    """Return which run."""
+    digits = text.removeprefix("-")
+    if not digits.isascii() or not digits.isdecimal() or len(digits) > 9:
+        message = f'"{text}" is no run: 0, -1, or its number'
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Print the logs."""
+    if arguments.follow and arguments.run:
+        text = "a run that is over has nothing to follow"
+        raise UsageError(text, hint="without --run it goes on with whatever comes next")
     with place.connect(arguments) as client:
         targets = client.call("LogFiles", {"names": arguments.names}).get("files") or []
         client.close()
@@ -64,9 +93,8 @@ def run(arguments: argparse.Namespace) -> int:
         for target in targets:
             if target.get(stream) in _NO_FILE:
                 _tell_no_file(target, stream)
-        if files:
-            _show(files, stream, arguments, client)
-    return exit_codes.OK if len(files) == len(targets) else exit_codes.FAILED
+        good = _show(files, stream, arguments, client) if files else True
+    return exit_codes.OK if good and len(files) == len(targets) else exit_codes.FAILED
 
 
 def _tell_no_file(target: dict[str, Any], stream: str) -> None:
@@ -81,8 +109,13 @@ def _tell_no_file(target: dict[str, Any], stream: str) -> None:
 
 def _show(
     files: list[dict[str, Any]], stream: str, arguments: argparse.Namespace, client: Client
-) -> None:
-    """Print the last lines of each file, then follow them all while the daemon lives."""
+) -> bool:
+    """Print the last lines of each file, then follow them all while the daemon lives.
+
+    Returns:
+        Whether each had what was wanted.
+    """
+    good = True
     columns = max(len(str(target.get("name"))) for target in files)
     with ExitStack() as stack:
         logs: list[tuple[LogFile, Printer]] = []
@@ -92,17 +125,32 @@ def _show(
             printer = _printer(target, stream, arguments.json, columns if len(files) > 1 else 0)
             logs.append((log, printer))
             anything = False
-            for piece in log.tail(arguments.lines):
-                printer.write(piece)
-                anything = True
+            try:
+                for piece in _wanted(log, str(target.get(stream)), arguments):
+                    printer.write(piece)
+                    anything = True
+            except NoSuchPartError as error:
+                # The others may have it.
+                sys.stdout.buffer.flush()
+                tell(error, verb="logs", subject=str(target.get("name")))
+                good, anything = False, True
             if not arguments.follow:
                 printer.end()
                 log.close()
-                if not anything and arguments.lines:
-                    _tell_empty(target, stream)
+                if not anything and arguments.lines != 0:
+                    _tell_empty(target, stream, arguments)
         sys.stdout.buffer.flush()
         if arguments.follow:
             _follow(logs, client)
+    return good
+
+
+def _wanted(log: LogFile, path: str, arguments: argparse.Namespace) -> Iterator[bytes]:
+    if arguments.run is None and arguments.since is None:
+        return log.tail(_LINES if arguments.lines is None else arguments.lines)
+    if arguments.since is not None and not has_marks(path):
+        print(f"{printable(path)}: nothing is known of times: all of it", file=sys.stderr)
+    return log.tail_of(Wanted(arguments.run, arguments.since), arguments.lines)
 
 
 def _printer(target: dict[str, Any], stream: str, as_json: bool, columns: int) -> Printer:
@@ -117,10 +165,15 @@ def _printer(target: dict[str, Any], stream: str, as_json: bool, columns: int) -
     return Terminal(out) if terminal else Raw(out)
 
 
-def _tell_empty(target: dict[str, Any], stream: str) -> None:
+def _tell_empty(target: dict[str, Any], stream: str, arguments: argparse.Namespace) -> None:
     name, path = printable(str(target.get("name"))), printable(str(target.get(stream)))
     sys.stdout.buffer.flush()
-    print(f"{name} has written nothing to {path} yet", file=sys.stderr)
+    when = "yet"
+    if arguments.since is not None:
+        when = "since then"
+    elif arguments.run is not None:
+        when = "in that run"
+    print(f"{name} has written nothing to {path} {when}", file=sys.stderr)
 
 
 def _follow(logs: list[tuple[LogFile, Printer]], client: Client) -> None:

@@ -72,25 +72,25 @@ def run(arguments: argparse.Namespace, order: OrderVerb, **more: object) -> int:
             _say_ordered(arguments, order)
             return exit_codes.OK
         command = place.command(arguments)
-        report = Report(order, _expected(seen), command, quiet=arguments.json)
+        report = Report(order, expected(seen), command, quiet=arguments.json)
         try:
             for answer in client.stream(order.method, parameters, timeout_s=arguments.timeout):
                 report.take(answer.get("outcome"))
         except KeyboardInterrupt:
-            print(f"\n{_still_going_on(arguments)}", file=sys.stderr)
+            print(f"\n{_still_going_on(arguments, order)}", file=sys.stderr)
             return exit_codes.GAVE_UP
         except NoAnswerError as error:
             if arguments.timeout is None:
                 raise
             text = f"gave up after {format_duration(arguments.timeout)}{report.missing()}"
-            raise GaveUpError(text, hint=_still_going_on(arguments)) from error
+            raise GaveUpError(text, hint=_still_going_on(arguments, order)) from error
     report.finish()
     if arguments.json:
         print(json.dumps({"ok": not report.failed, "workers": report.outcomes}))
     return exit_codes.FAILED if report.failed else exit_codes.OK
 
 
-def _expected(seen: dict[str, Any]) -> dict[str, set[str]]:
+def expected(seen: dict[str, Any]) -> dict[str, set[str]]:
     """Return which workers of a status each pool's line has to wait for."""
     pools: dict[str, set[str]] = {}
     for worker in seen.get("workers") or []:
@@ -106,9 +106,10 @@ def _say_ordered(arguments: argparse.Namespace, order: OrderVerb) -> None:
         print(f"ordered: {order.verb} {names}; see: {place.command(arguments)} status {names}")
 
 
-def _still_going_on(arguments: argparse.Namespace) -> str:
+def _still_going_on(arguments: argparse.Namespace, order: OrderVerb) -> str:
+    look = {"Stop": "wait --for stopped", "Reset": "status"}.get(order.method, "wait")
     names = _some(arguments.names)
-    return f"still going on in the daemon: {place.command(arguments)} status {names}"
+    return f"still going on in the daemon: {place.command(arguments)} {look} {names}"
 
 
 def _some(names: Iterable[str]) -> str:

@@ -28,6 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_wait_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare --no-wait and --timeout."""
     parser.add_argument("--no-wait", action="store_true", help="return when it is ordered")
+    add_timeout_argument(parser)
+
+
+def add_timeout_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare --timeout."""
     parser.add_argument(
         "--timeout",
         metavar="DURATION",

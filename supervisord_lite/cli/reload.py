@@ -77,7 +77,7 @@ def lines_of(answer: dict[str, Any], *, is_dry: bool) -> list[str]:
     lines = []
     for entry in added:
         number = count(int(entry.get("processes") or 0), "new process")
-        lines += _entry("+", entry, columns, [f"{number}   {entry.get('origin')}"])
+        lines += _entry("+", entry, columns, [f"{number}   {entry.get('origin')}".rstrip()])
     for entry in modified:
         lines += _entry("~", entry, columns, _changes(entry))
     for entry in removed:
@@ -112,17 +112,21 @@ def _kept_indents(lines: list[str], indent: int) -> list[str]:
 
 
 def _changes(entry: dict[str, Any]) -> list[str]:
-    """Return the lines about one worker: what happens first, then a key in each."""
+    """Return the lines about one worker: what happens first, then a key in each.
+
+    A plan that is too large for an answer has no keys in it, and no place.
+    """
     keys = entry.get("keys") or []
-    first, *rest = (_key(key) for key in keys)
+    lines = [_key(key) for key in keys]
     effects = {str(key.get("effect")) for key in keys}
-    is_mixed = len(effects) > 1
-    if is_mixed:
-        first, *rest = (f"{_key(key)} ({key.get('effect')})" for key in keys)
+    if len(effects) > 1:
+        lines = [f"{_key(key)} ({key.get('effect')})" for key in keys]
     what = str(entry.get("effect"))
     if entry.get("at_once"):
         what += f", {entry['at_once']} at a time"
-    return [f"{what}: {first}", *rest, str(entry.get("origin"))]
+    if lines:
+        what += f": {lines.pop(0)}"
+    return [what, *lines, *filter(None, [entry.get("origin")])]
 
 
 def _key(key: dict[str, Any]) -> str:

@@ -40,6 +40,7 @@ from supervisord_lite.keeper import boot
 from supervisord_lite.scribe.files import EVENTS_FILE
 from supervisord_lite.supervisor import events
 from supervisord_lite.supervisor.carry import LIFE, MAY_BE_THERE
+from supervisord_lite.supervisor.in_force import force_text
 
 _BACKLOG = 512
 #: pid, uid, gid: unix(7).
@@ -140,9 +141,7 @@ def _become_keeper(
         "settings": to_json(settings),
         "pools": json.dumps([spec.pool for spec in configuration.specs]),
         "log": f"{style} {settings.log_level}",
-        "force": json.dumps(
-            {"generation": 1, "files": digests, "since": rfc3339(SystemClock().wall_s())}
-        ),
+        "force": force_text(1, digests, rfc3339(SystemClock().wall_s())),
         # For reading the file again: the supervisor itself is started with next to nothing.
         "environment": json.dumps(dict(os.environ)),
         events.LIFE: secrets.token_hex(4),
@@ -159,6 +158,7 @@ def _become_keeper(
         log_level=settings.log_level,
         remove=[settings.control_path],
         events=f"{settings.state_dir}/{EVENTS_FILE}",
+        inherited=_handed_on(os.environ),
         owner_pid=owner_pid,
     )
     for stream in (sys.stdout, sys.stderr):
@@ -171,6 +171,21 @@ def _become_keeper(
         Path(settings.control_path).unlink(missing_ok=True)
         message = f"{command[0]}: {error.strerror}"
         raise PermissionRefusedError(message, hint="its interpreter cannot be run") from None
+
+
+def _handed_on(environment: Mapping[str, str]) -> dict[str, int]:
+    """Return the sockets that systemd has handed on, by name. Source: sd_listen_fds(3)."""
+    if environment.get("LISTEN_PID") != str(os.getpid()):
+        return {}
+    count = environment.get("LISTEN_FDS", "")
+    names = environment.get("LISTEN_FDNAMES", "").split(":")
+    found: dict[str, int] = {}
+    for number in range(int(count) if count.isdigit() else 0):
+        name = names[number] if number < len(names) and names[number] else "unknown"
+        while name in found:
+            name += "+"
+        found[name] = 3 + number
+    return found
 
 
 def _note_effective(configuration: Configuration) -> None:

@@ -10,8 +10,11 @@ from supervisord_lite.base import exit_codes
 from supervisord_lite.base.errors import SupervisordLiteError
 from supervisord_lite.cli import place
 from supervisord_lite.cli.errors import UsageError
-from supervisord_lite.cli.text import fold, printable
+from supervisord_lite.cli.text import count, fold, printable
 from supervisord_lite.control.client import Client
+
+#: Times that the file may be changed by somebody else while it is written.
+_MOST_TRIES = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,24 +45,56 @@ def run(arguments: argparse.Namespace) -> int:
 def _scale_and_save(client: Client, sizes: dict[str, int]) -> dict[str, Any]:
     """Do both or neither, as far as that can be."""
     # Only who saves pays for the import of the loader.
-    from supervisord_lite.config.rewrite import Edit
+    from supervisord_lite.config.turns import turn
 
     status = client.call("Status", {"names": list(sizes)})
     path = str((status.get("supervisor") or {}).get("config"))
-    with Edit.of_sizes(path, sizes, environ=os.environ, as_root=os.geteuid() == 0) as edit:
-        answer = client.call("Scale", {"sizes": sizes})
-        edit.write()
-    before, after = edit.digests
-    try:
-        told = {"sizes": sizes, "file": path, "before": before, "after": after}
-        client.call("SizesSaved", told)
-    except SupervisordLiteError as error:
-        # Both are done; only the daemon does not know that the file has it.
-        text = f"saved, but the daemon could not be told ({error}): supervisord-lite reload"
-        print(fold(text, indent=2), file=sys.stderr)
+    with turn(path):
+        answer, (before, after) = _both(client, sizes, path)
+        try:
+            told = {"sizes": sizes, "file": path, "before": before, "after": after}
+            client.call("SizesSaved", told)
+        except SupervisordLiteError as error:
+            # Both are done; only the daemon does not know that the file has it.
+            text = f"saved, but the daemon could not be told ({error}): supervisord-lite reload"
+            print(fold(text, indent=2), file=sys.stderr)
     for pool in answer.get("pools") or []:
         pool["file"] = pool.get("new")
     return answer
+
+
+def _both(
+    client: Client, sizes: dict[str, int], path: str
+) -> tuple[dict[str, Any], tuple[str, str]]:
+    """Scale, and write the file *path*; return the daemon's answer and the file's digests.
+
+    Raises:
+        NotSavedError: The file cannot be changed; whether that was known before scaling is said.
+    """
+    from supervisord_lite.config.rewrite import ChangedMeanwhileError, Edit, NotSavedError
+
+    answer: dict[str, Any] | None = None
+    tries = 0
+    while True:
+        tries += 1
+        try:
+            with Edit.of_sizes(path, sizes, environ=os.environ, as_root=os.geteuid() == 0) as edit:
+                if answer is None:
+                    answer = client.call("Scale", {"sizes": sizes})
+                edit.write()
+                return answer, edit.digests
+        except NotSavedError as error:
+            if isinstance(error, ChangedMeanwhileError) and tries < _MOST_TRIES:
+                continue  # the same in what stands there now
+            if answer is not None:
+                error.hint = _only_scaled(sizes, path)
+            raise
+
+
+def _only_scaled(sizes: dict[str, int], path: str) -> str:
+    """Return what has happened when only the file could not be written."""
+    now = ", ".join(f"{pool} has {count(size, 'process')} now" for pool, size in sizes.items())
+    return f"{now}; only the file is as it was: scale --save again, or edit {path}"
 
 
 def _line(pool: dict[str, object], *, is_saved: bool) -> str:

@@ -20,6 +20,7 @@ HELP = {
     "start": "start workers and wait until they are ready",
     "stop": "stop workers and wait until nothing of them is left",
     "restart": "stop and start workers",
+    "wait": "wait until workers are ready; --for stopped, --for exited",
     "reload": "put the changed configuration in force; --dry-run says what changes",
     "scale": "another number of instances: scale web=4",
     "reset": "close a tripped breaker and start again",
@@ -36,7 +37,7 @@ _LOCAL = frozenset({"run", "check"})
 
 #: Fixed names that come with a later version.
 _LATER = frozenset(
-    {"wait", "exec", "top", "metrics", "doctor", "upgrade",
+    {"exec", "top", "metrics", "doctor", "upgrade",
      "import", "export", "init", "install-unit", "task", "queue", "lock", "agent", "fleet"}
 )  # fmt: skip
 

@@ -8,7 +8,7 @@ default is filled in, or raises one `errors.ConfigurationError` with everything 
 never changes anything. It runs in `check`, in `run` before that becomes the keeper, and for the
 daemon in a short-lived child (`__main__.py`, of which `loading.py` is the daemon's side), because
 it reads files and looks up users. The daemon itself imports `spec`, `expand`, `loading`, and, to
-compare two configurations key by key, `flat` and `plan` only.
+compare two configurations key by key, `flat`, `plan` and `secrecy` only.
 
 The way of a file::
 
@@ -29,8 +29,9 @@ The way of a file::
     doubts      doubts.py     warnings
 
 and back: `flat.py` names every key with its value, `effective.py` writes them as a file, `show.py`
-one worker with its origins, `plan.py` what differs between two; `rewrite.py` changes one value in a
-file of people.
+one worker with its origins, `plan.py` what differs between two, both without what `secrecy.py`
+takes for a secret; `rewrite.py` changes one value in a file of people, and `turns.py` lets one
+command do that after the other.
 
 Rules where two meet
 --------------------

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from supervisord_lite.base.record import record
 from supervisord_lite.config.errors import ConfigurationError, Problem
-from supervisord_lite.config.source import MISSING, NO_SUCH_FILE, Source, read_source
+from supervisord_lite.config.secrecy import secrets_of
+from supervisord_lite.config.source import MISSING, NO_SUCH_FILE, Source, note_folder, read_source
 from supervisord_lite.config.syntax import parse
 from supervisord_lite.config.tree import Node, nodes_of, substitute_all
 from supervisord_lite.config.values import absolute
@@ -41,18 +42,22 @@ class Files:
         documents: Those that could be read, each once.
         tops: Their tables in the order of force, ``${NAME}`` replaced.
         complete: Whether every file could be read: else what several keys mean is not known.
+        secrets: Texts that are not shown to people, of the daemon's variables.
     """
 
     names: tuple[str, ...]
     documents: tuple[Document, ...]
     tops: tuple[Table, ...]
     complete: bool
+    secrets: tuple[str, ...]
 
 
 def note_unreadable(reader: Reader, text: str, node: Node, problem: Problem) -> None:
     """Note that the environment file *text* cannot be read, unless "-" allows it to lack."""
     missing = problem.message == NO_SUCH_FILE
-    if not (missing and text.startswith("-")):
+    if missing and text.startswith("-"):
+        note_folder(reader.seen, problem.file.rpartition("/")[0])
+    else:
         hint = f'environment_file = "-{text}" if it may be missing' if missing else problem.hint
         reader.at_value(node, f"{problem.file}: {problem.message}", hint)
 
@@ -82,6 +87,7 @@ def read_files(
     main = parse(source)
     variables = _variables(reader, main, environ)
     files = _Files(reader, variables, folder=path.rpartition("/")[0], instead=instead)
+    files.broken = not variables.complete
     files.add(main, (os.path.realpath(path),))
     for file in instead.keys() - set(map(_absolute, files.names)):
         message = "is not part of the configuration: no include names it"
@@ -91,6 +97,7 @@ def read_files(
         documents=(main, *(found for found in files.documents.values() if found is not None)),
         tops=tuple(files.tops),
         complete=not files.broken,
+        secrets=secrets_of(variables.values),
     )
 
 
@@ -100,7 +107,7 @@ class _Files:
     def __init__(
         self,
         reader: Reader,
-        variables: Mapping[str, str],
+        variables: _Variables,
         *,
         folder: str,
         instead: Mapping[str, str],
@@ -170,7 +177,7 @@ class _Files:
         """
         folder = os.path.dirname(document.source.file)  # noqa: PTH120  # as typed
         for text, node in _texts(self._reader, document, "include"):
-            pattern, failures = substitute(text, self._variables)
+            pattern, failures = substitute(text, self._variables.values)
             if failures:  # told with all the others
                 self.broken = True
             elif glob.has_magic(pattern):
@@ -182,6 +189,8 @@ class _Files:
         """Return the files that a pattern means, those among them that are not there yet."""
         whole = os.path.join(glob.escape(folder), pattern)  # noqa: PTH118
         found = set(glob.glob(whole))  # noqa: PTH207
+        for looked_into in _looked_into(folder, pattern):
+            note_folder(self._reader.seen, looked_into)
         parts = _absolute(whole).split("/")
         for file in self._instead:
             names = file.split("/")
@@ -189,6 +198,18 @@ class _Files:
                 found.discard(file)
                 found.add(os.path.join(folder, os.path.relpath(file, folder or ".")))  # noqa: PTH118
         return sorted(found)
+
+
+def _looked_into(folder: str, pattern: str) -> Iterator[str]:
+    """Yield the folders in which one looks for what *pattern* means, relative to *folder*."""
+    is_magic, start = False, 0
+    for part in pattern.split("/"):
+        before, start = pattern[:start], start + len(part) + 1
+        if is_magic:
+            yield from glob.glob(os.path.join(glob.escape(folder), before))  # noqa: PTH118, PTH207
+        elif glob.has_magic(part):
+            is_magic = True
+            yield os.path.join(folder, before)  # noqa: PTH118
 
 
 def _absolute(file: str) -> str:
@@ -210,26 +231,37 @@ def _keep_out_of(reader: Reader, document: Document) -> None:
         reader.at_key(node, message, hint)
 
 
-def _substituted(
-    reader: Reader, document: Document, variables: Mapping[str, str]
-) -> Mapping[str, object]:
+@record
+class _Variables:
+    """What ``${NAME}`` stands for.
+
+    Attributes:
+        values: The daemon's environment, and over it what its files of variables set.
+        complete: Whether all of these could be read: else it is not known what is not set.
+    """
+
+    values: Mapping[str, str]
+    complete: bool = True
+
+
+def _substituted(reader: Reader, document: Document, variables: _Variables) -> Mapping[str, object]:
     """Return the document's tree with ``${NAME}`` replaced everywhere."""
     if "${" not in document.source.text:
         return document.tree
 
     def on_failure(path: Path, failure: Failure) -> None:
-        _note_failure(reader, document, path, failure)
+        reader.unknown.add((document.source.file, path))
+        if variables.complete or not failure.name:
+            _note_failure(reader, document, path, failure)
 
-    return substitute_all(document.tree, variables, on_failure)
+    return substitute_all(document.tree, variables.values, on_failure)
 
 
-def _variables(reader: Reader, document: Document, environ: Mapping[str, str]) -> Mapping[str, str]:
+def _variables(reader: Reader, document: Document, environ: Mapping[str, str]) -> _Variables:
     """Return *environ* with the variables of `[supervisor] environment_file` over it."""
-    files = _texts(reader, document, "environment_file")
-    if not files:
-        return environ
-    variables = dict(environ)
-    for text, node in files:
+    values = dict(environ)
+    problems = len(reader.problems)
+    for text, node in _texts(reader, document, "environment_file"):
         name, failures = substitute(text, environ)
         for failure in failures:
             _note_failure(reader, document, node.path, failure)
@@ -237,12 +269,12 @@ def _variables(reader: Reader, document: Document, environ: Mapping[str, str]) -
             continue
         source = read_source(absolute(node, name.removeprefix("-")), seen=reader.seen)
         if isinstance(source, Source):
-            found, problems = parse_environment(source)
-            variables.update(found)
-            reader.problems.update(dict.fromkeys(problems))
+            found, slips = parse_environment(source)
+            values.update(found)
+            reader.problems.update(dict.fromkeys(slips))
         else:
             note_unreadable(reader, name, node, source)
-    return variables
+    return _Variables(values, complete=len(reader.problems) == problems)
 
 
 def _note_failure(reader: Reader, document: Document, path: Path, failure: Failure) -> None:

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from supervisord_lite.config.spec import Grant, Launch, LogTarget, Settings, Spec
+    from supervisord_lite.config.spec import Grant, Launch, LogTarget, Settings, Socket, Spec
     from supervisord_lite.core.policy import Policy
 
 #: ("stop_timeout",) or ("environment", "PATH"): the parts of a dotted key.
@@ -118,6 +118,8 @@ def _launch(launch: Launch) -> dict[Key, object]:
     table["heartbeat_timeout",] = None if timeout_s is None else _seconds(timeout_s)
     for name, value in launch.environment:
         table["environment", name] = False if value is None else value
+    for each in launch.sockets:
+        table.update(_socket(each))
     table["limits", "memory"] = _size(launch.memory_bytes)
     table["limits", "cpu"] = launch.cpu_cores
     table["limits", "pids"] = launch.pids
@@ -128,6 +130,21 @@ def _launch(launch: Launch) -> dict[Key, object]:
     table["log", "stderr"] = _target(launch.stderr)
     table["log", "max_size"] = _size(launch.log_max_size_bytes)
     table["log", "backups"] = launch.log_backups
+    table["log", "format"] = launch.log_format
+    return table
+
+
+def _socket(own: Socket) -> dict[Key, object]:
+    place = f"{own.kind}:{own.place}"
+    if own.kind == "tcp":
+        place = f"[{own.host}]:{own.place}" if ":" in own.host else f"{own.host}:{own.place}"
+    table: dict[Key, object] = {("sockets", own.name, "listen"): place}
+    if own.kind == "unix":
+        table["sockets", own.name, "mode"] = f"{own.mode:04o}"
+        table["sockets", own.name, "owner"] = None if own.uid is None else str(own.uid)
+        table["sockets", own.name, "group"] = None if own.gid is None else str(own.gid)
+    table["sockets", own.name, "backlog"] = own.backlog
+    table["sockets", own.name, "fd"] = own.fd
     return table
 
 

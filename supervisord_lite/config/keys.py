@@ -33,15 +33,15 @@ _WORKER = frozenset({
     "directory", "enabled", "environment", "environment_file", "extends", "group",
     "heartbeat_timeout", "limits", "log",
     "max_restarts", "max_unavailable", "nice", "ok_exit_codes", "operators", "pool_size", "ready",
-    "requires", "restart", "run_timeout", "singleton", "stable_run_period", "start_timeout",
-    "stop_scope", "stop_signal", "stop_timeout", "umask", "user",
+    "requires", "restart", "run_timeout", "singleton", "sockets", "stable_run_period",
+    "start_timeout", "stop_scope", "stop_signal", "stop_timeout", "umask", "user",
 })  # fmt: skip
 _NONE: Mapping[str, Shape] = {}
 #: Tables inside a worker whose keys are fixed: those of this version, and later ones.
 _INNER: Mapping[str, tuple[frozenset[str], Mapping[str, Shape]]] = {
     "backoff": (frozenset({"min", "max", "factor", "jitter"}), _NONE),
     "limits": (frozenset({"memory", "cpu", "pids", *RLIMITS}), _NONE),
-    "log": (frozenset({"stdout", "stderr", "max_size", "backups"}), later.LOG),
+    "log": (frozenset({"stdout", "stderr", "max_size", "backups", "format"}), later.LOG),
 }
 #: An example of each, for the way out of a header that swallows keys.
 _EXAMPLES = {

@@ -160,27 +160,11 @@ WORKER: Mapping[str, Shape] = {
     "secrets": named(_secret),
     "capabilities": each(_capability),
     "no_new_privs": shapes.flag,
-    "sockets": named(
-        either(
-            (dict,),
-            keys(
-                needs=("listen",),
-                listen=like(_SOCKET, 'an address: "HOST:PORT", "unix:PATH" or "systemd:NAME"'),
-                mode=like(_MODE, 'octal digits such as "0660"'),
-                owner=shapes.text,
-                group=shapes.text,
-                backlog=whole(1, 65535),
-                fd=whole(0, 255),
-            ),
-            like(_SOCKET, 'an address: "HOST:PORT", "unix:PATH", "systemd:NAME" or "private"'),
-        )
-    ),
     "events": each(_event),
 }  # fmt: skip
 LOG: Mapping[str, Shape] = {
     "max_age": shapes.duration,
     "compress": shapes.flag,
-    "format": one_of(("raw", "stamped", "json"), "a format of log lines"),
 }
 SUPERVISOR: Mapping[str, Shape] = {"http": _address, "drain": shapes.duration}
 _QUEUE: Mapping[str, Shape] = {

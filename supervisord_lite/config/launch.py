@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, cast
 
 from supervisord_lite.config.accounts import MAX_ID, AccountError, grant, identify
 from supervisord_lite.config.expand import instance_text, literal_text
 from supervisord_lite.config.files import note_unreadable
 from supervisord_lite.config.flat import RLIMITS_IN_BYTES
 from supervisord_lite.config.policy import read_ready_fd
+from supervisord_lite.config.sockets import read_sockets
 from supervisord_lite.config.source import Source, read_source
 from supervisord_lite.config.spec import Grant, Identity, Launch, Limit, LogTarget
 from supervisord_lite.config.split import SplitError, split_words
@@ -37,6 +38,7 @@ _MAX_UMASK = 0o777
 _MAX_LIMIT = 2**63 - 1
 _MAX_CORES = 4096
 _MAX_BACKUPS = 1000
+_LOG_FORMATS = ("raw", "stamped", "json")
 _MAX_NUMBER_BITS = 128
 _DEFAULT = Launch(argv=("",), directory="/")
 
@@ -128,6 +130,11 @@ class LaunchReader:
         if ready_fd is not None and heartbeat_timeout_s is not None:
             message = "heartbeat_timeout needs the notification socket, and ready the descriptor"
             reader.clash(table["heartbeat_timeout"], message, 'ready = "notify" has both')
+        sockets = read_sockets(reader, table, identity, pool_size=pool_size, as_root=self._as_root)
+        for each in sockets:
+            if each.fd == ready_fd:
+                message = f'ready: descriptor {ready_fd} is that of the socket "{each.name}"'
+                reader.clash(table["ready"], message, "choose another one")
         says_ready = "ready" in table and table["ready"].value == "notify"
         launch = Launch(
             argv=self._argv(table, pool, header),
@@ -140,6 +147,7 @@ class LaunchReader:
             memory_bytes=reader.size(limits, "memory", None, least_bytes=4096),
             cpu_cores=reader.number(limits, "cpu", None, least=0.01, most=_MAX_CORES),
             pids=reader.whole(limits, "pids", None, least=1, most=MAX_ID),
+            sockets=sockets,
             notify=says_ready or heartbeat_timeout_s is not None,
             ready_fd=ready_fd,
             heartbeat_timeout_s=heartbeat_timeout_s,
@@ -149,9 +157,15 @@ class LaunchReader:
             log_backups=reader.whole(
                 log, "backups", _DEFAULT.log_backups, least=0, most=_MAX_BACKUPS
             ),
+            log_format=self._log_format(log),
         )
         note_too_large(reader, launch, table, header)
         return launch
+
+    def _log_format(self, log: Table) -> Literal["raw", "stamped", "json"]:
+        read = self._reader.choice
+        found = read(log, "format", "raw", choices=_LOG_FORMATS, what="a format of log lines")
+        return cast('Literal["raw", "stamped", "json"]', found)
 
     def _argv(self, table: Table, pool: str, header: Node) -> tuple[str, ...]:
         reader = self._reader

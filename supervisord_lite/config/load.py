@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import reduce
 from typing import TYPE_CHECKING
 
-from supervisord_lite.base.record import record
+from supervisord_lite.base.record import record, replace
 from supervisord_lite.config.doubts import warn
 from supervisord_lite.config.errors import ConfigurationError, in_order
 from supervisord_lite.config.files import read_files
@@ -88,6 +88,7 @@ def judge(
     workers = Workers(reader, files.tops)
     top = reduce(merge, files.tops)
     settings = read_settings(reader, top, file=path, environ=environ, as_root=as_root)
+    settings = replace(settings, secrets=files.secrets)
     specs = workers.specs(settings, as_root=as_root)
     check_names(reader, top, {spec.pool: workers.tables[spec.pool] for spec in specs})
     configuration = Configuration(settings, tuple(specs))

@@ -17,6 +17,7 @@ import json
 
 from supervisord_lite.base.record import record
 from supervisord_lite.config import flat
+from supervisord_lite.config.secrecy import HIDDEN, is_secret, masked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 _EFFECTS: tuple[Effect, ...] = ("live", "reopen", "restart")
 #: Keys that are handed to the process; whole tables by their first part.
 _LAUNCH = frozenset(
-    {"command", "directory", "environment", "group", "heartbeat_timeout", "limits", "nice", "umask",
-     "user"}
+    {"command", "directory", "environment", "group", "heartbeat_timeout", "limits", "nice",
+     "sockets", "umask", "user"}
 )  # fmt: skip
 #: Written without quotes, as people say them.
 _DURATIONS = frozenset(
@@ -41,12 +42,8 @@ _DURATIONS = frozenset(
      ("stable_run_period",), ("circuit_window",), ("circuit_cooldown",),
      ("backoff", "min"), ("backoff", "max")}
 )  # fmt: skip
-#: A variable whose name holds one of these is not shown.
-_SECRET_WORDS = (
-    *("PASS", "SECRET", "TOKEN", "KEY", "CREDENTIAL", "DSN", "_URL", "_URI", "AUTH"),
-    *("COOKIE", "PRIVATE"),
-)
-HIDDEN = "***"
+#: Characters at either end of a long value; two of these fit into a terminal's few lines.
+_SHOWN_ENDS = 60
 #: Keys of the daemon that hold from now on; the others need its restart.
 LIVE_SETTINGS = frozenset(
     {("supervisor", "log_dir"), ("control", "admin"), ("control", "operate"), ("control", "read")}
@@ -59,7 +56,8 @@ class KeyChange:
 
     Attributes:
         key: As one writes it: "stop_timeout", "environment.LOG_LEVEL".
-        old, new: As one writes them; None: absent; `HIDDEN` where nobody should read it.
+        old, new: As one writes them, long ones without their middle; None: absent; `HIDDEN` where
+            nobody should read it.
         effect: On a worker that runs; None: it needs a restart of the daemon.
     """
 
@@ -128,14 +126,16 @@ def make_plan(
     Args:
         old: In force, with the sizes that are in force.
         new: As the file means them, with the sizes that would be in force.
-        settings: Those in force and those of the file; None: not compared.
+        settings: Those in force and those of the file; None: not compared, and nothing is known of
+            secrets.
     """
+    secrets = _Secrets(*settings) if settings else _NO_SECRETS
     before = {spec.pool: spec for spec in old}
     after = {spec.pool: spec for spec in new}
     changed, kept = [], []
     for pool, spec in after.items():
         if pool in before:
-            keys = _changed_keys(before[pool], spec)
+            keys = _changed_keys(before[pool], spec, secrets)
             if keys:
                 changed.append(Changed(before[pool], spec, keys))
             else:
@@ -145,15 +145,35 @@ def make_plan(
         removed=tuple(spec for pool, spec in before.items() if pool not in after),
         changed=tuple(changed),
         kept=tuple(kept),
-        daemon=_daemon_keys(*settings) if settings else (),
+        daemon=_daemon_keys(*settings, secrets) if settings else (),
     )
 
 
-def _changed_keys(old: Spec, new: Spec) -> tuple[KeyChange, ...]:
+class _Secrets:
+    """What must not be shown of two configurations."""
+
+    def __init__(self, *settings: Settings) -> None:
+        found = {secret: len(secret) for each in settings for secret in each.secrets}
+        self._found = sorted(found, key=found.__getitem__, reverse=True)
+
+    def shown(self, key: Key, old: object, new: object) -> tuple[str | None, str | None]:
+        """Return two values as people may read them; None: there is none."""
+        if key[0] == "environment" and is_secret(key[1]):
+            return None if old is None else HIDDEN, None if new is None else HIDDEN
+        was, now = (_text(key, masked(value, self._found)) for value in (old, new))
+        return _shortened(was), _shortened(now)
+
+
+_NO_SECRETS = _Secrets()
+
+
+def _changed_keys(old: Spec, new: Spec, secrets: _Secrets) -> tuple[KeyChange, ...]:
     if old is new or old == new:
         return ()
     changes = tuple(
-        KeyChange(flat.dotted(key), *_shown(key, was, now), _effect(key, old.launch, new.launch))
+        KeyChange(
+            flat.dotted(key), *secrets.shown(key, was, now), _effect(key, old.launch, new.launch)
+        )
         for key, was, now in _differences(flat.worker_keys(old), flat.worker_keys(new))
     )
     if old.launch.identity == new.launch.identity:
@@ -161,7 +181,8 @@ def _changed_keys(old: Spec, new: Spec) -> tuple[KeyChange, ...]:
     if any(change.key in ("user", "group") for change in changes):
         return changes
     # The same name, and another account behind it.
-    return (*changes, KeyChange("user", _account(old.launch), _account(new.launch), "restart"))
+    was, now = _shortened(_account(old.launch)), _shortened(_account(new.launch))
+    return (*changes, KeyChange("user", was, now, "restart"))
 
 
 def _account(launch: Launch) -> str | None:
@@ -172,7 +193,7 @@ def _account(launch: Launch) -> str | None:
     return f'"{identity.user}" (uid {identity.uid}, gid {identity.gid}, groups {groups})'
 
 
-def _daemon_keys(old: Settings, new: Settings) -> tuple[KeyChange, ...]:
+def _daemon_keys(old: Settings, new: Settings, secrets: _Secrets) -> tuple[KeyChange, ...]:
     found = []
     for table, was, now in (
         ("supervisor", flat.supervisor_keys(old), flat.supervisor_keys(new)),
@@ -181,7 +202,7 @@ def _daemon_keys(old: Settings, new: Settings) -> tuple[KeyChange, ...]:
         found += [
             KeyChange(
                 flat.dotted((table, *key)),
-                *_shown(key, before, after),
+                *secrets.shown(key, before, after),
                 "live" if (table, *key) in LIVE_SETTINGS else None,
             )
             for key, before, after in _differences(was, now)
@@ -215,12 +236,6 @@ def _effect(key: Key, old: Launch, new: Launch) -> Effect:
     return "reopen" if has_file else "live"
 
 
-def _shown(key: Key, old: object, new: object) -> tuple[str | None, str | None]:
-    if key[0] == "environment" and any(word in key[1].upper() for word in _SECRET_WORDS):
-        return None if old is None else HIDDEN, None if new is None else HIDDEN
-    return _text(key, old), _text(key, new)
-
-
 def _text(key: Key, value: object) -> str | None:
     """Return a value as one writes it, durations without quotes."""
     if value is None:
@@ -230,3 +245,10 @@ def _text(key: Key, value: object) -> str | None:
     if key in _DURATIONS:
         return value if isinstance(value, str) else f"{value:g}s"
     return json.dumps(value, ensure_ascii=False)
+
+
+def _shortened(text: str | None) -> str | None:
+    """Return a value with its middle left out where it is too long for anybody to read."""
+    if text is None or len(text) <= 3 * _SHOWN_ENDS:
+        return text
+    return f"{text[:_SHOWN_ENDS]}… ({len(text):,} characters) …{text[-_SHOWN_ENDS:]}"

@@ -1,7 +1,8 @@
 """One value in a file of people: changed in its place, with every comment and space around it kept.
 
 Two steps, so that whoever asks can do something in between: `Edit.of_sizes` writes the changed text
-beside the file and judges it as the daemon would; `write` gives it the file's name.
+beside the file and judges it as the daemon would; `write` gives it the file's name, unless somebody
+has changed the file meanwhile. Commands keep out of each other's way with `turns.turn`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ _KEY = "pool_size"
 
 class NotSavedError(SupervisordLiteError):
     """The file cannot be changed by a command: a person has to."""
+
+
+class ChangedMeanwhileError(NotSavedError):
+    """Somebody has changed the file between the two steps: begin again."""
 
 
 class Edit:
@@ -72,13 +77,11 @@ class Edit:
             NotSavedError: A value comes from elsewhere, or the file is not good, or not ours.
         """
         try:
-            with open(path, "rb") as file:  # noqa: PTH123
-                before = file.read()
             judged = judge(path, environ=environ, as_root=as_root)
-        except OSError as error:
-            raise _not_saved(path, error.strerror or str(error)) from None
         except ConfigurationError as error:
             raise _not_saved(path, _first(error)) from None
+        # As it was judged: by now it may be another one.
+        before = judged.documents[0].source.data
         spans = [_change(judged, path, pool, size) for pool, size in sizes.items()]
         text = before.decode().replace("\r\n", "\n")
         for (start, end), new in sorted(spans, reverse=True):
@@ -120,13 +123,15 @@ class Edit:
         """Give the changed text the file's name.
 
         Raises:
-            NotSavedError: Somebody has changed the file meanwhile, or it cannot be replaced.
+            ChangedMeanwhileError: Somebody has changed the file.
+            NotSavedError: It cannot be replaced.
         """
         try:
             with open(self.path, "rb") as file:  # noqa: PTH123
                 is_same = file.read() == self._before
             if not is_same:
-                raise _not_saved(self.path, "somebody has changed it meanwhile")
+                why = "somebody has changed it meanwhile"
+                raise _not_saved(self.path, why, ChangedMeanwhileError)
             os.rename(self._temporary, self.path)  # noqa: PTH104
         except OSError as error:
             raise _not_saved(self.path, error.strerror or str(error)) from None
@@ -147,13 +152,15 @@ class Edit:
         self.discard()
 
 
-def _not_saved(path: str, why: str) -> NotSavedError:
-    return NotSavedError(f"{path} is not changed: {why}", hint=f"without --save, or edit {path}")
+def _not_saved(path: str, why: str, kind: type[NotSavedError] = NotSavedError) -> NotSavedError:
+    return kind(f"{path} is not changed: {why}", hint=f"without --save, or edit {path}")
 
 
 def _first(error: ConfigurationError) -> str:
     problem = error.problems[0]
-    return f"{problem.file}:{problem.line}: {problem.message}"
+    # Line 0: it is about the whole file.
+    line = f":{problem.line}" if problem.line else ""
+    return f"{problem.file}{line}: {problem.message}"
 
 
 def _change(judged: Judged, path: str, pool: str, size: int) -> tuple[tuple[int, int], str]:

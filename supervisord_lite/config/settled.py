@@ -2,8 +2,11 @@
 
 A file may be written slowly in its place (an editor, ``cat > file``, ``rsync --inplace``), and half
 of it may be a good configuration with fewer workers. So what has just been changed is looked at
-again until it stays as it is. Who pauses in the middle for longer than that is not noticed: only a
-finished file that is renamed is whole for certain.
+again until it stays as it is. The folders that a pattern of `include` looks into count too: a file
+that is out of the way for a moment (an editor renames the old one, ``git checkout`` removes it) is
+in none of the files that were read. Who pauses in the middle for longer than that is not noticed:
+only a finished file that is renamed is whole for certain. One that was finished less than 0.1 s ago
+looks like the others, whoever renamed it, and costs that much.
 """
 
 from __future__ import annotations
@@ -59,8 +62,10 @@ def judge_settled(
         # Two equal looks, that far apart: so it is too where the clock of a disk is ahead of ours.
         if not young or seen == before:
             break
-        if time.monotonic() >= give_up_at_s:
-            raise ConfigurationError(map(_unfinished, _changing(young, seen, before or {})))
+        if before is not None and time.monotonic() >= give_up_at_s:
+            if _files(seen) == _files(before):
+                break  # other files come and go in their folders all the time
+            raise ConfigurationError(map(_unfinished, _changing(young, seen, before)))
         before = seen
         wait(_QUIET_S)
     if isinstance(found, ConfigurationError):
@@ -68,11 +73,18 @@ def judge_settled(
     return found
 
 
+def _files(seen: Mapping[str, Version]) -> dict[str, Version]:
+    return {name: version for name, version in seen.items() if not name.endswith("/")}
+
+
 def _changing(
     young: list[str], seen: Mapping[str, Version], before: Mapping[str, Version]
 ) -> list[str]:
-    return [file for file in young if seen[file] != before.get(file)] or young
+    changing = [file for file in young if seen[file] != before.get(file)] or young
+    return [file for file in changing if not file.endswith("/")] or changing
 
 
 def _unfinished(file: str) -> Problem:
+    if file.endswith("/"):
+        return Problem(file, 0, 0, "files still come and go in it", "reload again when it rests")
     return Problem(file, 0, 0, "is still being written", "reload again when it is whole")

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from supervisord_lite.config.effective import ACCOUNT, worker_table, written_text
 from supervisord_lite.config.effective import DOT as EFFECTIVE_DOT
+from supervisord_lite.config.secrecy import HIDDEN, is_secret, masked
 from supervisord_lite.config.values import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from supervisord_lite.config.load import Judged
     from supervisord_lite.config.spec import Spec
@@ -46,15 +47,18 @@ class Line(NamedTuple):
 def show(name: str, judged: Judged) -> list[Line]:
     """Return the keys of the worker *name*: its own, the inherited ones, the defaults.
 
-    Variables out of files are left out, for such files hold secrets.
+    Variables out of files are left out, for such files hold secrets; and where a value may be one,
+    or has one of the daemon's in it, it is hidden.
     """
-    ranked = sorted(_written(name, judged.tables[name], ()), key=lambda pair: pair[0])
+    secrets = judged.configuration.settings.secrets
+    ranked = sorted(_written(name, judged.tables[name], (), secrets), key=lambda pair: pair[0])
     written = [line for _, line in ranked]
     spec = next((spec for spec in judged.configuration.specs if spec.pool == name), None)
     if spec is None:
         return written
     known = {line.key for line in written}
-    return written + [line for line in _others(spec, judged.tables[name]) if line.key not in known]
+    others = (line for line in _others(spec, judged.tables[name]) if line.key not in known)
+    return written + [line._replace(value=masked(line.value, secrets)) for line in others]
 
 
 def _others(spec: Spec, table: Table) -> Iterator[Line]:
@@ -68,25 +72,37 @@ def _others(spec: Spec, table: Table) -> Iterator[Line]:
             yield Line(_dotted(parts), value, "by user")
 
 
-def _written(name: str, table: Table, prefix: tuple[str, ...]) -> Iterator[tuple[int, Line]]:
+def _written(
+    name: str, table: Table, prefix: tuple[str, ...], secrets: Iterable[str]
+) -> Iterator[tuple[int, Line]]:
     for key, node in table.items():
         parts = (*prefix, key)
         inner = node.table()
         if inner is not None:
-            yield from _written(name, inner, parts)
+            yield from _written(name, inner, parts, secrets)
             continue
         rank, via = _OWN, ""
         if node.path[0] == "defaults":
             rank, via = _DEFAULTS, "[defaults]"
         elif node.path[1] != name:
             rank, via = _EXTENDED, f"extends {node.path[1]}"
-        beaten = "" if node.under is None else _beaten(node.under)
+        beaten = "" if node.under is None else _beaten(node.under, parts, secrets)
         origin = f"{node.document.source.short}:{_line(node)}"
-        yield rank, Line(_dotted(parts), _as_written(node.value), origin, via, beaten)
+        value = _as_written(_readable(parts, node.value, secrets))
+        yield rank, Line(_dotted(parts), value, origin, via, beaten)
 
 
-def _beaten(node: Node) -> str:
-    value = "a table" if node.table() is not None else _toml(_as_written(node.value))
+def _readable(parts: tuple[str, ...], value: object, secrets: Iterable[str]) -> object:
+    """Return the value of a key as people may read it."""
+    if parts[0] == "environment" and is_secret(parts[-1]):
+        return HIDDEN
+    return masked(value, secrets)
+
+
+def _beaten(node: Node, parts: tuple[str, ...], secrets: Iterable[str]) -> str:
+    value = "a table"
+    if node.table() is None:
+        value = _toml(_as_written(_readable(parts, node.value, secrets)))
     return f"{value if len(value) <= 30 else '…'} in {node.document.source.short}"
 
 

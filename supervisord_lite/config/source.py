@@ -24,7 +24,7 @@ _KINDS = {
 
 
 class Version(NamedTuple):
-    """What a file was when it had been read.
+    """What a file was when it had been read, or a folder when it had been looked into.
 
     Attributes:
         inode: Its number; another file of the same name has another one.
@@ -39,6 +39,33 @@ class Version(NamedTuple):
 
 #: Of a file that is not there; it may be on its way.
 MISSING = Version(0, 0, 1 << 63)
+
+
+def note_folder(seen: dict[str, Version], folder: str) -> None:
+    """Note the version of a folder in which files were looked for, as one has looked.
+
+    A file that was found missing may be out of the way for a moment only; then its folder has just
+    changed. Of a folder that is missing itself, that is the one in which it would be.
+
+    Args:
+        seen: Takes it, under a name that ends in "/".
+        folder: As typed; empty: where one stands.
+    """
+    folder = folder.rstrip("/") or ("/" if folder else ".")
+    while True:
+        try:
+            status = os.stat(folder)  # noqa: PTH116
+        except (FileNotFoundError, NotADirectoryError):
+            above = os.path.dirname(folder) or "."  # noqa: PTH120
+            if above == folder:
+                return
+            folder = above
+        except (OSError, ValueError):
+            return  # nobody can tell
+        else:
+            version = Version(status.st_ino, status.st_size, status.st_mtime_ns)
+            seen[folder if folder == "/" else f"{folder}/"] = version
+            return
 
 
 class _IrregularError(Exception):

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from supervisord_lite.base.record import fields_of, record
+from supervisord_lite.base.record import fields_of, record, replace
 from supervisord_lite.core.policy import BackoffPolicy, Critical, Policy, Rung
 
 #: What the command line, the environment and the paths of one start may take, as the JSON of the
@@ -80,6 +80,36 @@ class Limit:
 
 
 @record
+class Socket:
+    """A socket that the daemon listens on for a worker, and hands on to each of its processes.
+
+    Where `place` counts instances (%i), each has its own; else all of the pool share one.
+
+    Attributes:
+        name: Among those of its worker; LISTEN_FDNAMES.
+        kind: "tcp" (`host` in digits, empty: all addresses; `place` is the port), "unix" (`place`
+            is the path) or "systemd" (`place` is the name of a descriptor handed to the daemon).
+        mode, uid, gid: Of a unix socket; None: the daemon's.
+        backlog: Connections that wait at most.
+        fd: At which descriptor the process finds it.
+    """
+
+    name: str
+    kind: Literal["tcp", "unix", "systemd"]
+    host: str
+    place: str
+    mode: int = 0o660
+    uid: int | None = None
+    gid: int | None = None
+    backlog: int = 4096
+    fd: int = -1
+
+    def at(self, fd: int) -> "Socket":
+        """Return it at another descriptor."""
+        return replace(self, fd=fd)
+
+
+@record
 class Launch:
     """How one process is started. Texts may hold %i and %{N..}: see `instance_text`.
 
@@ -92,11 +122,13 @@ class Launch:
         nice: Added to the daemon's niceness, -20..19.
         identity: None: the daemon's own user.
         memory_bytes, cpu_cores, pids: cgroup limits; enforced where a controller is delegated.
+        sockets: In the order of the file.
         notify: It has a notification socket of its own.
         ready_fd: Where it writes a newline when it is ready; None: nowhere.
         heartbeat_timeout_s: It must say WATCHDOG=1 so often once it is ready; None: it need not.
         log_max_size_bytes: Rotate at this size; 0 never.
         log_backups: Rotated files kept.
+        log_format: How lines stand in files.
     """
 
     argv: tuple[str, ...]
@@ -109,6 +141,7 @@ class Launch:
     memory_bytes: int | None = None
     cpu_cores: float | None = None
     pids: int | None = None
+    sockets: tuple[Socket, ...] = ()
     notify: bool = False
     ready_fd: int | None = None
     heartbeat_timeout_s: float | None = None
@@ -116,6 +149,7 @@ class Launch:
     stderr: LogTarget = LogTarget("stdout")
     log_max_size_bytes: int = 50 * 1024 * 1024
     log_backups: int = 10
+    log_format: Literal["raw", "stamped", "json"] = "raw"
 
 
 @record
@@ -153,6 +187,7 @@ class Settings:
         log_format: "text" or "json"; None: text on a terminal, else json.
         control_path: Of the control socket.
         admin, operate, read: Whom [control] gives which right, besides root and the daemon's user.
+        secrets: Texts that are not shown where others may stand: see secrecy.py. No key.
     """
 
     config_path: str
@@ -165,6 +200,7 @@ class Settings:
     admin: tuple[Grant, ...] = ()
     operate: tuple[Grant, ...] = ()
     read: tuple[Grant, ...] = ()
+    secrets: tuple[str, ...] = ()
 
 
 @record
@@ -214,6 +250,7 @@ def _spec(data: dict[str, Any]) -> Spec:
 def _settings(data: dict[str, Any]) -> Settings:
     for key in ("admin", "operate", "read"):
         data[key] = _grants(data.get(key, ()))
+    data["secrets"] = tuple(data.get("secrets", ()))
     return Settings(**data)
 
 
@@ -240,6 +277,8 @@ def _launch(data: dict[str, Any]) -> Launch:
     if data.get("identity") is not None:
         identity = data["identity"]
         data["identity"] = Identity(**{**identity, "groups": tuple(identity["groups"])})
+    if "sockets" in data:
+        data["sockets"] = tuple(Socket(**each) for each in data["sockets"])
     for stream in ("stdout", "stderr"):
         if stream in data:
             data[stream] = LogTarget(**data[stream])

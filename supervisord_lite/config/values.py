@@ -36,6 +36,8 @@ class Reader:
         alone: While true, each key is judged alone, and not what several mean together: so
             [defaults] is read by itself, and all of the rest where a file could not be read.
         seen: The version of each file that was read, by its name.
+        unknown: Texts (file, path) in which a variable has no value, so that nothing can be said of
+            them as a whole.
     """
 
     def __init__(self, seen: dict[str, Version] | None = None) -> None:
@@ -44,13 +46,16 @@ class Reader:
         self.problems: dict[Problem, None] = {}
         self.warnings: dict[Problem, None] = {}
         self.alone = False
+        self.unknown: set[tuple[str, Path]] = set()
 
     def at_key(self, node: Node, message: str, hint: str = "") -> None:
         """Note a problem about the key of *node*."""
         self.problems[_problem(node, node.places.key(node.path), message, hint)] = None
 
     def at_value(self, node: Node, message: str, hint: str = "") -> None:
-        """Note a problem about the value of *node*."""
+        """Note a problem about the value of *node*, if that is known."""
+        if (node.document.source.file, node.path) in self.unknown:
+            return
         self.problems[_problem(node, node.places.value(node.path), message, hint)] = None
 
     def clash(self, node: Node, message: str, hint: str = "") -> None:

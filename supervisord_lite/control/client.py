@@ -29,6 +29,8 @@ from supervisord_lite.wire.errors import WireError
 ANSWER_TIMEOUT_S = 10.0
 #: How long a dropped call is said again, counted from the first drop without an answer between.
 AGAIN_S = 5.0
+#: Longest sleep in the kernel: a Ctrl-C that comes just before one is noticed after it.
+_LOOK_S = 1.0
 #: Between two attempts.
 PAUSE_S = 0.02
 
@@ -37,6 +39,7 @@ IDEMPOTENT = frozenset(
     {
         "Status",
         "Watch",
+        "Wait",
         "Start",
         "Stop",
         "Reset",
@@ -284,9 +287,12 @@ class Client:
         assert self._socket is not None
         while not self._messages:
             try:
-                self._socket.settimeout(_left_s(deadline_s))
+                left_s = _left_s(deadline_s)
+                self._socket.settimeout(_LOOK_S if left_s is None else min(left_s, _LOOK_S))
                 data = self._socket.recv(256 * 1024)
             except (TimeoutError, BlockingIOError) as error:
+                if deadline_s is None or time.monotonic() < deadline_s:
+                    continue
                 raise self._no_answer() from error
             except OSError as error:
                 raise _DroppedError from error

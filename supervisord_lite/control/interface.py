@@ -16,6 +16,7 @@ MALFORMED = f"{MANAGER}.Malformed"
 INTERFACE_NOT_FOUND = f"{SERVICE}.InterfaceNotFound"
 METHOD_NOT_FOUND = f"{SERVICE}.MethodNotFound"
 INVALID_PARAMETER = f"{SERVICE}.InvalidParameter"
+EXPECTED_MORE = f"{SERVICE}.ExpectedMore"
 
 #: What every varlink service has. Source: https://varlink.org/Service.
 SERVICE_DESCRIPTION = """\
@@ -38,6 +39,10 @@ error InterfaceNotFound (interface: string)
 error MethodNotFound (method: string)
 error MethodNotImplemented (method: string)
 error InvalidParameter (parameter: string)
+error PermissionDenied ()
+
+# The method has several replies, and was not called with `more`.
+error ExpectedMore ()
 """
 
 

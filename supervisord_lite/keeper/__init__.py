@@ -18,6 +18,8 @@ What it owns, and for how long
   table until a message of the supervisor says "applied up to n".
 * **Voices** (`voices.py`). Notification sockets and ready pipes of workers: what they say of
   themselves becomes facts, or unnumbered words where the latest is enough.
+* **Sockets of workers** (`listeners.py`): opened with the first process that wants one, and held
+  until no worker in force has it.
 * **Saves** (`table.py`). Opaque texts by key, written by the supervisor in the same message as the
   actions that follow from them, so that the two are atomic: a supervisor that dies has either said
   both or none.

@@ -30,6 +30,7 @@ class Boot:
         has_terminal: Whether we were started from a terminal.
         remove: Paths to remove at the end.
         events: Path of the event journal's file; empty: none is kept.
+        inherited: Sockets that systemd has handed on, by name.
         owner: Readable once the process that the daemon belongs to has ended; None: nobody's.
     """
 
@@ -49,6 +50,7 @@ class Boot:
         # Locks are held by being open, until the process ends.
         self._locks = [_move_up(number) for number in said["locks"]]
         self.listener = _move_up(said["listener"])
+        self.inherited = {name: _move_up(fd) for name, fd in said["inherited"].items()}
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         while null < _RESERVED:
             null = os.dup(null)
@@ -70,6 +72,7 @@ def prepare(
     log_style: str,
     log_level: str,
     remove: list[str],
+    inherited: dict[str, int],
     events: str = "",
     owner_pid: int | None = None,
 ) -> int:
@@ -83,6 +86,7 @@ def prepare(
         "log_level": log_level,
         "remove": remove,
         "events": events,
+        "inherited": inherited,
         "owner_pid": owner_pid,
     }
     memory = os.memfd_create("boot", 0)
@@ -90,7 +94,7 @@ def prepare(
     while data:
         data = data[os.write(memory, data) :]
     os.lseek(memory, 0, os.SEEK_SET)
-    for number in (memory, listener, *locks):
+    for number in (memory, listener, *locks, *inherited.values()):
         os.set_inheritable(number, True)
     return memory
 

@@ -95,13 +95,14 @@ class Keeper:
             planned_s = next_s
             timeout_s = -1.0 if next_s is None else max(0.0, next_s - time.monotonic())
             self._poller.wait(timeout_s)
+        # The interpreter takes the handlers away before it ends, and the exit status must be ours.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         assert self._ending is not None
         return self._ending
 
     def _turn(self, now_s: float) -> None:
         self._again_at_s = None
-        while self._signals:
-            self._signalled(self._signals.popleft(), now_s)
+        self._take_signals(now_s)
         if not self._runs.leave():
             self._again_at_s = now_s + _AGAIN_S
         self._reap(now_s)
@@ -142,6 +143,16 @@ class Keeper:
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         self._poller.watch(reader, select.EPOLLIN, lambda _mask: _drain(reader))
+
+    def _take_signals(self, now_s: float) -> None:
+        """Take what has come until now: a storm of signals must not keep us from all else.
+
+        More than two of a kind mean no more than two: the second one is impatience.
+        """
+        came = [self._signals.popleft() for _ in range(len(self._signals))]
+        for number in dict.fromkeys(came):
+            for _ in range(min(2, came.count(number))):
+                self._signalled(number, now_s)
 
     def _signalled(self, number: int, now_s: float) -> None:
         name = signal.Signals(number).name

@@ -7,6 +7,7 @@ import signal
 import time
 
 from supervisord_lite.keeper import cgroups
+from supervisord_lite.keeper.listeners import Listeners
 from supervisord_lite.keeper.reap import Ended
 from supervisord_lite.keeper.spawn import CannotCloneError, Launcher, StageError, cause, read_report
 from supervisord_lite.keeper.streams import Streams
@@ -72,6 +73,7 @@ class Runs:
         self.streams = Streams(calls)
         self.streams.adopt(boot.journal_reader, {"name": "", "fd": 2})
         self._launcher = Launcher(calls, boot.environment, boot.nofile_soft)
+        self._listeners = Listeners(calls, boot.inherited)
         self.voices = Voices(calls, table, watch, unwatch, tell)
         self._trees = Trees(calls, self.cgroups, known)
         self._setups: dict[int, _Setup] = {}
@@ -111,6 +113,9 @@ class Runs:
     def _carry_out_one(self, request: dict[str, Any], now_s: float, *, is_alone: bool) -> None:
         if request["do"] == "spawn":
             self._spawn(request, is_alone=is_alone)
+            return
+        if request["do"] == "keep_sockets":
+            self._listeners.keep(request["keys"])
             return
         self.leave()
         run = self._find(request)
@@ -178,8 +183,11 @@ class Runs:
             outputs = self._outputs(request, streams, writers)
             voice = self.voices.create(request)
             cgroup = self._make_cgroup(key)
-            mouth = -1 if voice is None else voice.writer
-            pid, report = self._launch(request, (*outputs, mouth), cgroup, is_alone=is_alone)
+            files = self._listeners.open(request.get("sockets", ()))
+            if voice is not None and voice.writer >= 0:
+                files[request["ready_fd"]] = voice.writer
+            files.update({1: outputs[0], 2: outputs[1]})
+            pid, report = self._launch(request, files, cgroup, is_alone=is_alone)
         except Exception as error:  # noqa: BLE001  # whatever it is, the supervisor waits to hear
             self._discard(streams, cgroup)
             if voice is not None:
@@ -224,7 +232,9 @@ class Runs:
             elif kind == "null":
                 outputs.append(-1)
             else:
-                entry = {"name": request["name"], **target["stream"]}
+                # The number alone begins anew with each daemon.
+                run = f"{request['run']}.{request['marker'][:8]}"
+                entry = {"name": request["name"], "run": run, **target["stream"]}
                 try:
                     stream, writer = self.streams.create(entry)
                 except OSError as error:
@@ -246,7 +256,7 @@ class Runs:
     def _launch(
         self,
         request: dict[str, Any],
-        outputs: tuple[int, int, int],
+        files: dict[int, int],
         cgroup: str | None,
         *,
         is_alone: bool,
@@ -257,13 +267,13 @@ class Runs:
         `base.clone`), so a single process is born in its cgroup and for many the keeper steps.
         """
         if self.cgroups is None or cgroup is None:
-            return self._launcher.launch(request, outputs)
+            return self._launcher.launch(request, files)
         try:
             if is_alone and self.cgroups.can_clone:
                 folder = self.cgroups.open(cgroup)
                 try:
                     self.leave()
-                    return self._launcher.launch(request, outputs, folder)
+                    return self._launcher.launch(request, files, folder)
                 except CannotCloneError:
                     self.cgroups.can_clone = False
                 finally:
@@ -272,7 +282,7 @@ class Runs:
         except OSError as error:
             reason = f"{cause(error)}: {cgroup}"
             raise StageError(stage="cgroup", reason=reason) from None
-        return self._launcher.launch(request, outputs)
+        return self._launcher.launch(request, files)
 
     def _limit(self, run: Run, limits: dict[str, str]) -> bool:
         """Set the limits of a run that was just started; end it when the kernel refuses one."""
@@ -362,6 +372,7 @@ class Runs:
     def close(self) -> None:
         """The daemon ends: whatever is still below us is killed, our cgroups are removed."""
         self._trees.everything(set())
+        self._listeners.close()
         if self.cgroups is not None:
             self.cgroups.close()
 

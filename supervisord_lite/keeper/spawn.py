@@ -1,10 +1,10 @@
 """Starting one command, in named stages.
 
-Stages, in order: "log" (pipes), "notify" (the voice), "cgroup", "session", "umask", "nice",
-"limits", "groups", "group", "user", "directory", "exec"; "fork" when no process could be made at
-all. The error of a stage says which, why and whether a retry can help. In a forked child the
-failing stage is put into words where it fails (there the directory and the user are the worker's),
-and comes back over a pipe.
+Stages, in order: "log" (pipes), "notify" (the voice), "socket", "cgroup", "session", "umask",
+"nice", "limits", "groups", "group", "user", "directory", "exec"; "fork" when no process could be
+made at all. The error of a stage says which, why and whether a retry can help. In a forked child
+the failing stage is put into words where it fails (there the directory and the user are the
+worker's), and comes back over a pipe.
 
 Source for the order of giving up privileges: groups, gid, uid, then a check that root cannot be
 had back; setuid first makes setgid fail, and without setgroups root's groups stay.
@@ -101,13 +101,13 @@ class Launcher:
         return environment
 
     def launch(
-        self, request: dict[str, Any], outputs: tuple[int, int, int], cgroup: int = -1
+        self, request: dict[str, Any], files: dict[int, int], cgroup: int = -1
     ) -> tuple[int, int]:
         """Start the process; return its pid and the set-up pipe to watch (-1: it runs already).
 
         Args:
             request: argv, directory, environment, umask, nice, identity, rlimits.
-            outputs: Descriptors for stdout, stderr and `ready_fd`; -1 means /dev/null, or none.
+            files: Where it finds a descriptor -> ours; -1 means /dev/null.
             cgroup: Descriptor of a cgroup to be born in; -1: the keeper's present one.
 
         Raises:
@@ -115,10 +115,10 @@ class Launcher:
             CannotCloneError: Nothing was started; try again without *cgroup*.
         """
         environment = self.environment_of(request["environment"])
-        stdout, stderr = (self._null if fd < 0 else fd for fd in outputs[:2])
-        files = {0: self._null, 1: stdout, 2: stderr}
-        if outputs[2] >= 0:
-            files[request["ready_fd"]] = outputs[2]
+        given = {to: self._null if fd < 0 else fd for to, fd in files.items()}
+        files = {0: self._null, **given}
+        if request.get("sockets"):
+            return self._fork(request, environment, files, cgroup)  # LISTEN_PID is the child's
         if cgroup >= 0 or request["identity"] or request["nice"] or request["rlimits"]:
             return self._fork(request, environment, files, cgroup)
         return self._vfork(request, environment, files), -1
@@ -227,10 +227,14 @@ def _set_up(
     """Run the stages in the child, then exec. Never returns, never raises."""
     stage = "log"
     try:
-        # Before any limit: a low one on descriptors would be in the way. No source is 1 or 2 but
-        # for itself, or stdout's for both.
-        for to, fd in files.items():
+        # Before any limit: a low one on descriptors would be in the way. By way of high numbers:
+        # no source is overwritten by another one's target.
+        top = max(10, *files) + 1
+        high = {to: fcntl.fcntl(fd, fcntl.F_DUPFD, top) for to, fd in files.items()}
+        for to, fd in high.items():
             os.dup2(fd, to, inheritable=True)
+            os.close(fd)
+        _name_sockets(request, environment)
         stage = "session"
         for number in _DEFAULTS:
             signal.signal(number, signal.SIG_DFL)
@@ -262,6 +266,18 @@ def _set_up(
         os.write(reporter, text.encode(errors="replace")[:4000])
     finally:
         os._exit(127)
+
+
+def _name_sockets(request: dict[str, Any], environment: dict[str, str]) -> None:
+    """Say which sockets there are, as sd_listen_fds(3) has it: those from 3 on without a gap."""
+    names = {each["fd"]: each["name"] for each in request.get("sockets", ())}
+    count = 0
+    while 3 + count in names:
+        count += 1
+    if count:
+        environment["LISTEN_PID"] = str(os.getpid())
+        environment["LISTEN_FDS"] = str(count)
+        environment["LISTEN_FDNAMES"] = ":".join(names[3 + number] for number in range(count))
 
 
 def _limit(limits: list[tuple[str, int | None]], nofile: int) -> None:

@@ -74,6 +74,8 @@ class Streams:
         if stream.retired:
             return
         stream.entry = {"stream": was["stream"], **entry}
+        if "run" in was:
+            stream.entry["run"] = was["run"]
         if was["path"] != entry["path"]:
             stream.entry["was"] = was["path"]
         if stream not in self._untold:

@@ -138,6 +138,9 @@ class SupervisorSide(Child):
             self._table.save(message.get("save", {}), message.get("applied", 0))
         if "events" in message:
             self._record(message["events"])
+        if "sockets" in message:
+            keep = {"do": "keep_sockets", "keys": message["sockets"]}
+            self._carry_out([keep], self._now_s())
         if "do" in message:
             self._carry_out(message["do"], self._now_s())
         if "notify" in message:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -16,9 +17,8 @@ from typing import Any
 from supervisord_lite.base import exit_codes
 from supervisord_lite.base.errors import SupervisordLiteError
 from supervisord_lite.control.client import ANSWER_TIMEOUT_S, Client
-from supervisord_lite.control.errors import NoAnswerError
 from supervisord_lite.manager.errors import CriticalWorkerFailed, DaemonFailed, ManagerError
-from supervisord_lite.manager.standing import Standing, standing_of
+from supervisord_lite.manager.standing import Standing, standing_of, standings_of_note
 from supervisord_lite.scribe.note import LAST_ESCALATION
 
 #: How long it may take until control answers; judging the file and its folders come first.
@@ -87,8 +87,10 @@ class Daemon:
         self._on_trip = on_trip
         self._on_end = on_end
         self._process: subprocess.Popen[bytes] | None = None
-        self._was_asked = False
+        self._asked = threading.Event()  # to stop; in whatever thread
         self._was_signalled = False
+        self._signalling = threading.RLock()  # a signal's handler may come in between
+        self._starter: int | None = None  # ident of the thread
         self.standings: dict[str, Standing] = {}
         self.tripped: dict[str, Standing] = {}
         self.changed = threading.Condition()
@@ -100,32 +102,60 @@ class Daemon:
         """Return the pid of its main process; None before it is started."""
         return None if self._process is None else self._process.pid
 
-    def start(self) -> None:
-        """Start it, and return when control answers.
+    def start(self, prepare: Callable[[], None]) -> None:
+        """Start it, and return when control answers; or, stopped meanwhile, when it ends.
+
+        A stop in another thread may come at any point of this. It says so first and looks for the
+        process then; here it is the other way round, so that one of the two always sees the other.
+
+        Args:
+            prepare: Called first: it judges and writes the files.
 
         Raises:
             DaemonFailed: It has ended, or does not answer; its words are on stderr.
+            ManagerError: What *prepare* raises, whatever that is.
         """
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(_SCRUBBED)}
-        command = [sys.executable, "-P", "-c", _ENTER, str(_ROOT)]
+        self._starter = threading.get_ident()
         try:
-            self._process = subprocess.Popen(
-                [*command, "run", "-c", self._config_path, "--owner", str(self.owner_pid)],
-                stdin=subprocess.DEVNULL,
-                env=environment,
-                # One Ctrl-C is one signal, and it is for this process.
-                start_new_session=True,
-            )
+            prepare()
+            if self._asked.is_set():
+                self._finish()
+                return
+            self._process = self._launched()
             self._wait_until_it_answers(self._process)
+            threading.Thread(target=self._follow, daemon=True, name="supervisord-lite").start()
         except BaseException:
             self._abandon()
             raise
-        threading.Thread(target=self._follow, daemon=True, name="supervisord-lite").start()
+        finally:
+            self._starter = None
+        if self._asked.is_set():
+            self.ask_to_stop()  # the signal may not have been heard: a child inherits SIG_IGN
+
+    @property
+    def is_starting_here(self) -> bool:
+        """Whether this very thread is inside `start`, and now in the handler of a signal."""
+        return self._starter == threading.get_ident()
+
+    def _launched(self) -> subprocess.Popen[bytes]:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(_SCRUBBED)}
+        command = [sys.executable, "-P", "-c", _ENTER, str(_ROOT)]
+        return subprocess.Popen(
+            [*command, "run", "-c", self._config_path, "--owner", str(self.owner_pid)],
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            # One Ctrl-C is one signal, and it is for this process.
+            start_new_session=True,
+        )
 
     def _wait_until_it_answers(self, process: subprocess.Popen[bytes]) -> None:
         deadline_s = time.monotonic() + START_S
         while True:
+            if self._asked.is_set():
+                self._signal_once()
             status = process.poll()
+            if status is not None and self._is_in_order(status):
+                return
             if status is not None:
                 message = f"the daemon ended with {status} before it answered"
                 raise DaemonFailed(message, status, hint="what it said is on stderr")
@@ -141,25 +171,40 @@ class Daemon:
                 return
 
     def ask_to_stop(self, timeout_s: float | None = None) -> None:
-        """Ask for the ordered stop; harmless when it has ended, or stops already.
+        """Ask for the ordered stop; harmless before its start, at its end, and a second time.
 
         Args:
-            timeout_s: How long to wait for the answer; None: as long as for any. Without one a
-                signal is left behind, which its main process keeps until somebody can hear it.
+            timeout_s: How long to wait for the answer; None: as long as for any. Without one, for
+                whatever reason, a signal is left behind, which its main process keeps until
+                somebody can hear it.
         """
-        self._was_asked = True
+        self._asked.set()
         limit_s = ANSWER_TIMEOUT_S if timeout_s is None else timeout_s
         limit_s = max(_PAUSE_S, min(limit_s, ANSWER_TIMEOUT_S))
         try:
             with Client(self.control_path, answer_timeout_s=limit_s) as client:
                 client.call("Shutdown")
-        except NoAnswerError:
-            if self._process is not None and not self._was_signalled:
-                # Once only: a second signal would take the stop ladders from the workers.
-                self._was_signalled = True
-                self._process.terminate()
-        except SupervisordLiteError:
-            pass  # it has ended, or is about to
+        except (SupervisordLiteError, OSError):
+            # It may have ended, or just cannot be asked there: its socket was removed, say.
+            self._signal_once()
+
+    def _signal_once(self) -> None:
+        process = self._process
+        with self._signalling:
+            if process is None or process.poll() is not None or self._was_signalled:
+                return
+            # Once only: a second signal would take the stop ladders from the workers.
+            self._was_signalled = True
+            process.terminate()
+
+    def _is_in_order(self, status: int) -> bool:
+        """Return whether a daemon that was asked to stop has done so.
+
+        Our signal kills it only before it listens for signals, when no worker was started yet, and
+        when it has done everything and its interpreter ends.
+        """
+        is_ours = self._was_signalled and status == -signal.SIGTERM
+        return self._asked.is_set() and (is_ours or status == exit_codes.OK)
 
     def _abandon(self) -> None:
         """Give up a start that has failed: in order, then at once, then by force."""
@@ -171,8 +216,15 @@ class Daemon:
                     process.wait(END_AT_ONCE_S)
                 self._end_what_is_left()
         finally:
-            self._on_end(None)
+            self._finish()
+
+    def _finish(self) -> None:
+        try:
+            self._on_end(self.error)
+        finally:
             self.done.set()
+            with self.changed:
+                self.changed.notify_all()
 
     # -- the thread that follows -------------------------------------------------------------------
 
@@ -191,35 +243,38 @@ class Daemon:
         self._end(process.returncode)
 
     def _take(self, workers: list[dict[str, Any]]) -> None:
-        news = [standing_of(told) for told in workers]
+        self._hear([standing_of(told) for told in workers])
+        with self.changed:
+            is_over = all(standing.at_rest for standing in self.standings.values())
+        if is_over and not self._asked.is_set():
+            self.ask_to_stop()
+
+    def _hear(self, news: list[Standing]) -> None:
         opened = []
         with self.changed:
             for standing in news:
                 known = self.tripped.get(standing.name)
-                if standing.state == "tripped" and (known is None or known.run != standing.run):
+                if standing.tripped and (known is None or known.run != standing.run):
                     self.tripped[standing.name] = standing
                     opened.append(standing)
                 elif standing.ready:
                     self.tripped.pop(standing.name, None)
                 self.standings[standing.name] = standing
-            is_over = all(standing.at_rest for standing in self.standings.values())
             self.changed.notify_all()
         for standing in opened:
             self._on_trip(standing)
-        if is_over and not self._was_asked:
-            self.ask_to_stop()
 
     def _end(self, status: int) -> None:
-        if status == exit_codes.CRITICAL_WORKER:
-            self.error = CriticalWorkerFailed(self._note())
-        elif status != exit_codes.OK:
+        note = self._note()
+        if status == exit_codes.CRITICAL_WORKER or (note and self._is_in_order(status)):
+            # It may have ended before this thread was connected: who tripped stands in the note.
+            self._hear([each for each in standings_of_note(note) if each.name not in self.tripped])
+            self.error = CriticalWorkerFailed(note)
+        elif status != exit_codes.OK and not self._is_in_order(status):
             how = f"was killed by signal {-status}" if status < 0 else f"ended with {status}"
             self.error = DaemonFailed(f"the daemon {how}", status)
             self._end_what_is_left()
-        self._on_end(self.error)
-        self.done.set()
-        with self.changed:
-            self.changed.notify_all()
+        self._finish()
 
     def _end_what_is_left(self) -> None:
         """Start another one on the same folders, without workers: it clears up and is done."""
@@ -230,7 +285,7 @@ class Daemon:
             done=threading.Event(), on_trip=lambda _: None, on_end=lambda _: None,
         )  # fmt: skip
         with contextlib.suppress(ManagerError, OSError):
-            next_one.start()
+            next_one.start(lambda: None)
             next_one.done.wait(START_S)
 
     def _note(self) -> dict[str, Any]:

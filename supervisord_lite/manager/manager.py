@@ -18,7 +18,14 @@ from typing import Any, Self, TypeVar, Unpack
 from supervisord_lite.base.suggest import nearest
 from supervisord_lite.config.spec import MAX_SOCKET_PATH_BYTES
 from supervisord_lite.manager.daemon import Daemon
-from supervisord_lite.manager.document import check_worker, check_workers, document, worker_table
+from supervisord_lite.manager.document import (
+    check_settings,
+    check_worker,
+    check_workers,
+    document,
+    is_writable,
+    worker_table,
+)
 from supervisord_lite.manager.errors import (
     AlreadyRunning,
     CircuitBreakerTripped,
@@ -68,8 +75,12 @@ class Manager:
             runtime_dir: Where the control socket is; None: there too.
             log_dir: A file for each worker's output; None: it goes where ours goes.
             log_level: Of the daemon's own lines on stderr: "debug", "info", "warning", "error".
+
+        Raises:
+            ManagerError: There is no such level, or a folder's name is not UTF-8.
         """
         self._given = {"state_dir": state_dir, "runtime_dir": runtime_dir, "log_dir": log_dir}
+        check_settings(self._given, log_level)
         self._log_level = log_level
         self._workers: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
@@ -181,6 +192,8 @@ class Manager:
     def start(self) -> None:
         """Start the daemon, which starts all workers at once; return when it answers.
 
+        A `stop` in another thread ends this too, at any point: it returns, and `done` is set.
+
         Raises:
             AlreadyRunning: It runs.
             InvalidWorker: Workers that were registered do not fit together.
@@ -194,30 +207,36 @@ class Manager:
                 message = f"start() is called while {worker_target.importing[-1]} is being imported"
                 hint = 'put it below: if __name__ == "__main__":'
                 raise ManagerError(message, hint=hint)
-            check_workers(self._workers)
             if self._done.is_set():
                 self._done = threading.Event()
-            self._daemon = self._prepared()
-            self._daemon.start()
+            # Known before it is started, so that a stop meanwhile finds it.
+            self._daemon, prepare = self._prepared()
+            self._daemon.start(prepare)
 
-    def _prepared(self) -> Daemon:
-        """Write the file, and return the daemon that will read it."""
+    def _prepared(self) -> tuple[Daemon, Callable[[], None]]:
+        """Return a daemon, and what judges the workers and writes the files that it will read."""
         private = _private_folder()
         folders = {key: str(Path(path).absolute()) for key, path in self._given.items() if path}
         folders.setdefault("state_dir", f"{private}/state")
         folders.setdefault("runtime_dir", f"{private}/{_RUNTIME}")
         control_path = f"{folders['runtime_dir']}/{_SOCKET}"
         settings = {**folders, "log_level": self._log_level, "log_format": "text"}
-        config_path = Path(private) / "supervisord-lite.toml"
-        config_path.write_text(document(self._workers, settings, control_path), encoding="utf-8")
-        empty_path = Path(private) / "nothing.toml"
-        empty_path.write_text(document({}, settings, control_path), encoding="utf-8")
+        config_path, empty_path = (
+            Path(private, "supervisord-lite.toml"),
+            Path(private, "empty.toml"),
+        )
+        done = self._done
+
+        def prepare() -> None:
+            check_workers(self._workers)
+            for path, workers in ((config_path, self._workers), (empty_path, {})):
+                path.write_text(document(workers, settings, control_path), encoding="utf-8")
 
         def ended(error: ManagerError | None) -> None:
             atexit.unregister(self.stop)
             shutil.rmtree(private, ignore_errors=True)
             if isinstance(error, CriticalWorkerFailed) and self._critical_handler is not None:
-                _call(self._critical_handler, lambda: error)
+                _call(self._critical_handler, lambda: error, after=done)
 
         def tripped(standing: Standing) -> None:
             if self._trip_handler is not None:
@@ -225,16 +244,17 @@ class Manager:
 
         daemon = Daemon(
             str(config_path), folders["state_dir"], control_path,
-            empty_config_path=str(empty_path), done=self._done, on_trip=tripped, on_end=ended,
+            empty_config_path=str(empty_path), done=done, on_trip=tripped, on_end=ended,
         )  # fmt: skip
         atexit.register(self.stop)
-        return daemon
+        return daemon, prepare
 
     def stop(self, timeout_s: float | None = None) -> None:
         """Stop all workers in order and end the daemon; return when nothing lives.
 
         Fine when nothing runs, and in a forked child, to which the daemon does not belong. How long
-        it takes is bounded by each worker's `stop_timeout`.
+        it takes is bounded by each worker's `stop_timeout`. In the handler of a signal that has
+        interrupted `start`, it returns at once, and `start` ends when the handler has.
 
         Args:
             timeout_s: How long to wait; what was asked for goes on.
@@ -247,6 +267,8 @@ class Manager:
             return  # of a forked child it is not
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         daemon.ask_to_stop(timeout_s)
+        if daemon.is_starting_here:
+            return  # what ends it goes on below us
         left_s = None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
         if not daemon.done.wait(left_s):
             message = f"the workers are not stopped after {timeout_s:g}s"
@@ -275,9 +297,9 @@ class Manager:
         """Wait until a worker is ready, all of a pool, or without a name every worker.
 
         Raises:
-            CircuitBreakerTripped: One of them has failed too often.
+            CircuitBreakerTripped: One of them has failed too often; also a critical one.
+            CriticalWorkerFailed: Everything has ended because of another one.
             WorkerStopped: One of them has ended or was stopped, or nothing runs.
-            CriticalWorkerFailed: Everything has ended.
             TimeoutError: The time is over.
         """
         daemon = self._daemon
@@ -298,12 +320,13 @@ def _is_ready(daemon: Daemon, name: str) -> bool:
         near = nearest(name, standings)
         message = f"no worker {name!r}"
         raise InvalidWorker(message, hint=f"did you mean {near}?" if near else "")
-    if daemon.done.is_set() and daemon.error is not None:
-        raise daemon.error
     for each in meant:
+        # Before the end that it has led to: which of the two is heard first is chance.
         trip = daemon.tripped.get(each.name)
         if trip is not None:
             raise CircuitBreakerTripped(trip.name, trip.failures, trip.reason)
+    if daemon.done.is_set() and daemon.error is not None:
+        raise daemon.error
     is_over = daemon.done.is_set()
     if meant and all(each.ready for each in meant) and not is_over:
         return True
@@ -335,8 +358,22 @@ def _trip(standing: Standing, log_dir: str | None) -> Trip:
     )
 
 
-def _call(handler: Callable[..., object], argument: Callable[[], object]) -> None:
-    """Call a handler in a thread of its own: it may wait for what only our thread can bring."""
+def _call(
+    handler: Callable[..., object],
+    argument: Callable[[], object],
+    *,
+    after: threading.Event | None = None,
+) -> None:
+    """Call a handler in a thread of its own: it may wait for what only our thread can bring.
+
+    With *after* the thread waits for that event, which our thread is about to set. It is started
+    before: once that is set the program may end, and then ends no earlier than its handlers.
+    """
+
+    def in_turn() -> None:
+        if after is not None:
+            after.wait()
+        guarded()
 
     def guarded() -> None:
         try:
@@ -345,7 +382,7 @@ def _call(handler: Callable[..., object], argument: Callable[[], object]) -> Non
             _log.exception("a handler of the manager failed")
 
     try:
-        threading.Thread(target=guarded, name="supervisord-lite-handler").start()
+        threading.Thread(target=in_turn, name="supervisord-lite-handler").start()
     except RuntimeError:  # the interpreter is about to end
         guarded()
 
@@ -353,7 +390,8 @@ def _call(handler: Callable[..., object], argument: Callable[[], object]) -> Non
 def _private_folder() -> str:
     """Return a new folder that is closed to others, and short enough for a socket in it."""
     folder = tempfile.mkdtemp(prefix=_PREFIX)
-    if len(os.fsencode(f"{folder}/{_RUNTIME}/{_SOCKET}")) > MAX_SOCKET_PATH_BYTES:
+    is_long = len(os.fsencode(f"{folder}/{_RUNTIME}/{_SOCKET}")) > MAX_SOCKET_PATH_BYTES
+    if is_long or not is_writable(folder):
         Path(folder).rmdir()
         folder = tempfile.mkdtemp(prefix=_PREFIX, dir=_SHORT_BASE)
     return folder

@@ -109,10 +109,31 @@ class WorkerOptions:
 _BACKOFF = "backoff_"
 #: What is no key of the file, or is written elsewhere.
 _OURS = ("config", "keys", "directory", "environment")
+#: What a worker is stands in the target alone.
+_TARGETS = ("command", "python", "agent", "container")
 
 
 def worker_keys(options: WorkerOptions) -> dict[str, Any]:
-    """Return *options* as the keys of a worker's table, but for those of the target itself."""
+    """Return *options* as the keys of a worker's table, but for those of the target itself.
+
+    Raises:
+        InvalidWorker: They are of a shape that no table has.
+    """
+    for name, value in (("keys", options.keys), ("environment", options.environment)):
+        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+            message = f"{name} maps names to values, got {value!a:.200}"
+            raise InvalidWorker(message)
+    try:
+        table = _own_keys(options)
+        for key, value in options.keys.items():
+            _put(table, key, value)
+    except RecursionError:
+        message = "an option contains itself"
+        raise InvalidWorker(message) from None
+    return table
+
+
+def _own_keys(options: WorkerOptions) -> dict[str, Any]:
     table: dict[str, Any] = {}
     for each in dataclasses.fields(options):
         value = getattr(options, each.name)
@@ -123,13 +144,22 @@ def worker_keys(options: WorkerOptions) -> dict[str, Any]:
             table.setdefault("backoff", {})[each.name.removeprefix(_BACKOFF)] = value
         else:
             table[each.name] = value
-    for key, value in options.keys.items():
-        inner = table
-        *parents, name = key.split(".")
-        for parent in parents:
-            inner = inner.setdefault(parent, {})
-        inner[name] = _plain(value)
     return table
+
+
+def _put(table: dict[str, Any], key: str, value: object) -> None:
+    """Add one of `keys`, whose name may lead into tables in the table."""
+    inner = table
+    *parents, name = key.split(".")
+    if (parents or [name])[0] in _TARGETS:
+        message = f"keys: {key!a} would be another target than the one that is registered"
+        raise InvalidWorker(message, hint="register that target instead")
+    for parent in parents:
+        inner = inner.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            message = f"keys: {key!a}: {parent!a} is a value, not a table"
+            raise InvalidWorker(message)
+    inner[name] = _plain(value)
 
 
 def _plain(value: Any) -> Any:

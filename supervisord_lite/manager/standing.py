@@ -15,6 +15,8 @@ class Standing:
         name: "web", or "web-2" in a pool.
         state: As `supervisord-lite status` has it: "running", "backoff", "tripped" …
         at_rest: Nothing more happens to it by itself.
+        tripped: Its latest run has opened its breaker; also when it was stopped since, as it is
+            when a critical worker ends everything.
         run: How often it was started.
         failures: Inside the window.
         max_restarts: So many open its breaker.
@@ -28,6 +30,7 @@ class Standing:
     state: str
     ready: bool
     at_rest: bool
+    tripped: bool
     run: int
     failures: int
     max_restarts: int
@@ -66,9 +69,42 @@ def standing_of(told: dict[str, Any]) -> Standing:
         state=told["state"],
         ready=told["ready"],
         at_rest=told["at_rest"],
+        tripped=told["tripped"],
         run=told["run"],
         failures=told["failures"],
         max_restarts=told["max_restarts"],
         window_s=told["window_s"],
         reason=told.get("reason") or "",
+    )
+
+
+def standings_of_note(note: dict[str, Any]) -> list[Standing]:
+    """Return how those stood whose open breakers have ended the service.
+
+    Args:
+        note: What the daemon has noted; may be empty, or that of another version.
+    """
+    try:
+        return [_standing_of_note(note, told) for told in note["workers"]]
+    except (KeyError, TypeError, ValueError):
+        return []
+
+
+def _standing_of_note(note: dict[str, Any], told: dict[str, Any]) -> Standing:
+    name, pool, ends = told["name"], note["pool"], told["failures"]
+    # Only the latest of very many stand there.
+    failures = note["failures"] if name == note["worker"] else len(ends)
+    return Standing(
+        name=name,
+        pool=pool,
+        instance=1 if name == pool else int(name.removeprefix(f"{pool}-")),
+        state="stopped",
+        ready=False,
+        at_rest=True,
+        tripped=True,
+        run=failures,
+        failures=failures,
+        max_restarts=note["max_restarts"],
+        window_s=note["circuit_window_s"],
+        reason=(ends[-1]["reason"] if ends else note["reason"]) or "",
     )

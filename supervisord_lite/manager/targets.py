@@ -125,7 +125,7 @@ def _check_arguments(target: Callable[..., Any], config: Mapping[str, Any], word
 
 def _python(words: str, config: Mapping[str, Any], *, script: str | None) -> Launch:
     # An empty entry is the current folder, which may be another one in the child.
-    path = [str(Path(entry).resolve()) for entry in sys.path]
+    path = [found for entry in sys.path if (found := _absolute(entry))]
     about = {"config": dict(config), "path": path, "script": script}
     try:
         text = json.dumps(about, allow_nan=False)
@@ -138,6 +138,13 @@ def _python(words: str, config: Mapping[str, Any], *, script: str | None) -> Lau
     text = text.replace("$", "\\u0024").replace("%", "\\u0025")
     command = [sys.executable, "-m", "supervisord_lite.worker", words]
     return Launch(_name_of(words.rpartition(":")[2]), command, {VARIABLE: text})
+
+
+def _absolute(entry: str) -> str:
+    try:
+        return str(Path(entry).resolve())
+    except OSError:  # the current folder is gone: nothing is found there
+        return ""
 
 
 def _name_of(text: str) -> str:

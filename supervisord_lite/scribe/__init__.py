@@ -62,6 +62,21 @@ Rules where two meet
   one before as "was": so a successor knows where to finish.
 * "fd" instead of "path" is the daemon's own output (`inherit.py`): whole lines, no exactness.
 
+Other forms than raw
+--------------------
+
+Lines with a stamp and lines as JSON (`forms.py`) are made in the buffer itself: what is read comes
+to its end, `RAW_AT`, what is to be written is put before it, and only then a WRITE is committed. So
+a successor either makes it again of what was read, with another stamp, for nothing of it has been
+written; or repeats the same bytes. A character of which only the beginning has come waits in the
+ledger, in the same step. The form of a stream changes at the beginning of a line only.
+
+Which run, and when
+-------------------
+
+A log has nothing but a worker's bytes. Where each run began, and when what was written, stands in a
+hidden file beside it, in marks that are made before the bytes that they are about (`marks.py`).
+
 Two threads, one lock
 ---------------------
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import errno
 import os
 
+from supervisord_lite.base.log_line import rfc3339
 from supervisord_lite.scribe.files import LogFile, Segments, Stream
+from supervisord_lite.scribe.forms import RAW, RAW_AT, Chunk, closing
 from supervisord_lite.scribe.memory import (
     IDLE,
     NONCE_BYTES,
@@ -50,6 +52,7 @@ class Copier:
         lock: LockType,
         report: Callable[[LogFile, str, str], None],
         now_s: Callable[[], float],
+        wall_s: Callable[[], float],
     ) -> None:
         """Work with *area* of *memory*.
 
@@ -61,6 +64,7 @@ class Copier:
             report: Called with the lock held: a file, "trouble" or "resumed" or "dropped", and
                 the reason.
             now_s: The monotonic clock.
+            wall_s: The wall clock, for stamps.
         """
         self._memory = memory
         self._area = area
@@ -68,6 +72,7 @@ class Copier:
         self._lock = lock
         self._report = report
         self._now_s = now_s
+        self._wall_s = wall_s
         self._tail = Tail(memory, calls)
         self.segments = Segments(calls)
         self._written = 0
@@ -147,6 +152,8 @@ class Copier:
         area.aim(file, stream.number)
         area.end = want
         area.storing = storing
+        # What is only counted stays as it is.
+        area.form, area.is_stderr = (stream.form, stream.is_stderr) if storing else (RAW, False)
         count = -1
         if want < NONCE_BYTES and self._tail.works:
             self._tail.clear()
@@ -158,7 +165,8 @@ class Copier:
             area.prefill()
             area.commit(READ)
             try:
-                count = self._calls.readv(stream.descriptor, [area.view[:want]])
+                target = area.view[area.base : area.base + want]
+                count = self._calls.readv(stream.descriptor, [target])
             except BlockingIOError:
                 count = 0
         if count == 0:
@@ -169,29 +177,78 @@ class Copier:
 
     def _sort(self, stream: Stream, file: LogFile, count: int, *, storing: bool) -> bool:
         """Decide what of the *count* bytes in the buffer is stored; return whether any is."""
-        area, entry = self._area, file.entry
+        area, entry, base = self._area, file.entry, self._area.base
         start = 0
         if not storing:
             start = count
         elif stream.skip:
-            start = area.first_newline(0, count) + 1 or count
+            newline = area.first_newline(base, base + count)
+            start = newline + 1 - base if newline >= 0 else count
         if start:
+            entry.held = b""
             if stream.midline and not stream.skip and not entry.trim:
                 # The beginning of this line may be in the file: it goes at the next write.
                 entry.trim, entry.counted = True, False
-            self._count(file, 0, start)
+            self._count(file, base, base + start)
         was_midline = stream.midline
-        stream.midline = area.view[count - 1] != 10  # "\n"
+        stream.midline = area.view[base + count - 1] != 10  # "\n"
         if start == count:
             stream.skip = stream.midline
             area.commit(IDLE, file.image())
             return False
         stream.skip = False
+        goes_on = was_midline and not start
         area.start, area.end = start, count
+        if area.form:
+            raw = bytes(area.view[base + start : base + count])
+            goes_on = self._put_in_form(file, raw, goes_on=goes_on)
+        entry.form = area.form
         area.offset, area.identity = file.offset, file.identity
-        area.line_start = entry.line_start if was_midline and not start else file.offset
+        area.line_start = entry.line_start if goes_on else file.offset
         area.commit(WRITE, file.image())
         return True
+
+    def _put_in_form(self, file: LogFile, raw: bytes, *, goes_on: bool) -> bool:
+        """Make of what was read what is to be written, in the buffer before it.
+
+        Returns:
+            Whether it goes on with the line that the file ends with; here that may be another
+            stream's, which is closed first.
+        """
+        area, entry = self._area, file.entry
+        line_bytes = file.offset - entry.line_start
+        chunk = Chunk(area.form, "stderr" if area.is_stderr else "stdout", rfc3339(self._wall_s()))
+        if not goes_on:
+            if line_bytes > 0:
+                chunk.out += closing(entry.form, entry.held)
+            entry.held = b""
+        # Of a line that began in a file that somebody has taken away, the rest is a line here.
+        chunk.add(entry.held + raw, is_begun=goes_on and line_bytes > 0, line_bytes=line_bytes)
+        entry.held = chunk.held
+        self._put(bytes(chunk.out))
+        return line_bytes > 0
+
+    def _put(self, data: bytes) -> None:
+        assert len(data) <= RAW_AT, "what is being read is not overwritten"
+        self._area.view[: len(data)] = data
+        self._area.start, self._area.end = 0, len(data)
+
+    def close_line(self, stream: Stream) -> None:
+        """End the line that *stream* has left open in its file, as if a newline had come."""
+        file = stream.file
+        assert file is not None
+        if not self.prepare(file) or file.offset == file.entry.line_start:
+            return
+        area, entry = self._area, file.entry
+        with self._lock:
+            area.aim(file, stream.number)
+            self._put(closing(entry.form, entry.held))
+            entry.held = b""
+            stream.midline = False
+            area.offset, area.identity = file.offset, file.identity
+            area.line_start = entry.line_start
+            area.commit(WRITE, file.image())
+        self._store_and_finish(stream, file)
 
     def _count(self, file: LogFile, start: int, end: int) -> None:
         file.entry.dropped_bytes += end - start
@@ -304,6 +361,7 @@ class Copier:
         if not entry.trim:
             # Unless somebody dropped more meanwhile and knows better.
             stream.skip = stream.midline
+        entry.held = b""
         self._note_trouble(file, error)
         file.offset = written_to
         if file.descriptor < 0:

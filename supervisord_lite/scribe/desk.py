@@ -11,6 +11,7 @@ import os
 import select
 
 from supervisord_lite.scribe.files import LogFile, Stream
+from supervisord_lite.scribe.forms import FORMS, RAW
 from supervisord_lite.scribe.inherit import PATIENCE_S, Output
 from supervisord_lite.scribe.link import Link
 from supervisord_lite.scribe.memory import BUFFER_BYTES, Memory
@@ -58,11 +59,17 @@ class Desk:
         empty: Files that no stream needs any more.
         reopened: All files are to be closed.
         moving: Streams that go to another file when they are at the beginning of a line.
+        begun: Streams whose turn on their files has come: they are to be marked.
         late_lines: An output that is a regular file has lines to be written.
     """
 
     def __init__(
-        self, channel: int, memory: Memory, calls: Calls, now_s: Callable[[], float]
+        self,
+        channel: int,
+        memory: Memory,
+        calls: Calls,
+        now_s: Callable[[], float],
+        wall_s: Callable[[], float],
     ) -> None:
         """Begin with what a predecessor left in the memory.
 
@@ -71,6 +78,7 @@ class Desk:
             memory: Shared with earlier and later scribes.
             calls: The seam.
             now_s: The monotonic clock.
+            wall_s: The wall clock, for stamps.
         """
         self.lock = _thread.allocate_lock()
         self.calls = calls
@@ -87,6 +95,7 @@ class Desk:
         self.empty: list[LogFile] = []
         self.reopened = False
         self.moving: set[Stream] = set()
+        self.begun: list[Stream] = []
         self.late_lines = False
         self.onlooker: Onlooker | None = None
         self._ledger = memory.ledger
@@ -94,8 +103,8 @@ class Desk:
         self._timed: set[Stream] = set()
         self._wants_room = False
         report = self.reports.note
-        self.writer = Successor(memory, memory.writer, calls, self.lock, report, now_s)
-        self.dropper = Successor(memory, memory.watcher, calls, self.lock, report, now_s)
+        self.writer = Successor(memory, memory.writer, calls, self.lock, report, now_s, wall_s)
+        self.dropper = Successor(memory, memory.watcher, calls, self.lock, report, now_s, wall_s)
 
     def close(self) -> None:
         """Close what the desk has opened."""
@@ -178,6 +187,8 @@ class Desk:
             file = stream.file
             stream.descriptor = descriptor
             file.queue.remove(stream)
+        stream.run = entry.get("run", "")
+        stream.is_stderr = entry.get("is_stderr", False)
         self._aim(stream, file, entry)
         self._queue_up(stream, file)
 
@@ -202,7 +213,10 @@ class Desk:
 
     def _aim(self, stream: Stream, file: LogFile, entry: dict[str, Any]) -> None:
         """Say where *stream*, which goes to *file* now, is to go."""
-        if os.fsencode(entry["path"]) == file.path_bytes:
+        form = FORMS.get(entry.get("format", "raw"), RAW)
+        is_same = os.fsencode(entry["path"]) == file.path_bytes
+        if is_same and (form == stream.form or not stream.midline):
+            stream.form = form
             stream.target = None
             self.moving.discard(stream)
             _limit(file, entry)
@@ -237,6 +251,8 @@ class Desk:
             self._begin(old.queue[0])
         stream.file = new = self._file_at(os.fsencode(entry["path"]))
         _limit(new, entry)
+        stream.form = FORMS.get(entry.get("format", "raw"), RAW)
+        stream.is_marked = False
         self._queue_up(stream, new)
 
     def _attach_output(self, stream: Stream, number: int) -> None:
@@ -252,15 +268,24 @@ class Desk:
         if file is None:
             file = LogFile(path, self._ledger.entry(path), self.calls)
             self.files[path] = file
-            if file.entry.dropped_bytes:
-                # The predecessor may not have come to tell it.
-                self.reports.note(file, "dropped", "")
+            self._note_dropped(file)
         return file
+
+    def tell_what_was_dropped(self) -> None:
+        """See to it that the keeper hears of what a predecessor may not have come to tell."""
+        for file in self.files.values():
+            self._note_dropped(file)
+
+    def _note_dropped(self, file: LogFile) -> None:
+        if file.entry.dropped_bytes:
+            self.reports.note(file, "dropped", "")
 
     # The life of a stream.
 
     def _begin(self, stream: Stream) -> None:
         """It is the turn of *stream* on its file."""
+        if stream.run:
+            self.begun.append(stream)
         self.polled[stream.descriptor] = stream
         self.poll.register(stream.descriptor, select.EPOLLIN)
         if stream.retired:

@@ -6,6 +6,8 @@ import errno
 import os
 import stat
 
+from supervisord_lite.scribe.forms import RAW
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -38,11 +40,14 @@ class Stream:
         deadline_s: When to stop waiting for its end; None while that is open.
         last_bytes: How much is still to be read after the deadline; None before.
         target: Where it goes from its next line on: the keeper's entry for it; None: it stays.
+        form, is_stderr: How its lines stand in the file (`forms`).
+        run: Of the worker, for `marks`; empty: no marks are made.
+        is_marked: Its beginning in its file has been marked.
     """
 
     __slots__ = (
-        "deadline_s", "descriptor", "file", "last_bytes", "midline", "number",
-        "retired", "skip", "target",
+        "deadline_s", "descriptor", "file", "form", "is_marked", "is_stderr", "last_bytes",
+        "midline", "number", "retired", "run", "skip", "target",
     )  # fmt: skip
 
     def __init__(self, number: int, descriptor: int, file: LogFile | None) -> None:
@@ -56,6 +61,10 @@ class Stream:
         self.deadline_s: float | None = None
         self.last_bytes: int | None = None
         self.target: dict[str, Any] | None = None
+        self.form = RAW
+        self.is_stderr = False
+        self.run = ""
+        self.is_marked = False
 
 
 class LogFile:

@@ -14,6 +14,7 @@ _IMAGE = struct.Struct("<7Q")
 #: The image of a file that has lost nothing.
 NO_IMAGE = (0,) * 7
 _MIDLINE, _SKIP, _TRIM, _COUNTED, _TROUBLE = 1, 2, 4, 8, 16
+_FORM_SHIFT = 5
 
 
 class Entry:
@@ -29,11 +30,14 @@ class Entry:
         trim: The file must be cut back to `line_start` before anything is added.
         counted: What a trim will cut off has been counted as dropped already.
         trouble: The keeper was told that the file cannot be written.
+        form: In which the file's unfinished last line is written; see `forms`.
+        held: The beginning of a character in that line whose rest has not been read, at most 3
+            bytes.
     """
 
     __slots__ = (
-        "counted", "dropped_bytes", "dropped_lines", "identity", "index", "line_start", "midline",
-        "skip", "stream", "trim", "trouble",
+        "counted", "dropped_bytes", "dropped_lines", "form", "held", "identity", "index",
+        "line_start", "midline", "skip", "stream", "trim", "trouble",
     )  # fmt: skip
 
     def __init__(self, index: int) -> None:
@@ -49,6 +53,7 @@ class Entry:
             | (_TRIM if self.trim else 0)
             | (_COUNTED if self.counted else 0)
             | (_TROUBLE if self.trouble else 0)
+            | self.form << _FORM_SHIFT
         )
         return (
             self.dropped_bytes,
@@ -57,13 +62,16 @@ class Entry:
             self.line_start,
             self.identity,
             flags,
-            0,
+            int.from_bytes(b"\1" + self.held, "big"),
         )
 
     def restore(self, image: tuple[int, ...]) -> None:
         """Set all fields from what was stored."""
         self.dropped_bytes, self.dropped_lines, self.stream = image[:3]
-        self.line_start, self.identity, flags = image[3:6]
+        self.line_start, self.identity, flags, held = image[3:7]
+        # A leading one keeps its zeroes; nothing at all is an entry that was never stored.
+        self.held = held.to_bytes(4, "big").lstrip(b"\0")[1:]
+        self.form = flags >> _FORM_SHIFT & 3
         self.midline = bool(flags & _MIDLINE)
         self.skip = bool(flags & _SKIP)
         self.trim = bool(flags & _TRIM)

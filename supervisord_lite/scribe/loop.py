@@ -8,7 +8,9 @@ import time
 
 from supervisord_lite.scribe.calls import Calls
 from supervisord_lite.scribe.desk import LAST_BYTES, Desk
-from supervisord_lite.scribe.memory import NONCE_BYTES, Memory
+from supervisord_lite.scribe.forms import RAW_BYTES
+from supervisord_lite.scribe.marks import Marks
+from supervisord_lite.scribe.memory import BUFFER_BYTES, NONCE_BYTES, Memory
 from supervisord_lite.scribe.watch import Pulse, Watch
 
 TYPE_CHECKING = False
@@ -31,6 +33,7 @@ class Scribe:
         *,
         calls: Calls | None = None,
         now_s: Callable[[], float] = time.monotonic,
+        wall_s: Callable[[], float] = time.time,  # noqa: TID251  # it is injected here
     ) -> None:
         """Begin with what a predecessor left in the memory.
 
@@ -39,9 +42,11 @@ class Scribe:
             memory: Descriptor of the memory, of `memory.SCRIBE_MEMORY_BYTES`; not closed.
             calls: The seam.
             now_s: The monotonic clock.
+            wall_s: The wall clock, for marks and stamps.
         """
         mapped = Memory(memory, os.urandom(NONCE_BYTES))
-        self._desk = desk = Desk(channel, mapped, calls or Calls(), now_s)
+        self._desk = desk = Desk(channel, mapped, calls or Calls(), now_s, wall_s)
+        self._marks = Marks(desk.calls, now_s, wall_s)
         self._pulse = Pulse()
         self._takeovers = 0
         self._watch = desk.onlooker = Watch(desk, self._pulse)
@@ -51,6 +56,7 @@ class Scribe:
             stream = desk.dropper.recovered(desk.files, desk.streams)
             if stream is not None:
                 desk.dropper.finish_drop(stream)
+            desk.tell_what_was_dropped()
 
     def run(self) -> None:
         """Work until the keeper says finish, or is gone."""
@@ -104,15 +110,27 @@ class Scribe:
             if desk.moving:
                 desk.move()
             desk.keep_time()
+        if desk.begun:
+            self._mark_begun()
         if desk.empty or desk.reopened or desk.late_lines:
             self._tidy()
         return len(events)
 
+    def _mark_begun(self) -> None:
+        desk = self._desk
+        with desk.lock:
+            begun, desk.begun = desk.begun, []
+        for stream in begun:
+            self._enter_disk(stream.file)
+            self._marks.begin(stream)
+            self._leave_disk()
+
     def _serve(self, stream: Stream, *, hangup: bool) -> None:
         desk, pulse = self._desk, self._pulse
-        want = desk.readable_bytes(stream)
+        want = desk.readable_bytes(stream, _most_bytes(stream))
         if want == 0:
             if hangup or stream.last_bytes is not None:
+                self._close_line(stream)
                 with desk.lock:
                     desk.end(stream)
             return
@@ -124,10 +142,19 @@ class Scribe:
                 self._write_lines(output)
         else:
             self._enter_disk(stream.file)
+            self._marks.before(stream)
             desk.writer.copy(stream, want, lambda: self._is_current(takeovers))
+            self._marks.after(stream)
             self._leave_disk()
         if stream.last_bytes is not None and pulse.takeovers == takeovers:
             stream.last_bytes -= want
+
+    def _close_line(self, stream: Stream) -> None:
+        """What a stream ends with is a whole line, where lines are written in another form."""
+        if stream.form and stream.midline and not stream.skip and self._desk.is_turn_of(stream):
+            self._enter_disk(stream.file)
+            self._desk.writer.close_line(stream)
+            self._leave_disk()
 
     def _is_current(self, takeovers: int) -> bool:
         self._pulse.progress += 1
@@ -183,6 +210,8 @@ class Scribe:
             desk.writer.segments.forget()
         for file in empty + closing:
             file.close()
+        for file in empty:
+            self._marks.forget(file)
         self._leave_disk()
 
     def _leave(self) -> None:
@@ -190,10 +219,16 @@ class Scribe:
         for stream in list(self._desk.streams.values()):
             left = LAST_BYTES if stream.descriptor >= 0 and stream.file is not None else 0
             while left > 0:
-                want = min(self._desk.readable_bytes(stream), left)
+                want = min(self._desk.readable_bytes(stream, _most_bytes(stream)), left)
                 if want == 0:
                     break
                 self._desk.writer.copy(stream, want, lambda: True)
                 left -= want
+            self._close_line(stream)
         for file in self._desk.files.values():
             file.close()
+
+
+def _most_bytes(stream: Stream) -> int:
+    """Return how much of a stream is read at once."""
+    return RAW_BYTES if stream.form else BUFFER_BYTES

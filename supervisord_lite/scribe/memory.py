@@ -20,6 +20,7 @@ import mmap
 import os
 import struct
 
+from supervisord_lite.scribe.forms import RAW, RAW_AT
 from supervisord_lite.scribe.ledger import LEDGER_BYTES, NO_IMAGE, Entry, Ledger
 from supervisord_lite.scribe.plan import Chunk
 
@@ -50,7 +51,7 @@ ARRIVED = 6  #: a successor has found that the read of `end` bytes had happened
 _RECORD = struct.Struct("<BBHi9Q16s7Q")
 _SLOTS = (64, 512)
 #: Name and version of this layout, in the first page.
-_LAYOUT = b"sl-log-1"
+_LAYOUT = b"sl-log-2"
 _LAYOUT_AT = 8
 _HAS_IMAGE = 2
 
@@ -66,6 +67,7 @@ class Area(Chunk):
         view: The buffer.
         phase: What is under way; see the constants above.
         storing: In a READ: what comes is for the file, not to be dropped.
+        form, is_stderr: In a READ that is storing: what becomes of it (`forms`).
         stream: Number of the stream that is read.
         identity: Of the file that `offset` speaks about; 0: a new one after a rotation.
         segment: Number that a rotation gives to the file.
@@ -74,7 +76,7 @@ class Area(Chunk):
 
     __slots__ = (
         "_entry", "_ledger", "_memory", "_nonce", "_paths", "_slot", "_start", "backups",
-        "identity", "path", "phase", "segment", "storing", "stream", "view",
+        "form", "identity", "is_stderr", "path", "phase", "segment", "storing", "stream", "view",
     )  # fmt: skip
 
     def __init__(self, memory: mmap.mmap, start: int, ledger: Ledger, nonce: bytes) -> None:
@@ -88,6 +90,8 @@ class Area(Chunk):
         self._slot = 0
         self.phase = IDLE
         self.storing = False
+        self.form = RAW
+        self.is_stderr = False
         self.identity = 0
         self.segment = 0
         self.view = memoryview(memory)[start + 3 * _PAGE : start + _AREA_BYTES]
@@ -101,15 +105,21 @@ class Area(Chunk):
         self._entry = file.entry.index
         self.stream = stream
         self.start = 0
+        self.form = RAW
+
+    @property
+    def base(self) -> int:
+        """Where in the buffer lies what is read."""
+        return RAW_AT if self.form else 0
 
     def prefill(self) -> None:
         """Mark the buffer, so that it can be seen later whether a read has happened."""
-        self.view[:NONCE_BYTES] = self._nonce
+        self.view[self.base : self.base + NONCE_BYTES] = self._nonce
 
     def is_filled(self) -> bool:
         """Return whether `end` bytes have come into the prefilled buffer."""
         size = min(self.end, NONCE_BYTES)
-        return bytes(self.view[:size]) != self._nonce[:size]
+        return bytes(self.view[self.base : self.base + size]) != self._nonce[:size]
 
     def commit(self, phase: int, entry: Entry | None = None) -> None:
         """Make the present fields the valid record, in one step; with *entry*, the ledger too."""
@@ -123,7 +133,7 @@ class Area(Chunk):
             self._paths[slot] = self.path
         _RECORD.pack_into(
             self._memory, self._start + _SLOTS[slot],
-            phase, self.storing, len(self.path), index,
+            phase, self.storing | self.form << 1 | self.is_stderr << 3, len(self.path), index,
             self.stream, self.start, self.end, self.offset, self.line_start, self.identity,
             self.segment, self.max_size, self.backups, self._nonce, *image,
         )  # fmt: skip
@@ -139,7 +149,9 @@ class Area(Chunk):
         self._slot = selector & 1
         record = _RECORD.unpack_from(self._memory, self._start + _SLOTS[self._slot])
         self.phase, storing, path_length, self._entry, self.stream = record[:5]
-        self.storing = bool(storing)
+        self.storing = bool(storing & 1)
+        self.form = storing >> 1 & 3
+        self.is_stderr = bool(storing & 8)
         self.start, self.end, self.offset, self.line_start, self.identity = record[5:10]
         self.segment, self.max_size, self.backups = record[10:13]
         if self.phase != IDLE:

@@ -54,6 +54,8 @@ class Successor(Copier):
 
     def _resume_read(self, stream: Stream, file: LogFile) -> None:
         area = self._area
+        if area.storing:
+            stream.form, stream.is_stderr = area.form, area.is_stderr
         count = area.end = self._arrived()
         if count:
             # Said before anything else is read: small reads have one place for all.
@@ -137,3 +139,5 @@ def restore(stream: Stream, file: LogFile) -> None:
     if file.entry.stream == stream.number:
         stream.midline = file.entry.midline
         stream.skip = file.entry.skip
+        if stream.midline:
+            stream.form = file.entry.form

@@ -47,7 +47,7 @@ class Tail:
         """Copy what is there into the buffer; return its size, 0 for nothing."""
         count = min(self._memory.tail_bytes(), BUFFER_BYTES)
         if count > 0:
-            area.view[:count] = self._calls.pread(
+            area.view[area.base : area.base + count] = self._calls.pread(
                 self._memory.descriptor, count, SCRIBE_MEMORY_BYTES
             )
         return count

@@ -36,6 +36,6 @@ Dying is normal
 * What happened stands in the event journal (`events.py`): told in the message of the record that it
   follows from, so never lost or doubled. Questions about it are answered by a child (`stories.py`).
 
-Clients (`verbs.py`) lose their connection when the supervisor dies; what they ordered was saved
-with the first step and goes on.
+Clients (`verbs.py`, `configuration_verbs.py`) lose their connection when the supervisor dies; what
+they ordered was saved with the first step and goes on.
 """

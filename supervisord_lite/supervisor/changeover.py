@@ -18,7 +18,7 @@ from supervisord_lite.core.orders import told_of_change
 from supervisord_lite.core.scale import ScaledByHand, size_in_force, why_not
 from supervisord_lite.core.states import Backoff, Exited, Stopped, Stopping, Tripped
 from supervisord_lite.supervisor.fleet import Fleet
-from supervisord_lite.supervisor.launch import printed_name
+from supervisord_lite.supervisor.launch import printed_name, socket_keys
 from supervisord_lite.supervisor.outbox import Slot
 from supervisord_lite.supervisor.rolls import Rolls
 
@@ -62,11 +62,10 @@ def change_over(fleet: Fleet, rolls: Rolls, plan: Plan, specs: Iterable[Spec]) -
     new = frozenset(fleet.reconfigure(specs))
     # What was on its way out, and has its place again, counts as new, but has its state.
     back = [slot for slot in fleet.workers if slot not in new and _had_no_place(slot, before)]
-    fleet.outbox.save("pools", json.dumps(list(fleet.specs)))
-    for pool, spec in fleet.specs.items():
-        if spec != before.get(pool):
-            fleet.outbox.save(f"spec/{pool}", to_json(spec))
+    _save_specs(fleet, before)
     in_stop_order = fleet.core.graph.in_stop_order
+    if any(spec.launch.sockets for spec in before.values()):
+        fleet.outbox.say("sockets", socket_keys(fleet.specs.values()))
     for slot in in_stop_order(fleet.leaving):
         fleet.dismiss(slot)
     changes = {change.new.pool: change for change in plan.changed}
@@ -81,13 +80,49 @@ def change_over(fleet: Fleet, rolls: Rolls, plan: Plan, specs: Iterable[Spec]) -
             _tell(fleet, slot, change)
     for pool in before.keys() - fleet.specs.keys():
         rolls.outdated.forget(pool)
+    _bring_up(fleet, rolls, _starting(fleet, before, new, back), replaced)
+    fleet.wake_all()
+
+
+def _save_specs(fleet: Fleet, before: Mapping[str, Spec]) -> None:
+    fleet.outbox.save("pools", json.dumps(list(fleet.specs)))
+    for pool, spec in fleet.specs.items():
+        if spec != before.get(pool):
+            fleet.outbox.save(f"spec/{pool}", to_json(spec))
+
+
+def _starting(
+    fleet: Fleet, before: Mapping[str, Spec], new: Set[Slot], back: Iterable[Slot]
+) -> list[Slot]:
+    """Return who starts by itself because it has a place now.
+
+    Args:
+        fleet: Whose they are.
+        before: The specs that were in force.
+        new: Slots that were not there.
+        back: Slots that were leaving, and have their place again.
+    """
     wanted = [slot for slot in (*new, *back) if slot not in fleet.leaving]
     stopped = {pool for pool in before if _is_stopped_by_hand(fleet, pool, new)}
-    starting = [
+    return [
         slot for slot in wanted if slot[0] not in stopped and fleet.specs[slot[0]].policy.autostart
     ]
-    # Of a pool that grows, the new ones come first and the old ones serve meanwhile: those are
-    # replaced when these are ready, and not at all where the first new one fails.
+
+
+def _bring_up(
+    fleet: Fleet, rolls: Rolls, starting: list[Slot], replaced: Iterable[list[Slot]]
+) -> None:
+    """Start who has a place now, and start anew who is of another program.
+
+    Of a pool that grows, the new ones come first and the old ones serve meanwhile: those are
+    replaced when these are ready, and not at all where the first new one fails.
+
+    Args:
+        fleet: Whose they are.
+        rolls: Replaces the instances of a pool a few at a time.
+        starting: Those who start.
+        replaced: Those who are replaced, of one pool each.
+    """
     grown = {pool: [slot for slot in starting if slot[0] == pool] for pool, _ in starting}
     later = []
     for slots in replaced:
@@ -102,7 +137,6 @@ def change_over(fleet: Fleet, rolls: Rolls, plan: Plan, specs: Iterable[Spec]) -
         fleet.feed(slot, events.StartRequested())
     for slots in later:
         _replace(fleet, rolls, slots, [(slot[1], runs[slot]) for slot in grown[slots[0][0]]])
-    fleet.wake_all()
 
 
 def _had_no_place(slot: Slot, before: Mapping[str, Spec]) -> bool:
@@ -287,4 +321,5 @@ def _told_apart(launch: Launch, stream: str) -> LogTarget:
 
 def settings_in_force(old: Settings, new: Settings) -> Settings:
     """Return the settings after a reload: `plan.LIVE_SETTINGS` change, others cannot."""
-    return replace(old, log_dir=new.log_dir, admin=new.admin, operate=new.operate, read=new.read)
+    live = replace(old, log_dir=new.log_dir, admin=new.admin, operate=new.operate, read=new.read)
+    return replace(live, secrets=new.secrets)

@@ -183,7 +183,7 @@ class DaemonState:
 
     @property
     def deadline_s(self) -> float | None:
-        """When a stop at once is given up on whoever cannot be killed."""
+        """When the stop is given up on whoever cannot be killed, or has had a fault of ours."""
         return self._give_up_at_s
 
     def is_over(self, now_s: float) -> bool:
@@ -191,13 +191,26 @@ class DaemonState:
         if not self.is_stopping:
             return False
         left = self._left()
-        if self.at_once and left and self._give_up_at_s is None:
-            self._give_up_at_s = now_s + _UNKILLABLE_S
+        self._begin_to_give_up(left, now_s)
         if left and self._give_up_at_s is not None and now_s >= self._give_up_at_s:
             names = " ".join(self._fleet.name(slot) for slot in left)
             self._log("error", "daemon.unkillable", workers=names)
             return True
         return not left
+
+    def _begin_to_give_up(self, left: list[Slot], now_s: float) -> None:
+        if not left:
+            return
+        at_s = self._give_up_at_s
+        if self.at_once:
+            later_s = now_s + _UNKILLABLE_S
+        elif at_s is None and not self._fleet.faulted.isdisjoint(left):
+            # What it waits for may never come, and others wait until it is down: but no ordered
+            # stop of them all takes longer than this.
+            later_s = now_s + self._fleet.core.longest_stop_s() + _UNKILLABLE_S
+        else:
+            return
+        self._give_up_at_s = later_s if at_s is None else min(at_s, later_s)
 
     def _left(self) -> list[Slot]:
         workers = self._fleet.workers

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from supervisord_lite.base.clock import Clock, Rng
 from supervisord_lite.base.record import replace
 from supervisord_lite.config.spec import MAX_START_BYTES, Settings, Spec, policy_from_data
-from supervisord_lite.core import actions, events, fleet, records
+from supervisord_lite.core import actions, events, faults, fleet, records
 from supervisord_lite.core.events import Event
 from supervisord_lite.core.moves import Live
 from supervisord_lite.core.pools import Pool
@@ -40,6 +40,7 @@ class Fleet:
         unusable: Slots whose saved record could not be read, and why: they stay stopped.
         on_fault: Told of a slot and of what went wrong in our own code for it. One worker's fault
             must not end the others, and would come again with each adoption.
+        faulted: Slots of which it was told: what they wait for may never come.
         ends_of: Returns what goes into a worker's record about its failures, JSON-ready and short;
             also asked about one that has just been forgotten.
     """
@@ -67,6 +68,7 @@ class Fleet:
         self.restored: dict[Slot, int] = {}
         self.unusable: dict[Slot, str] = {}
         self.on_fault: Callable[[Slot, Exception], None] = _raise
+        self.faulted: set[Slot] = set()
         self.ends_of: Callable[[Slot], list[object]] = _no_ends
 
     @property
@@ -114,13 +116,14 @@ class Fleet:
             slot = woken.popleft()
             if slot not in self.workers:
                 continue
+            before, event = self.workers[slot], events.GateMoved()
             try:
                 # A stop that had to wait has its whole time from now on, not from a fact of before.
                 now_s = self._clock.now_s()
-                change = self.core.step(slot, events.GateMoved(), now_s=now_s, rng=self._rng)
+                change = self.core.step(slot, event, now_s=now_s, rng=self._rng)
                 self._perform(change, is_news=True)
             except Exception as error:  # noqa: BLE001  # see `on_fault`
-                self.on_fault(slot, error)
+                self._go_on_without(slot, event, before, error)
 
     def _perform(self, change: fleet.Change, *, is_news: bool = False) -> None:
         """Do and save what a step came to.
@@ -138,8 +141,8 @@ class Fleet:
             if isinstance(action, actions.Announce):
                 announcements.append(action)
             else:
-                spec, control_path = self.spec(slot[0]), self.settings
-                self.outbox.request(slot, action_request(action, spec, slot[1], control_path))
+                request = action_request(action, self.spec(slot[0]), slot[1], self.settings)
+                self.outbox.request(slot, request)
         if is_news or after is not change.before or announcements:
             for listener in self._listeners:
                 listener(slot, change.before, after, tuple(announcements))
@@ -165,6 +168,7 @@ class Fleet:
         self._deadlines.forget(slot)
         self._seen.pop(slot, None)
         self.unusable.pop(slot, None)
+        self.faulted.discard(slot)
         self.restored.pop(slot, None)
         pool = slot[0]
         self._left[pool] -= 1
@@ -272,12 +276,50 @@ class Fleet:
 
     def feed_guarded(self, slot: Slot, event: Event, at_s: float | None = None) -> bool:
         """Feed; return whether that went well. A fault is told, and is that of one worker."""
+        before = self.workers.get(slot)
         try:
             self.feed(slot, event, at_s)
         except Exception as error:  # noqa: BLE001  # see `on_fault`
-            self.on_fault(slot, error)
+            self._go_on_without(slot, event, before, error)
+            self._let_others_go_on()  # who waits until this one is down, say
             return False
         return True
+
+    def _go_on_without(
+        self, slot: Slot, event: Event, before: Worker | None, error: Exception
+    ) -> None:
+        """Leave nobody in a state that is not true, or that nothing ends: see `core.faults`."""
+        self.faulted.add(slot)
+        self.on_fault(slot, error)
+        worker = self.workers.get(slot)
+        if worker is None or before is None:
+            return
+        is_lost, now_s = False, self._clock.now_s()
+        if worker is before:
+            is_ending = self.core.standing.is_ending
+            after, must_kill = faults.without_step(before, event, now_s=now_s, is_ending=is_ending)
+            if must_kill:
+                self._ask_to_kill(slot, before.run)
+            if after is not before:
+                self._put(slot, after)
+                is_lost = faults.leaves_nothing(before, event) and isinstance(after.state, Stopping)
+        elif worker.run > before.run and isinstance(worker.state, Live):
+            # Nobody may have been asked to start it. To be asked twice does the keeper no harm.
+            is_lost = True
+        if is_lost and slot in self.workers:
+            lost, before = events.Lost(worker.run), self.workers[slot]
+            try:
+                self._perform(self.core.step(slot, lost, now_s=now_s, rng=self._rng))
+            except Exception as again:  # noqa: BLE001  # see `on_fault`
+                self._go_on_without(slot, lost, before, again)
+
+    def _put(self, slot: Slot, after: Worker) -> None:
+        before = self.workers[slot]
+        self.core.put(slot, after)
+        try:
+            self._perform(fleet.Change(slot, before, after, ()))
+        except Exception as error:  # noqa: BLE001  # somebody who listens: the worker is put
+            self.on_fault(slot, error)
 
     def fire_due(self, now_s: float) -> None:
         """Tell every worker whose deadline has passed."""
@@ -371,6 +413,9 @@ class Fleet:
         """End a run that belongs to no usable record, and never use its number again."""
         worker = self.workers[slot]
         self.core.put(slot, replace(worker, run=max(run, worker.run)))
+        self._ask_to_kill(slot, run)
+
+    def _ask_to_kill(self, slot: Slot, run: int) -> None:
         self.outbox.request(slot, {"do": "kill", "pool": slot[0], "index": slot[1], "run": run})
 
     def places(self, pool: str) -> Iterator[Slot]:

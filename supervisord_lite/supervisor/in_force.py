@@ -43,15 +43,15 @@ class InForce:
         """One more configuration is in force: these files, since then, with these sizes."""
         self.generation += 1
         self.since = since
-        self.put_sizes(by_hand, of_file, files)
+        self.amend(by_hand, of_file, files)
 
-    def put_sizes(
+    def amend(
         self,
         by_hand: dict[str, ScaledByHand],
         of_file: Mapping[str, Spec],
         files: dict[str, str] | None = None,
     ) -> None:
-        """These sizes are people's, and all of it is saved.
+        """The same configuration is in force, with these sizes; all of it is saved, or nothing.
 
         Args:
             by_hand: As the attribute.
@@ -62,10 +62,26 @@ class InForce:
         self.of_file = {pool: of_file[pool] for pool in by_hand}
         if files is not None:
             self.files = files
-        force = {"generation": self.generation, "files": self.files, "since": self.since}
-        self._outbox.save("force", json.dumps(force))
-        hands = {
-            pool: (hand.size, hand.file_size, to_json(self.of_file[pool]))
+        self._outbox.whole()
+        self._outbox.save("force", force_text(self.generation, self.files, self.since))
+        self._outbox.save("by_hand", by_hand_text(by_hand, self.of_file))
+
+
+def force_text(generation: int, files: Mapping[str, str], since: str) -> str:
+    """Return what is saved as "force"; the arguments are as the attributes of `InForce`."""
+    return json.dumps({"generation": generation, "files": dict(files), "since": since})
+
+
+def by_hand_text(by_hand: Mapping[str, ScaledByHand], of_file: Mapping[str, Spec]) -> str:
+    """Return what is saved as "by_hand".
+
+    Args:
+        by_hand: As the attribute of `InForce`.
+        of_file: Has at least these pools.
+    """
+    return json.dumps(
+        {
+            pool: (hand.size, hand.file_size, to_json(of_file[pool]))
             for pool, hand in by_hand.items()
         }
-        self._outbox.save("by_hand", json.dumps(hands))
+    )

@@ -4,8 +4,16 @@ import os
 import zlib
 from collections.abc import Iterable
 
+from supervisord_lite.base.record import fields_of
 from supervisord_lite.config.expand import instance_text
-from supervisord_lite.config.spec import MAX_SOCKET_PATH_BYTES, Launch, LogTarget, Settings, Spec
+from supervisord_lite.config.spec import (
+    MAX_SOCKET_PATH_BYTES,
+    Launch,
+    LogTarget,
+    Settings,
+    Socket,
+    Spec,
+)
 from supervisord_lite.core import actions
 
 
@@ -66,10 +74,11 @@ def spawn_request(spec: Spec, index: int, run: int, settings: Settings) -> dict[
         },
         "rlimits": [[limit.name, limit.value] for limit in launch.rlimits],
         "cgroup": cgroup_limits(launch),
+        "sockets": [_socket(spec.pool, each, index) for each in launch.sockets],
         "notify": folder,
         "ready_fd": launch.ready_fd,
         "stdout": _output(launch, launch.stdout, index),
-        "stderr": _output(launch, launch.stderr, index),
+        "stderr": _output(launch, launch.stderr, index, is_stderr=True),
     }
 
 
@@ -83,7 +92,7 @@ def relog_request(spec: Spec, index: int, run: int) -> dict[str, object]:
         "run": run,
         "name": printed_name(spec, index),
         "stdout": _output(launch, launch.stdout, index),
-        "stderr": _output(launch, launch.stderr, index),
+        "stderr": _output(launch, launch.stderr, index, is_stderr=True),
     }
 
 
@@ -107,6 +116,28 @@ def _environment(
         # Source: sd_watchdog_enabled(3). Without WATCHDOG_PID a wrapper's child may speak too.
         voice.append(("WATCHDOG_USEC", str(int(timeout_s * 1e6))))
     return [*theirs, *ours, *voice]
+
+
+def _socket(pool: str, own: Socket, index: int) -> dict[str, object]:
+    place = instance_text(own.place, index)
+    return {**fields_of(own), "place": place, "key": socket_key(pool, own, index)}
+
+
+def socket_key(pool: str, own: Socket, index: int) -> str:
+    """Return by what the keeper knows a socket: one for the pool, unless places differ."""
+    is_shared = own.place == instance_text(own.place, index) == instance_text(own.place, index + 1)
+    return f"{pool}/{own.name}" if is_shared else f"{pool}/{own.name}/{index}"
+
+
+def socket_keys(specs: Iterable[Spec]) -> list[str]:
+    """Return the keys of all sockets of these specs, each once."""
+    keys = (
+        socket_key(spec.pool, each, index)
+        for spec in specs
+        for each in spec.launch.sockets
+        for index in range(1, spec.pool_size + 1)
+    )
+    return list(dict.fromkeys(keys))
 
 
 def own_folder(pool: str, index: int, runtime_dir: str) -> str:
@@ -145,12 +176,16 @@ def _place(target: LogTarget, index: int) -> str:
     return instance_text(target.path, index) if target.kind == "file" else target.kind
 
 
-def _output(launch: Launch, target: LogTarget, index: int) -> dict[str, object]:
+def _output(
+    launch: Launch, target: LogTarget, index: int, *, is_stderr: bool = False
+) -> dict[str, object]:
     if target.kind != "file":
         return {"to": target.kind}
     stream = {
         "path": instance_text(target.path, index),
         "max_size": launch.log_max_size_bytes,
         "backups": launch.log_backups,
+        "format": launch.log_format,
+        "is_stderr": is_stderr,
     }
     return {"to": "log", "stream": stream}

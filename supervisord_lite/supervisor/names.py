@@ -49,6 +49,11 @@ def resolve(fleet: Fleet, names: Sequence[str]) -> list[Slot]:
     return [slot for slot in fleet.workers if slot in wanted]
 
 
+def is_pattern(name: str) -> bool:
+    """Return whether a name means whoever there is: a glob or "all"."""
+    return name == "all" or _is_glob(name)
+
+
 def _is_glob(name: str) -> bool:
     return any(letter in name for letter in "*?[")
 

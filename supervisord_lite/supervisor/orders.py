@@ -209,3 +209,27 @@ def describe_end(worker: Worker) -> str:
     if isinstance(worker.state, Backoff):
         text += f", again in {format_duration(worker.state.delay_s)}"
     return text
+
+
+def outcome_report(
+    name: str, pool: str, outcome: Outcome, elapsed_s: float, required_by: str | None = None
+) -> dict[str, object]:
+    """Return what became of one worker (the type Outcome of the varlink definition).
+
+    Args:
+        name: As it was called when it was asked for.
+        pool: Its pool.
+        outcome: What became of it.
+        elapsed_s: Since it was asked for.
+        required_by: The pool for whose sake it was started; None: somebody named it.
+    """
+    return {
+        "name": name,
+        "pool": pool,
+        "outcome": outcome.word,
+        "ok": outcome.ok,
+        "pid": outcome.pid,
+        "elapsed_s": round(elapsed_s, 3),
+        "detail": outcome.detail,
+        "required_by": required_by,
+    }

@@ -38,6 +38,8 @@ from supervisord_lite.supervisor.sizes import Sizes
 
 #: Supervisors that may die while a file is read before it is left alone.
 _MOST_TRIES = 3
+#: Children that were given up and still have not ended: more would hang as they do.
+_MOST_HUNG = 8
 
 
 @record
@@ -118,6 +120,9 @@ class Reading(Protocol):
     def close(self) -> None:
         """Let go of the descriptor."""
 
+    def has_ended(self) -> bool:
+        """Return whether nothing of it is left to be waited for; never waits."""
+
 
 class StartLoading(Protocol):
     """Begins to read the file."""
@@ -176,6 +181,7 @@ class Reloads:
         refused = json.loads(saves.get("refused", "null"))
         self.refusal = None if refused is None else Refusal(**refused)
         self._loading: Reading | None = None
+        self._hung: list[Reading] = []
         self._asked: list[tuple[Answer, bool]] = []
         self._next: list[tuple[Answer, bool]] = []
         self._meanwhile: list[Callable[[], None]] = []
@@ -227,6 +233,11 @@ class Reloads:
         if not all(is_dry for _, is_dry in self._asked):
             self._daemon.begin_reload(self._clock.now_s())
         path = self._fleet.settings.config_path
+        self._reap()
+        if len(self._hung) >= _MOST_HUNG:
+            count = f"{len(self._hung)} processes that were to read it before have not ended"
+            self._refused(Refused(f"the configuration could not be read: {count}"))
+            return
         try:
             self._loading = self._start_loading(
                 path, environ=self._environ, now_s=self._clock.now_s()
@@ -252,9 +263,14 @@ class Reloads:
         return None if self._loading is None else self._loading.deadline_s
 
     def expire(self, now_s: float) -> None:
-        """Give up a child that does not answer."""
+        """Give up a child that does not answer; reap those that have ended since they were."""
+        self._reap()
         if self._loading is not None and now_s >= self._loading.deadline_s:
             self._receive()
+
+    def _reap(self) -> None:
+        if self._hung:
+            self._hung = [loading for loading in self._hung if not loading.has_ended()]
 
     def _receive(self) -> None:
         loading = self._loading
@@ -265,6 +281,7 @@ class Reloads:
         if loading.is_over:
             self._poller.unwatch(loading.fileno())
             loading.close()
+            self._hung.append(loading)  # until it is seen to have ended
             self._loading = None
             if loading.unwritten:
                 self._log("warning", "config.not_written", reason=loading.unwritten)

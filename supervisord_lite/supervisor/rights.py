@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 NOTHING, READ, SOME, OPERATE, ADMIN = range(5)
 
 _NEEDED = {
-    **dict.fromkeys(("Status", "Watch", "Events", "Why", "LogFiles", "Version"), READ),
+    **dict.fromkeys(("Status", "Watch", "Wait", "Events", "Why", "LogFiles", "Version"), READ),
     **dict.fromkeys(
         ("Start", "Stop", "Restart", "Reset", "Signal", "Scale", "SizesSaved"), OPERATE
     ),
@@ -99,7 +99,8 @@ class Rights:
         Args:
             peer: Who asks.
             method: Its bare name.
-            pools: Returns those on which it acts; asked only where that decides.
+            pools: Returns those on which it acts; asked only where that decides. None at all is
+                a no.
 
         Raises:
             NotPermittedError: It may not, or not of each of them.
@@ -108,7 +109,13 @@ class Rights:
         if rank >= needed:
             return
         if needed == OPERATE and rank >= READ:
-            self.check_pools(peer, pools())
+            named = list(pools())
+            # Whoever acts on nothing in particular may act on everything, or means no good.
+            if not named:
+                raise NotPermittedError(
+                    None, self._allowed([self._fleet.settings.admin, self._fleet.settings.operate])
+                )
+            self.check_pools(peer, named)
             return
         settings = self._fleet.settings
         lists = [settings.admin]

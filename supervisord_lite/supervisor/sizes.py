@@ -67,7 +67,7 @@ class Sizes:
         how_many = touched(fleet, plan)
         try:
             change_over(fleet, self._rolls, plan, specs)
-            self._in_force.put_sizes(by_hand, of_file)
+            self._in_force.amend(by_hand, of_file)
         except Exception as error:
             raise HalfChangedError from error
         return how_many
@@ -76,14 +76,15 @@ class Sizes:
         """Take it that a person's sizes stand in the file now.
 
         Args:
-            sizes: Pool -> what the file says.
+            sizes: Pool -> what the file says. One that a reload has taken out meanwhile is left
+                out; that all others can have it, `why_not` has said.
             file: Which one, absolute.
             digests: Its SHA-256 before and after. Where something else is in force than what stood
                 there before, the file goes on to differ.
         """
         fleet, by_hand = self._fleet, dict(self._in_force.by_hand)
         of_file = {**fleet.specs, **self._in_force.of_file}
-        for pool in sizes.keys() & fleet.specs.keys():  # a reload may have taken one out
+        for pool in sizes.keys() & fleet.specs.keys():
             size, in_force = sizes[pool], fleet.specs[pool].pool_size
             of_file[pool] = of_size(of_file[pool], size)
             if in_force == size:
@@ -94,4 +95,4 @@ class Sizes:
         files = self._in_force.files
         if files.get(file) == before:
             files = {**files, file: after}
-        self._in_force.put_sizes(by_hand, of_file, files)
+        self._in_force.amend(by_hand, of_file, files)

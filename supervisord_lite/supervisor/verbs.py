@@ -9,8 +9,7 @@ from functools import partial
 from supervisord_lite import __version__
 from supervisord_lite.base.clock import Clock
 from supervisord_lite.base.log_line import rfc3339
-from supervisord_lite.base.record import fields_of, replace
-from supervisord_lite.base.suggest import nearest
+from supervisord_lite.base.record import replace
 from supervisord_lite.control import interface, parameters
 from supervisord_lite.control.calls import Call
 from supervisord_lite.core import events
@@ -18,6 +17,7 @@ from supervisord_lite.core.meetings import Doing, rule_for
 from supervisord_lite.core.standing import is_ready
 from supervisord_lite.core.states import Exited, Stopped, Stopping, Tripped, Worker
 from supervisord_lite.supervisor.adoption import Handover
+from supervisord_lite.supervisor.configuration_verbs import ConfigurationVerbs
 from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.escalation import LastEscalation
 from supervisord_lite.supervisor.events import Events
@@ -25,15 +25,23 @@ from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.launch import outputs
 from supervisord_lite.supervisor.logs import Logs
 from supervisord_lite.supervisor.names import NoSuchWorkerError, resolve
-from supervisord_lite.supervisor.orders import Goal, Order, Orders, Outcome, began_after
+from supervisord_lite.supervisor.orders import (
+    Goal,
+    Order,
+    Orders,
+    Outcome,
+    began_after,
+    outcome_report,
+)
 from supervisord_lite.supervisor.outbox import Slot
-from supervisord_lite.supervisor.reload import Done, Refusal, Reloads
-from supervisord_lite.supervisor.report import refusal_report, refusal_status, reload_report
+from supervisord_lite.supervisor.reload import Reloads
+from supervisord_lite.supervisor.report import refusal_status
 from supervisord_lite.supervisor.rights import NotPermittedError, Rights
 from supervisord_lite.supervisor.rolls import Rolls
 from supervisord_lite.supervisor.samples import Samples
 from supervisord_lite.supervisor.status import worker_status
 from supervisord_lite.supervisor.stories import Stories
+from supervisord_lite.supervisor.waits import Waits
 from supervisord_lite.supervisor.watchers import Watchers
 from supervisord_lite.supervisor.words import Words
 
@@ -83,23 +91,28 @@ class Verbs:
         self._replies: list[Callable[[], None]] = []
         fleet.listen(self._orders.stepped)
         self._watchers = Watchers(fleet)
+        self._waits = Waits(fleet, daemon, clock)
         self._rolls = rolls
         self._rights = rights
         self._journal = journal
         self._stories = stories
         rolls.on_failed = self._roll_failed
+        self._changes = ConfigurationVerbs(
+            fleet, reloads, self._is_refused, self._replies, journal.note
+        )
         self._methods: dict[str, Callable[[Call], None]] = {
             "Status": self._status,
             "Watch": self._watchers.begin,
+            "Wait": self._waits.begin,
             "Start": partial(self._order, goal="ready", event=events.StartRequested()),
             "Restart": partial(self._order, goal="ready", event=events.RestartRequested()),
             "Stop": partial(self._order, goal="stopped", event=events.StopRequested()),
             "Reset": self._reset,
             "Signal": self._signal,
             "Shutdown": self._shutdown,
-            "Reload": self._reload,
-            "Scale": self._scale,
-            "SizesSaved": self._sizes_saved,
+            "Reload": self._changes.reload,
+            "Scale": self._changes.scale,
+            "SizesSaved": self._changes.sizes_saved,
             "LogFiles": self._log_files,
             "Events": stories.events,
             "Why": partial(stories.why, status_of=self._statuses),
@@ -125,7 +138,7 @@ class Verbs:
     def _pools(self, call: Call) -> set[str]:
         """Return the pools on which a call acts that operates workers."""
         if call.method in ("Scale", "SizesSaved"):
-            return {pool for pool in parameters.numbers(call, "sizes") if pool in self._fleet.specs}
+            return set(self._changes.sizes_of(call))
         return {pool for pool, _ in resolve(self._fleet, parameters.names(call, needed=True))}
 
     def deliver(self) -> bool:
@@ -133,12 +146,14 @@ class Verbs:
 
         What a client has been told must survive our death, so the loop calls this after the flush.
         """
-        replies, self._replies = self._replies, []
+        replies = self._replies[:]
+        self._replies.clear()
         for reply in replies:
             reply()
         self._watchers.deliver()
         self._stories.deliver()
-        return self._orders.deliver() or bool(replies)
+        is_told = self._waits.deliver()
+        return self._orders.deliver() or is_told or bool(replies)
 
     def _reply(self, call: Call, parameters: dict[str, object], *, continues: bool = False) -> None:
         self._replies.append(partial(call.reply, parameters, continues=continues))
@@ -354,7 +369,7 @@ class Verbs:
         elapsed_s = self._clock.now_s() - waiting.begun_s
         # As it was called then: by now the pool may have another size, or be gone.
         name = waiting.names[order.slot]
-        told = _outcome(name, order.slot[0], outcome, elapsed_s, order.required_by)
+        told = outcome_report(name, order.slot[0], outcome, elapsed_s, order.required_by)
         last = waiting.left == 0
         waiting.call.reply({"outcome": told, "done": last}, continues=not last)
 
@@ -368,7 +383,7 @@ class Verbs:
             self._reply(call, {"outcome": None, "done": True})
             return
         for left, slot in zip(reversed(range(len(slots))), slots, strict=True):
-            told = _outcome(self._fleet.name(slot), slot[0], Outcome("reset", ok=True), 0.0)
+            told = outcome_report(self._fleet.name(slot), slot[0], Outcome("reset", ok=True), 0.0)
             self._reply(call, {"outcome": told, "done": left == 0}, continues=left > 0)
 
     def _signal(self, call: Call) -> None:
@@ -384,52 +399,6 @@ class Verbs:
 
     def _shutdown(self, call: Call) -> None:
         self._daemon.begin_stop("shutdown by a client")
-        self._reply(call, {})
-
-    def _reload(self, call: Call) -> None:
-        if self._is_refused(call, "", "reload"):
-            return
-        self._reloads.ask(partial(self._reloaded, call), is_dry=parameters.flag(call, "dry_run"))
-
-    def _reloaded(self, call: Call, came: Done | Refusal) -> None:
-        # What was applied is told when it is saved, so that it is true whatever happens then.
-        if isinstance(came, Done):
-            self._reply(call, reload_report(came))
-        else:
-            told = refusal_report(came, self._reloads)
-            self._replies.append(partial(call.error, interface.CONFIGURATION_REFUSED, told))
-
-    def _scale(self, call: Call) -> None:
-        sizes = parameters.numbers(call, "sizes")
-        for pool, size in sizes.items():
-            spec = self._fleet.specs.get(pool)
-            if spec is None:
-                raise NoSuchWorkerError(pool, nearest(pool, self._fleet.specs))
-            why = self._reloads.sizes.why_not(spec, sizes)
-            if why:
-                told = {"name": f"{pool}={size}", "reason": why, "hint": None}
-                call.error(interface.REFUSED, told)
-                return
-            if self._is_refused(call, pool, "reload"):
-                return
-        before = {pool: self._fleet.specs[pool].pool_size for pool in sizes}
-        how_many = self._reloads.sizes.scale(sizes)
-        for pool, size in sizes.items():
-            self._journal.note("pool.scaled", pool=pool, old=before[pool], new=size)
-        hands = self._reloads.in_force.by_hand
-        in_file = {pool: hand.file_size for pool, hand in hands.items()}
-        pools = [
-            {"pool": pool, "old": before[pool], "new": size, "file": in_file.get(pool, size)}
-            for pool, size in sizes.items()
-        ]
-        self._reply(call, {"pools": pools, **fields_of(how_many)})
-
-    def _sizes_saved(self, call: Call) -> None:
-        file, before, after = (parameters.text(call, key) for key in ("file", "before", "after"))
-        digests = (before, after)
-        sizes = parameters.numbers(call, "sizes")
-        saved = partial(self._reloads.sizes.saved, sizes, file, digests=digests)
-        self._reloads.when_read(saved)
         self._reply(call, {})
 
     def _is_refused(self, call: Call, name: str, asked: Doing) -> bool:
@@ -451,21 +420,6 @@ class _Waiting:
         self.names = names
         self.left = len(names)
         self.begun_s = begun_s
-
-
-def _outcome(
-    name: str, pool: str, outcome: Outcome, elapsed_s: float, required_by: str | None = None
-) -> dict[str, object]:
-    return {
-        "name": name,
-        "pool": pool,
-        "outcome": outcome.word,
-        "ok": outcome.ok,
-        "pid": outcome.pid,
-        "elapsed_s": round(elapsed_s, 3),
-        "detail": outcome.detail,
-        "required_by": required_by,
-    }
 
 
 def _counts_already(worker: Worker, event: events.Event) -> bool:

@@ -2,10 +2,14 @@
 
 Level, not edge: what is told is how a worker stands now. A client that was slow or cut off misses
 steps in between, never the outcome; cut off, it asks again and is told all of them anew.
+
+One step would always be missed: a critical worker whose breaker opens is stopped in the same turn,
+with all others. So that its latest run has opened it is part of how a worker stands.
 """
 
 from supervisord_lite.control.calls import Call
 from supervisord_lite.core.actions import Announce
+from supervisord_lite.core.breaker import is_full
 from supervisord_lite.core.standing import is_ready
 from supervisord_lite.core.states import Exited, Stopped, Tripped, Worker
 from supervisord_lite.supervisor.fleet import Fleet
@@ -20,6 +24,7 @@ class Watchers:
         self._fleet = fleet
         self._news: dict[Call, dict[Slot, None]] = {}
         self._told_first: set[Call] = set()
+        self._tripped = {slot for slot, worker in fleet.workers.items() if _has_tripped(worker)}
         fleet.listen(self._stepped)
 
     def begin(self, call: Call) -> None:
@@ -34,7 +39,12 @@ class Watchers:
     def _stepped(
         self, slot: Slot, before: Worker, after: Worker, told: tuple[Announce, ...]
     ) -> None:
-        del before, after, told
+        del before, told
+        if isinstance(after.state, Tripped):
+            # Those that were removed since are forgotten here: this set grows nowhere else.
+            self._tripped = {each for each in self._tripped if each in self._fleet.workers} | {slot}
+        elif not isinstance(after.state, Stopped):
+            self._tripped.discard(slot)  # started again, or about to be
         for news in self._news.values():
             news[slot] = None
 
@@ -65,6 +75,8 @@ class Watchers:
             "state": self._fleet.word(slot),
             "ready": is_ready(worker),
             "at_rest": self._is_at_rest(slot, worker),
+            # One that was removed and is back has never ended.
+            "tripped": slot in self._tripped and last is not None,
             "run": worker.run,
             "failures": len(worker.failures),
             "max_restarts": worker.policy.max_restarts,
@@ -78,3 +90,12 @@ class Watchers:
                 return True
             case _:
                 return self._fleet.core.is_stuck(slot)
+
+
+def _has_tripped(worker: Worker) -> bool:
+    """Return whether its latest run opened the breaker, as far as its saved record tells."""
+    failures, last, policy = worker.failures, worker.last_exit, worker.policy
+    if not isinstance(worker.state, Stopped) or not failures or last is None:
+        return isinstance(worker.state, Tripped)
+    is_over = policy.restart != "never" and is_full(failures, max_restarts=policy.max_restarts)
+    return is_over and last.at_s == failures[-1]

@@ -34,7 +34,8 @@ KEYS = st.sampled_from(
      "container", "queue", "config", "config.x", "interpreter", "preload", "warm", "schedule.cron",
      "heartbeat_timeout", "health", "health.http", "health.exec", "recycle", "recycle.jitter",
      "secrets", "secrets.X", "capabilities", "sockets", "sockets.http", "events", "log.format",
-     "budget", "budget.usd", "command.x", "repo", "retry_delays", "price", "store", "drain"]
+     "log.compress", "budget", "budget.usd", "command.x", "repo", "retry_delays", "price", "store",
+     "drain"]
 )  # fmt: skip
 VALUES = st.sampled_from(
     ["1", "-1", "0", "1.5", "nan", "inf", "true", "false", '""', '"x"', '"10s"', '"0s"', '"a/b"',

@@ -13,8 +13,11 @@ import pytest
 from supervisord_lite.base.record import replace
 from supervisord_lite.config.load import judge
 from supervisord_lite.config.loading import Loaded, Loading, Refused
+from supervisord_lite.supervisor.reload import Done, Refusal
 from tests.support.daemon import Daemon, clean_environment
 from tests.support.slow import unanswering
+from tests.support.supervisor import Daemon as Supervised
+from tests.support.supervisor import a_spec
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.process
@@ -190,6 +193,39 @@ def test_a_child_that_hangs_for_good_is_given_up(config: Path) -> None:
     # Now the child goes on, with an answer that nobody hears.
     pid = loading._pid
     wait_until(lambda: os.waitpid(pid, os.WNOHANG)[0] == pid, what="the child has ended")
+
+
+def test_children_that_were_given_up_are_reaped_and_are_not_many(config: Path) -> None:
+    """A daemon that runs for years on a bad disk has no zombies, and no hundred hanging readers."""
+    daemon, pids, answers = Supervised(a_spec("web")), list[int](), list[Done | Refusal]()
+
+    def read_it(path: str, *, environ: dict[str, str], now_s: float) -> Loading:
+        del path
+        loading = Loading(str(config), environ={**environ, **clean_environment()}, now_s=now_s)
+        pids.append(loading._pid)
+        return loading
+
+    reloads = daemon.supervisor._reloads
+    reloads._start_loading = read_it
+    try:
+        with unanswering(config):
+            for _ in range(9):
+                reloads.ask(answers.append, is_dry=True)
+                daemon.pass_s(100.0)
+        assert len(pids) == 8
+        assert len(answers) == 9
+        for answer, why in ((answers[0], "no answer within"), (answers[8], "have not ended")):
+            assert isinstance(answer, Refusal)
+            assert why in answer.message
+
+        def are_gone() -> bool:
+            daemon.turn()
+            return not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+        wait_until(are_gone, what="they have gone on, have ended, and are reaped")
+        assert reloads._hung == []
+    finally:
+        daemon.close()
 
 
 @pytest.mark.parametrize(

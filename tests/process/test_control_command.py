@@ -226,7 +226,7 @@ def test_a_timeout_is_exit_6_and_names_who_is_missing() -> None:
         assert done.returncode == 6
         assert done.stderr == (
             "supervisord-lite: start web: gave up after 0.1s; still waiting for web-2\n"
-            "  still going on in the daemon: supervisord-lite status web\n"
+            "  still going on in the daemon: supervisord-lite wait web\n"
         )
 
 
@@ -240,7 +240,7 @@ def test_ctrl_c_ends_the_wait_and_not_the_order() -> None:
         out, err = process.communicate(timeout=30)
         assert process.returncode == 6
         assert out == ""
-        assert err == "\nstill going on in the daemon: supervisord-lite status web\n"
+        assert err == "\nstill going on in the daemon: supervisord-lite wait web\n"
 
 
 def test_a_replaced_supervisor_does_not_disturb_a_start() -> None:
@@ -256,6 +256,47 @@ def test_a_replaced_supervisor_does_not_disturb_a_start() -> None:
         daemon.answers["Start"] = first
         done = sdl(daemon, "start", "web")
         assert (done.returncode, done.stdout) == (0, "web       2 of 2 ready, 0.2s\n")
+
+
+def test_a_wait_orders_nothing_and_is_asked_again_when_the_supervisor_is_replaced() -> None:
+    """One line per pool, as after an order; the second question knows of the first one's time."""
+    with FakeDaemon(a_pool("web", 2)) as daemon:
+        ended = an_outcome("job", "exited", detail="exit 0 after 14.2s")
+
+        def first(call: Call) -> None:
+            call.reply({"outcome": an_outcome("web-1", "ready"), "done": False}, continues=True)
+            again = [an_outcome("web-1", "ready"), an_outcome("web-2", "ready"), ended]
+            daemon.answers["Wait"] = with_outcomes(*again)
+            daemon.replace_supervisor()
+
+        daemon.answers["Wait"] = first
+        done = sdl(daemon, "wait")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == "web       2 of 2 ready, 0.2s\njob       exit 0 after 14.2s\n"
+        asked = {"names": [], "goal": "ready", "since_s": daemon.now_s}
+        assert [each for each in daemon.asked if each[0] != "Status"] == [("Wait", asked)] * 2
+
+
+def test_a_wait_has_the_exit_codes_of_every_verb() -> None:
+    """1 for who will not get there, 6 when the time is over; programs get one object."""
+    with FakeDaemon(a_pool("web", 2)) as daemon:
+        no = an_outcome("web-2", "failed", detail="is stopped")
+        daemon.answers["Wait"] = with_outcomes(an_outcome("web-1", "ready"), no)
+        failed = sdl(daemon, "wait", "web", "--json")
+        assert (failed.returncode, failed.stderr) == (1, "web-2     failed: is stopped\n")
+        told = json.loads(failed.stdout)
+        assert (told["ok"], len(told["workers"])) == (False, 2)
+
+        daemon.answers["Wait"] = lambda _call: None
+        late = sdl(daemon, "wait", "web", "--for", "stopped", "--timeout", "100ms")
+        assert late.returncode == 6
+        assert late.stderr == (
+            "supervisord-lite: wait web: gave up after 0.1s; still waiting for web-1 web-2\n"
+            "  supervisord-lite status web\n"
+        )
+        assert daemon.asked[-1][1]["goal"] == "stopped"
+        assert sdl(daemon, "wait", "wbe").returncode == 4
+        assert sdl(daemon, "wait", "--for", "done").returncode == 2
 
 
 def test_a_refusal_names_reason_and_way_out() -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,7 @@ def test_a_refused_file_is_not_as_wanted(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("verb", [("scale",), ("start",), ("restart",)])
 def test_a_worker_that_is_switched_off_is_told_with_its_place(
-    tmp_path: Path, verb: tuple[str, ...]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: tuple[str, ...]
 ) -> None:
     """The daemon does not know it; the file does."""
     path = tmp_path / "x.toml"
@@ -168,6 +169,11 @@ def test_a_worker_that_is_switched_off_is_told_with_its_place(
         )
         assert "other: no such worker; did you mean a?" in said("other")
         path.write_text("[")
+        assert "q: no such worker; did you mean a?" in said("q")
+        # Of what is called None in the current folder it knows as little.
+        (tmp_path / "None").write_text("[worker.q]\ncommand = 'x'\nenabled = false\n")
+        monkeypatch.chdir(tmp_path)
+        daemon.supervisor["config"] = None
         assert "q: no such worker; did you mean a?" in said("q")
 
 
@@ -219,3 +225,60 @@ def test_a_file_is_saved_only_when_the_daemon_agrees(tmp_path: Path) -> None:
             "SizesSaved",
             {"sizes": {"web": 3}, "file": str(path), "before": before, "after": after},
         )
+
+
+def scaled(call: Call) -> None:
+    sizes = call.parameters["sizes"]
+    assert isinstance(sizes, dict)
+    pools = [{"pool": pool, "old": 1, "new": size, "file": 1} for pool, size in sizes.items()]
+    call.reply({"pools": pools})
+
+
+def test_ten_who_save_at_once_all_save(tmp_path: Path) -> None:
+    """Each waits for the one before, and begins with what that has written."""
+    path = tmp_path / "x.toml"
+    pools = [f"w{number}" for number in range(10)]
+    path.write_text("".join(f"[worker.{pool}]\ncommand = 'x'\n" for pool in pools))
+    with FakeDaemon([a_worker(pool) for pool in pools]) as daemon:
+        daemon.supervisor["config"] = str(path)
+        daemon.answers["Scale"] = scaled
+        daemon.answers["SizesSaved"] = lambda call: call.reply({})
+        with ThreadPoolExecutor(len(pools)) as clients:
+            told = list(
+                clients.map(lambda pool: sdl(daemon, "scale", f"{pool}=3", "--save"), pools)
+            )
+    assert [(each.returncode, each.stderr) for each in told] == [(0, "")] * len(pools)
+    assert path.read_text() == "".join(
+        f"[worker.{pool}]\npool_size = 3\ncommand = 'x'\n" for pool in pools
+    )
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("is_good", [True, False])
+def test_who_edits_the_file_while_it_is_saved(tmp_path: Path, *, is_good: bool) -> None:
+    """It is done again with what stands there now; or it is said that the pool is scaled."""
+    path = tmp_path / "x.toml"
+    path.write_text("[worker.web]\ncommand = 'x'\n")
+    edited = "[worker.web]\ncommand = 'y'\n"
+    edited += "" if is_good else "pool_size = '${N:-2}'\n"
+    with FakeDaemon([a_worker("web")]) as daemon:
+        daemon.supervisor["config"] = str(path)
+
+        def edit(call: Call) -> None:
+            path.write_text(edited)
+            scaled(call)
+
+        daemon.answers["Scale"] = edit
+        daemon.answers["SizesSaved"] = lambda call: call.reply({})
+        told = sdl(daemon, "scale", "web=3", "--save")
+        assert [method for method, _ in daemon.asked].count("Scale") == 1
+    if is_good:
+        assert (told.returncode, told.stderr) == (0, "")
+        assert path.read_text() == "[worker.web]\npool_size = 3\ncommand = 'y'\n"
+    else:
+        assert path.read_text() == edited
+        assert told.returncode == 1
+        said = " ".join(told.stderr.split())
+        assert "is not changed: " in said
+        assert "web has 3 processes now; only the file is as it was" in said
+        assert "without --save" not in said

@@ -6,6 +6,7 @@ import pty
 import re
 import signal
 import subprocess
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,22 @@ def test_the_fifth_failure_trips_and_only_reset_closes() -> None:
         assert "reset" in refused.stderr
         assert daemon.ctl("reset", "a").returncode == 0
         wait_until(lambda: daemon.log("a").count("run") >= 6, what="a sixth run")
+
+
+def test_a_trip_is_told_with_its_name_and_time() -> None:
+    """Who follows the journal knows whom it is about, since when, and how often it had failed."""
+    before = datetime.now(UTC)
+    with Daemon(f"[worker.web]\npool_size = 2\n{sh('exit 3')}{QUICK}") as daemon:
+        for name in ("web-1", "web-2"):
+            daemon.wait_state(name, "tripped")
+        wait_until(lambda: len(daemon.events("worker.tripped")) == 2, what="two are told")
+        trips = daemon.events("worker.tripped")
+    assert sorted(trip["name"] for trip in trips) == ["web-1", "web-2"]
+    for trip in trips:
+        assert (trip["failures"], trip["of"], trip["window_s"]) == (5, 5, 600.0)
+        # Milliseconds are told, so the first one may look earlier by less than one.
+        assert before - timedelta(milliseconds=1) <= datetime.fromisoformat(trip["at"])
+        assert datetime.fromisoformat(trip["at"]) <= datetime.now(UTC)
 
 
 @pytest.mark.parametrize(
@@ -282,6 +299,21 @@ def test_a_second_signal_stops_at_once() -> None:
         daemon.wait_state("a", "stopping")
 
         assert daemon.stop(timeout_s=10) == 0
+
+
+def test_signals_until_the_very_end_do_not_change_the_exit_status() -> None:
+    """An impatient person, or systemd, sends SIGTERM again while the last lines are written."""
+    for _ in range(3):
+        with Daemon(f"[worker.a]\n{SLEEP}") as daemon:
+            assert daemon.process is not None
+            daemon.wait_state("a", "running")
+
+            def has_ended(process: subprocess.Popen[bytes] = daemon.process) -> bool:
+                process.send_signal(signal.SIGTERM)
+                return process.poll() is not None
+
+            wait_until(has_ended, what="it has ended", every_s=0.001)
+            assert daemon.process.returncode == 0
 
 
 def test_a_question_about_one_worker_answers_that_about_all() -> None:

@@ -156,6 +156,41 @@ def test_an_empty_file_stops_nobody() -> None:
         assert pids(daemon) == before
 
 
+def test_no_plan_shows_a_secret_of_the_daemon() -> None:
+    """Nor the one that was in force before, also after a crash: only that it has changed."""
+    text = (
+        f"[worker.web]\n{SLEEP}autostart = false\n"
+        'environment.PLACE = "db:${DB_PASSWORD}:${API_TOKEN}"\n'
+    )
+    keys = 'environment_file = "@DIR@/x.env"'
+    made = Daemon(text, supervisor=keys, environment={"API_TOKEN": "t0psecret"})
+    variables = made.folder / "x.env"
+    variables.write_text("DB_PASSWORD=hunter2\n")
+    with made as daemon:
+        for killed, password in ((False, "correct-horse"), (True, "battery-staple")):
+            if killed:
+                daemon.kill_supervisor()
+            variables.write_text(f"DB_PASSWORD={password}\n")
+            for option in ("--dry-run", "--json"):
+                told = daemon.ctl("reload", option, check=True)
+                assert "environment.PLACE" in told.stdout
+                for secret in ("hunter2", "t0psecret", "correct-horse", "battery-staple"):
+                    assert secret not in told.stdout + told.stderr
+
+
+def test_a_plan_that_is_too_large_to_be_read_is_answered() -> None:
+    """Hundreds of workers with a large variable that changes."""
+    names = [f"w{number}" for number in range(300)]
+    workers = "".join(f"[worker.{name}]\n" for name in names)
+    defaults = f'[defaults]\n{SLEEP}autostart = false\nenvironment.X = "{{}}"\n'
+    with Daemon(defaults.format("a" * 60_000) + workers) as daemon:
+        daemon.write(defaults.format("b" * 60_000) + workers)
+        plan = daemon.ctl("reload", "--dry-run", check=True).stdout
+        assert "(60,002 characters)" in words(plan)
+        told = json.loads(daemon.ctl("reload", "--json", check=True).stdout)
+        assert [entry["pool"] for entry in told["modified"]] == names
+
+
 def test_a_hang_up_signal_reloads() -> None:
     """`kill -HUP` of the main process is the same, for people."""
     with Daemon(TWO) as daemon:

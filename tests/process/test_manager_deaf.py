@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -66,4 +67,25 @@ def test_a_stop_that_nobody_answers_is_heard_when_somebody_can() -> None:
             os.kill(pid, signal.SIGCONT)
 
     assert manager.done.wait(WAIT_S)
+    manager.wait()
+
+
+@pytest.mark.parametrize("what", ["nothing", "a file", "a socket that nobody listens at"])
+def test_a_daemon_whose_socket_was_removed_is_stopped(what: str) -> None:
+    """A cleaner of /tmp takes the way to ask away, and not the daemon: a stop does not wait."""
+    manager = Manager()
+    manager.register(["/bin/sleep", "1000"], ready="50ms")
+    manager.start()
+    manager.wait_ready(timeout_s=WAIT_S)
+    assert manager.control_path is not None
+    Path(manager.control_path).unlink()
+    if what == "a file":
+        Path(manager.control_path).touch()
+    elif what != "nothing":
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dead:
+            dead.bind(manager.control_path)
+
+    manager.stop(WAIT_S)
+
+    assert not manager.is_running
     manager.wait()

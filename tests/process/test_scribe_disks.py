@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import shutil
@@ -206,6 +207,51 @@ def test_a_frozen_disk_stops_no_worker_and_no_answer(real_disk: Path) -> None:
     assert stored.count(b"\n") + dropped["lines"] == said.count(b"\n")
     check_whole_lines(stored, said)
     assert len(whole(real_disk / "other.log")) + dropped_other["bytes"] == len(lines_of(10_000))
+
+
+@pytest.mark.parametrize("form", ["raw", "stamped", "json"])
+def test_lines_in_every_form_are_whole_after_a_thaw(real_disk: Path, form: str) -> None:
+    """Kills on a frozen disk included: each line is there in its form, or counted."""
+    path = real_disk / "w.log"
+    with Keeper() as keeper:
+        number, writer = keeper.attach(path, max_size=200_000, backups=1000, form=form)
+        said = lines_of(1000)
+        say(writer, said)
+        run("fsfreeze", "--freeze", str(real_disk))
+        try:
+            part = lines_of(20_000, 1000) + b"half a li"
+            say(writer, part)
+            said += part
+            keeper.wait_for(said="dropped", path=str(path))
+        finally:
+            run("fsfreeze", "--unfreeze", str(real_disk))
+        keeper.kill()
+        part = b"ne\n" + lines_of(3000, 100_000) + b"last words"
+        say(writer, part)
+        said += part
+        keeper.kill()
+        os.close(writer)
+        keeper.wait_for(said="done", stream=number)
+        assert keeper.finish() == 0
+        dropped = keeper.last("dropped", path)
+    assert dropped is not None
+    stored = whole(path)
+    assert form == "raw" or stored.endswith(b"\n")
+    lines = stored.decode().splitlines()
+    found = (
+        lines
+        if form == "raw"
+        else (
+            [json.loads(line)["line"] for line in lines]
+            if form == "json"
+            else [line.split(" stdout ", 1)[1] for line in lines]
+        )
+    )
+    texts = said.decode().splitlines()
+    missing = iter(texts)
+    assert all(line in missing for line in found)
+    assert found[-1] == "last words"
+    assert len(found) + dropped["lines"] == len(texts)
 
 
 def test_workers_that_end_while_the_disk_is_frozen_are_let_go(real_disk: Path) -> None:

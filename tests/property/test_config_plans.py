@@ -31,6 +31,7 @@ LOGS: dict[str, list[Any]] = {
     "stderr": [LogTarget("stdout"), LogTarget("file", "/c"), LogTarget("inherit")],
     "log_max_size_bytes": [1, 2],
     "log_backups": [1, 2],
+    "log_format": ["stamped", "json"],
 }  # fmt: skip
 LIVE: dict[str, list[Any]] = {
     "restart": ["always", "never"], "ok_exit_codes": [(0,), (0, 1)], "autostart": [True, False],

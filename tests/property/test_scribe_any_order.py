@@ -9,6 +9,7 @@ import os
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -123,6 +124,31 @@ def test_what_a_failing_disk_loses_is_counted(
         assert len(stored) + dropped == sum(map(len, lines))
         missing = iter(lines)
         assert all(line in missing for line in stored.splitlines(keepends=True))
+
+
+@pytest.mark.parametrize("later", range(1, 25))
+def test_what_a_dead_scribe_had_not_told_is_told_by_the_next(tmp_path: Path, later: int) -> None:
+    """Also where it dies in the middle of a chunk, and nothing more is lost after that."""
+    path = tmp_path / "w.log"
+    path.mkdir()
+    inside = Inside()
+    calls = FaultyCalls()
+    try:
+        _, writer = inside.attach(path)
+        for lost in (b"told at once\n", b"not told for a second\n"):
+            os.write(writer, lost)
+            inside.settle(calls)
+        path.rmdir()
+        inside.now_s += 1.0
+        calls._die_at = calls.count + later
+        os.write(writer, b"this is where it dies\n")
+        inside.settle()
+        assert inside.dropped_bytes(path) == len(b"told at once\nnot told for a second\n")
+        os.close(writer)
+        inside.settle()
+    finally:
+        inside.close()
+    assert whole(path) == b"this is where it dies\n"
 
 
 @given(

@@ -48,6 +48,8 @@ class Daemon:
         folder: Short; holds `supervisord-lite.toml`, `state/`, `runtime/`, `log/`,
             `c/control.sock` and `output`. Workers find it as @DIR@ in *workers*.
         process: The main process, which is the keeper.
+        run_argv: The command for `run`, where it is another one.
+        pass_fds: What `run` inherits.
         exit_status: What the end must bring; set it in a test that brings about another one.
     """
 
@@ -75,6 +77,8 @@ class Daemon:
         self.config = self.folder / "supervisord-lite.toml"
         self.control_path = self.folder / "c/control.sock"
         self.exit_status = 0
+        self.run_argv: Sequence[str] = ()
+        self.pass_fds: Sequence[int] = ()
         self._log_dir = log_dir
         self._token = secrets.token_hex(8)
         self.environment = clean_environment(environment) | {MARKER: self._token}
@@ -112,7 +116,8 @@ class Daemon:
         assert self.process is None or self.process.poll() is not None
         with self._output.open("ab") as output:
             self.process = subprocess.Popen(
-                [*self.argv, "run", "-c", str(self.config)],
+                [*(self.run_argv or self.argv), "run", "-c", str(self.config)],
+                pass_fds=self.pass_fds,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -106,6 +106,7 @@ class PlainBoot(Boot):
         self.log_style, self.log_level = "text", "debug"
         self.remove: list[str] = []
         self.events = ""
+        self.inherited: dict[str, int] = {}
         self.has_terminal = False
         self.owner: int | None = None
         # As in a real boot: low numbers are kept free for what is handed on.

@@ -114,7 +114,13 @@ class Keeper:
         )
 
     def attach(
-        self, path: Path | str | None, *, fd: int = 2, max_size: int = 0, backups: int = 3
+        self,
+        path: Path | str | None,
+        *,
+        fd: int = 2,
+        max_size: int = 0,
+        backups: int = 3,
+        form: str = "raw",
     ) -> tuple[int, int]:
         """Make a pipe to *path*, or to the descriptor *fd* of the scribe; return number, writer."""
         reader, writer = os.pipe2(os.O_CLOEXEC)
@@ -125,6 +131,7 @@ class Keeper:
             entry["fd"] = fd
         else:
             entry |= {"path": str(path), "max_size": max_size, "backups": backups}
+            entry |= {"run": f"{number}.test", "format": form}
         self._entries[number] = entry
         self._readers[number] = reader
         self._attach([number])

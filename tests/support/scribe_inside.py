@@ -86,7 +86,7 @@ class Inside:
     """Scribes in this process, one after the other, on one memory; no threads, no real time.
 
     Attributes:
-        now_s: The clock, moved by hand.
+        now_s: Both clocks, moved by hand.
         deaths: How many scribes have died.
     """
 
@@ -103,13 +103,16 @@ class Inside:
         self._scribe: Scribe | None = None
         self._channel: socket.socket | None = None
 
-    def attach(self, path: Path, *, max_size: int = 0, backups: int = 1000) -> tuple[int, int]:
+    def attach(
+        self, path: Path, *, max_size: int = 0, backups: int = 1000, form: str = "raw"
+    ) -> tuple[int, int]:
         reader, writer = os.pipe2(os.O_CLOEXEC)
         number = self._next
         self._next += 1
         self._entries[number] = {
             "stream": number, "name": "w", "path": str(path),
-            "max_size": max_size, "backups": backups,
+            "max_size": max_size, "backups": backups, "run": f"{number}.test",
+            "format": form,
         }  # fmt: skip
         self._readers[number] = reader
         if self._channel is not None:
@@ -122,10 +125,13 @@ class Inside:
         descriptors = [self._readers[number] for number in numbers]
         socket.send_fds(self._channel, [channel.encode(message)], descriptors)
 
-    def move(self, number: int, path: Path) -> None:
-        """Let a stream go to another file, as the keeper does."""
+    def move(self, number: int, path: Path, *, form: str = "raw") -> None:
+        """Let a stream go to another file, or in another form, as the keeper does."""
         entry = self._entries[number]
-        self._entries[number] = {**entry, "path": str(path), "was": entry["path"]}
+        moved = {**entry, "path": str(path), "format": form}
+        self._entries[number] = moved
+        if entry["path"] != str(path):
+            moved["was"] = entry["path"]
         if self._channel is not None:
             message = {"do": "move", "streams": [self._entries[number]]}
             self._channel.send(channel.encode(message))
@@ -155,9 +161,14 @@ class Inside:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._channel = ours
         ours.setblocking(False)
-        self._scribe = Scribe(theirs.detach(), self.memory, calls=calls, now_s=lambda: self.now_s)
+        self._scribe = Scribe(
+            theirs.detach(), self.memory, calls=calls, now_s=self._now_s, wall_s=self._now_s
+        )
         self._tell_attach([number for number in self._entries if number not in self.done])
         self._scribe.recover()
+
+    def _now_s(self) -> float:
+        return self.now_s
 
     def _receive(self) -> None:
         assert self._channel is not None

@@ -228,6 +228,9 @@ class ReadyMade:
     def close(self) -> None:
         os.close(self._descriptor)
 
+    def has_ended(self) -> bool:
+        return True
+
 
 class Daemon:
     """A keeper and one supervisor after the other.

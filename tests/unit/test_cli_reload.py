@@ -64,6 +64,17 @@ def test_a_plan_keeps_to_the_width_of_a_terminal() -> None:
     assert all(len(line) <= 80 for line in text.splitlines())
 
 
+def test_a_worker_without_detail_is_named() -> None:
+    """A plan that is too large for an answer has names only."""
+    changes = [
+        {**a_change("web", effect="restart"), "origin": "", "at_once": 4},
+        {**a_change("db"), "origin": ""},
+    ]
+    added = [{**a_change("new"), "origin": ""}]
+    lines = lines_of({"changed": True, "added": added, "modified": changes}, is_dry=True)
+    assert lines[:-2] == ["+ new 2 new processes", "~ web restart, 4 at a time", "~ db  live"]
+
+
 def test_nothing_to_do_is_said_in_one_word() -> None:
     """Whoever reads the last line knows."""
     nothing = {"changed": False, "kept": ["a"]}

@@ -160,6 +160,29 @@ def test_values_out_of_files_of_variables_are_not_shown(
     assert "hunter2" not in out
 
 
+def test_what_may_be_a_secret_is_not_shown(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the name of its variable, and wherever the value of one of the daemon's has been put."""
+    monkeypatch.setenv("API_TOKEN", "t0psecret")
+    (here / "x.env").write_text("DB_PASSWORD=hunter2\n")
+    (here / "x.toml").write_text(
+        '[supervisor]\nenvironment_file = "x.env"\n'
+        '[defaults]\nenvironment.DB_PASSWORD = "old1"\nenvironment.PLACE = "h/${API_TOKEN}"\n'
+        '[worker.a]\ncommand = ["x", "-p${DB_PASSWORD}"]\nlog = "/log/${API_TOKEN}"\n'
+        'environment.DB_PASSWORD = "n3w"\nenvironment.PLACE = "db:${DB_PASSWORD}@h"\n'
+    )
+    assert run("-c", "x.toml", "--show", "a") == 0
+    out = capsys.readouterr().out
+    assert run("-c", "x.toml", "--show", "a", "--json") == 0
+    out += capsys.readouterr().out
+    for secret in ("hunter2", "t0psecret", "old1", "n3w"):
+        assert secret not in out
+    assert 'environment.DB_PASSWORD = "***"   x.toml:9               ("***" in x.toml)' in out
+    assert 'environment.PLACE = "db:***@h"    x.toml:10              ("h/***" in x.toml)' in out
+    assert 'command = ["x", "-p***"]' in out
+
+
 def test_a_worker_that_is_not_there_cannot_be_shown(here: Path) -> None:
     """A wrong name is exit 4, with the name that was probably meant."""
     (here / "x.toml").write_text('[worker.celery]\ncommand = "x"\n')

@@ -358,3 +358,41 @@ def test_a_file_that_vanishes_behind_a_pattern_counts_as_not_matched(
     Path("conf.d/c.toml").symlink_to("nothing")
     ((*_, message),) = problems_of(judged, texts)
     assert message == "conf.d/c.toml: no such file"
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ('N="3\nM=4s\n', ("{0}", 1, 3, "N: the quotes around the value do not match")),
+        (None, ("x.toml", 1, 31, "{0}: no such file")),
+    ],
+)
+def test_only_the_slip_in_a_file_of_variables_is_told(
+    judged: Judge, tmp_path: Path, variables: str | None, told: tuple[str, int, int, str]
+) -> None:
+    """What it would have set is not known then: nothing else is said of what uses it."""
+    variables_file = tmp_path / "some.env"
+    if variables is not None:
+        variables_file.write_text(variables)
+    text = (
+        'supervisor.environment_file = "some.env"\n'
+        'supervisor.include = ["${Q}/*.toml", "y.toml"]\n'
+        '[worker.a]\ncommand = ["x", "${N}"]\npool_size = "${N}"\nstop_timeout = "${M}"\n'
+        'environment.N = "${N}"\nuser = "${U}"\nrequires = ["${R}"]\nnice = "${A-}"\n'
+    )
+    found = problems_of(judged, {"x.toml": text, "y.toml": '[worker.b]\ncommand = "${N}"\nnise=1'})
+    file, line, column, message = told
+    expected = [
+        (file.format(variables_file), line, column, message.format(variables_file)),
+        ("x.toml", 10, 9, "${ begins a variable: ${NAME} or ${NAME:-default}"),
+        ("y.toml", 3, 1, 'unknown key "nise" in [worker.b]'),
+    ]
+    assert sorted(found) == sorted(expected)
+
+
+def test_of_a_variable_that_is_not_set_only_that_is_told(judged: Judge) -> None:
+    """That its reference is no number either helps nobody."""
+    text = '[worker.a]\ncommand = "x"\npool_size = "${N}"\n'
+    assert problems_of(judged, {"x.toml": text}) == [
+        ("x.toml", 3, 14, "${N} is not set in the daemon's environment")
+    ]

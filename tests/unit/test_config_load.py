@@ -85,6 +85,7 @@ log.stdout = "out/%i.log"
 log.stderr = "null"
 log.max_size = 0
 log.backups = 3
+log.format = "json"
 """
 
 
@@ -127,6 +128,7 @@ def test_every_key_arrives(loaded: Load, tmp_path: Path) -> None:
     assert launch.stdout == LogTarget("file", str(tmp_path / "out/%i.log"))
     assert launch.stderr == LogTarget("null")
     assert (launch.log_max_size_bytes, launch.log_backups) == (0, 3)
+    assert launch.log_format == "json"
 
 
 def test_one_line_is_enough(loaded: Load, tmp_path: Path) -> None:
@@ -139,6 +141,7 @@ def test_one_line_is_enough(loaded: Load, tmp_path: Path) -> None:
     (spec,) = configuration.specs
     assert spec.policy == Policy()
     assert spec.pool_size == 1
+    assert spec.critical == "no"
     assert spec.launch.argv == ("prog", "")
     assert spec.launch.directory == str(tmp_path)
     assert spec.launch.environment == ()

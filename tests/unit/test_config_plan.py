@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from supervisord_lite.base.record import replace
-from supervisord_lite.config.plan import HIDDEN, KeyChange, make_plan
+from supervisord_lite.config.plan import KeyChange, make_plan
+from supervisord_lite.config.secrecy import HIDDEN, secrets_of
 from supervisord_lite.config.spec import Grant, Identity, LogTarget, Origin, Spec
 from supervisord_lite.core.policy import Rung
 from tests.support.supervisor import SETTINGS, a_spec
@@ -111,6 +112,49 @@ def test_a_variable_whose_name_speaks_of_a_secret_is_hidden(name: str) -> None:
         with_launch(environment=((name, "x"),)), with_launch(environment=((name, "y"),))
     )
     assert (key.old, key.new) == (HIDDEN, HIDDEN)
+
+
+def test_secrets_of_the_daemon_are_hidden_wherever_they_stand() -> None:
+    """What ${DB_PASSWORD} has brought into a command, a path or a variable, before and after."""
+    old, new = (
+        with_launch(
+            argv=("run", f"--pw={password}", *password.split()),
+            stdout=LogTarget("file", f"/log/{password}.log"),
+            environment=(("DSN_FILE", password), ("WHERE", f"db:{password}@h"), ("X", "abc")),
+        )
+        for password in ("hunter2 old", "tiger")
+    )
+    new = replace(new, launch=replace(new.launch, directory="/abc"))
+    settings = (
+        replace(SETTINGS, secrets=secrets_of({"DB_PASSWORD": "hunter2 old", "API_KEY": "abc"})),
+        replace(SETTINGS, secrets=secrets_of({"DB_PASSWORD": "tiger", "HOME": "/abc"})),
+    )
+    (change,) = make_plan([old], [new], settings).changed
+    shown = {key.key: (key.old, key.new) for key in change.keys}
+    assert shown == {
+        "command": ('["run", "--pw=***", "***", "old"]', '["run", "--pw=***", "***"]'),
+        "directory": ('"/"', '"/abc"'),
+        "environment.DSN_FILE": (HIDDEN, HIDDEN),
+        "environment.WHERE": ('"db:***@h"', '"db:***@h"'),
+        "log.stdout": ('"/log/***.log"', '"/log/***.log"'),
+    }
+    moved = replace(settings[1], log_dir="/log/hunter2", runtime_dir="/run/tiger")
+    (live,) = (key for key in make_plan([], [], (settings[0], moved)).daemon if key.effect)
+    assert live.new == '"/log/***"'
+
+
+def test_a_long_value_is_shown_by_its_ends() -> None:
+    """Who wants to know all of it reads the file; an answer has to hold the whole plan."""
+    old = with_launch(environment=(("X", "a" * 60_000),))
+    (key,) = changed(old, with_launch(environment=(("X", "b" * 180),)))
+    assert key.old == f'"{"a" * 59}… (60,002 characters) …{"a" * 59}"'
+    assert key.new == f'"{"b" * 59}… (182 characters) …{"b" * 59}"'
+    (key,) = changed(old, with_launch(environment=(("X", "b" * 178),)))
+    assert key.new == f'"{"b" * 178}"'
+    groups = tuple(range(10_000))
+    (key,) = changed(with_launch(identity=SHOP), with_launch(identity=replace(SHOP, groups=groups)))
+    assert key.new is not None
+    assert len(key.new) < 180
 
 
 def test_the_strongest_effect_is_that_of_the_worker() -> None:

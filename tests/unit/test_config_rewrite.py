@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisord_lite.config.rewrite import Edit, NotSavedError
+from supervisord_lite.config.rewrite import ChangedMeanwhileError, Edit, NotSavedError
 
 
 def edit(path: Path, sizes: dict[str, int], **environ: str) -> None:
@@ -79,7 +79,7 @@ def test_who_edits_at_the_same_time_wins(file: Path) -> None:
     sizes = {"web": 4}
     with Edit.of_sizes(str(file), sizes, environ={}, as_root=True) as prepared:
         file.write_text(WEB + "nice = 1\n")
-        with pytest.raises(NotSavedError, match="somebody has changed it"):
+        with pytest.raises(ChangedMeanwhileError, match="somebody has changed it"):
             prepared.write()
     assert file.read_text() == WEB + "nice = 1\n"
     assert len(list(file.parent.iterdir())) == 1

@@ -43,10 +43,24 @@ def pools(file: Path, wait: Waits) -> list[str]:
 
 
 def test_a_file_that_rests_is_read_once(file: Path) -> None:
-    """Whoever replaces a file by a finished one waits for nothing."""
+    """Whoever finished it longer ago than a moment waits for nothing."""
     os.utime(file, LONG_AGO)
     wait = Waits()
     assert (pools(file, wait), wait.count) == (["a"], 0)
+
+
+def test_a_file_that_was_finished_and_renamed_just_now_is_looked_at_twice(file: Path) -> None:
+    """Nothing tells it from one that is being written, but that it stays as it is."""
+    finished = file.with_suffix(".new")
+    finished.write_text(WHOLE)
+    os.utime(finished, AHEAD)
+    finished.rename(file)
+    wait = Waits()
+    assert (pools(file, wait), wait.count) == (["a", "b"], 1)
+    os.utime(file, LONG_AGO)
+    file.rename(finished)
+    finished.rename(file)
+    assert (pools(file, wait), wait.count) == (["a", "b"], 1), "only its content counts"
 
 
 def test_half_a_file_is_read_again_until_it_is_whole(file: Path) -> None:
@@ -135,3 +149,121 @@ def test_a_file_that_is_missing_is_looked_for_once_more(file: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"no\s+such file"):
         pools(file, wait)
     assert wait.count == 1
+
+
+# -- folders ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shop(file: Path) -> Path:
+    """Return a file that a pattern finds; all rests."""
+    shop = file.parent / "conf.d" / "shop.toml"
+    shop.parent.mkdir()
+    shop.write_text('[worker.b]\ncommand = ["b"]\n')
+    file.write_text("supervisor.include = ['conf.d/*.toml']\n" + HALF)
+    let_rest(file, shop, shop.parent, file.parent)
+    return shop
+
+
+def let_rest(*paths: Path) -> None:
+    for path in paths:
+        os.utime(path, LONG_AGO)
+
+
+def test_a_folder_that_rests_costs_nothing(file: Path, shop: Path) -> None:
+    """Nor does one that a pattern names and that is not there."""
+    wait = Waits()
+    assert (pools(file, wait), wait.count) == (["a", "b"], 0)
+    shop.unlink()
+    shop.parent.rmdir()
+    let_rest(file.parent)
+    assert (pools(file, wait), wait.count) == (["a"], 0)
+
+
+@pytest.mark.parametrize("pattern", ["conf.d/*.toml", "*/*.toml", "c*/shop.toml", "{0}/conf.d/*"])
+def test_a_file_that_is_out_of_the_way_for_a_moment_is_still_there(
+    file: Path, shop: Path, pattern: str
+) -> None:
+    """An editor renames the old one away and writes the new one: nobody is stopped for that."""
+    pattern = pattern.format(file.parent)
+    file.write_text(f"supervisor.include = ['{pattern}']\n" + HALF)
+    away = file.parent / "away"
+    shop.rename(away)
+    let_rest(file, file.parent)
+
+    def come_back() -> None:
+        away.rename(shop)
+        let_rest(shop, shop.parent, file.parent)
+
+    assert pools(file, Waits(come_back)) == ["a", "b"]
+
+
+def test_a_whole_folder_may_be_out_of_the_way(file: Path, shop: Path) -> None:
+    """Then it is the folder around it that has changed."""
+    away = file.parent / "away"
+    shop.parent.rename(away)
+
+    def come_back() -> None:
+        away.rename(shop.parent)
+        let_rest(file.parent)
+
+    assert pools(file, Waits(come_back)) == ["a", "b"]
+
+
+def test_a_file_of_variables_that_may_be_missing_is_waited_for(file: Path) -> None:
+    """It may be out of the way just now, too."""
+    file.write_text(HALF + "environment_file = '-some.env'\n")
+    let_rest(file)
+    variables = file.parent / "some.env"
+
+    def come_back() -> None:
+        variables.write_text("X=1\n")
+        let_rest(variables, file.parent)
+
+    judged = judge_settled(str(file), environ={}, as_root=False, wait=Waits(come_back))
+    (spec,) = judged.configuration.specs
+    assert ("X", "1") in spec.launch.environment
+
+
+@pytest.mark.parametrize("is_meant", [False, True])
+def test_a_folder_that_never_rests(
+    file: Path, shop: Path, monkeypatch: pytest.MonkeyPatch, *, is_meant: bool
+) -> None:
+    """Files that no pattern means may come and go for ever; of those that it means one must know.
+
+    So a log that is rotated all the time in that folder keeps no reload from its end.
+    """
+    now_s = [0.0]
+    monkeypatch.setattr("supervisord_lite.config.settled.time.monotonic", lambda: now_s[0])
+    other = shop.with_name("other.toml" if is_meant else "other.log")
+
+    def go_on(seconds: float) -> None:
+        now_s[0] += seconds
+        if other.exists():
+            other.unlink()
+        else:
+            other.write_text("")
+            let_rest(other)
+
+    go_on(0.0)
+    if not is_meant:
+        judged = judge_settled(str(file), environ={}, as_root=False, wait=go_on)
+        assert [spec.pool for spec in judged.configuration.specs] == ["a", "b"]
+        return
+    with pytest.raises(ConfigurationError) as caught:
+        judge_settled(str(file), environ={}, as_root=False, wait=go_on)
+    (problem,) = caught.value.problems
+    assert (problem.file, problem.message) == (f"{shop.parent}/", "files still come and go in it")
+
+
+def test_a_large_file_is_looked_at_twice(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long one look takes: one alone does not know whether anything changes."""
+    os.utime(file, AHEAD)
+    now_s = [0.0]
+
+    def monotonic() -> float:
+        now_s[0] += 5.0
+        return now_s[0]
+
+    monkeypatch.setattr("supervisord_lite.config.settled.time.monotonic", monotonic)
+    assert pools(file, Waits()) == ["a"]

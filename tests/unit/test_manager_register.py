@@ -16,11 +16,16 @@ from supervisord_lite import InvalidWorker, Manager, WorkerOptions
 from supervisord_lite.config.load import load
 from supervisord_lite.config.spec import Spec
 from supervisord_lite.core.policy import BackoffPolicy, Policy, Rung
+from supervisord_lite.manager import ManagerError
 from supervisord_lite.manager.document import document
 from supervisord_lite.manager.options import Changes
 from supervisord_lite.worker.target import VARIABLE
 from tests.support import targets
 
+ITSELF: dict[str, Any] = {}
+ITSELF["a"] = ITSELF
+LIST_OF_ITSELF: list[Any] = []
+LIST_OF_ITSELF.append(LIST_OF_ITSELF)
 SETTINGS = {"state_dir": "/x/${HOME}/%i", "runtime_dir": "/x/runtime"}
 
 
@@ -143,6 +148,21 @@ def test_without_a_directory_it_is_the_current_one(
         ({"name": "all"}, '"all" cannot be the name'),
         ({"name": "a b"}, "cannot be the name"),
         ({"name": "é"}, "cannot be the name"),
+        ({"name": "\udcff"}, "name: '\\udcff' is not UTF-8"),
+        ({"directory": "/\udcff"}, "directory: '/\\udcff' is not UTF-8"),
+        ({"environment": {"A": "\udcff"}}, "environment.A: '\\udcff' is not UTF-8"),
+        ({"environment": {"\udcff": "x"}}, "environment.\\udcff: '\\udcff' is not UTF-8"),
+        ({"requires": ["\udcff"]}, "requires.item 1: '\\udcff' is not UTF-8"),
+        ({"environment": {1: "x"}}, "environment maps names to values"),
+        ({"environment": None}, "environment maps names to values"),
+        ({"pool_size": 10**5000}, "pool_size: got a very large number"),
+        ({"keys": {"command": "false"}}, "'command' would be another target"),
+        ({"keys": {"python": "a:b"}}, "'python' would be another target"),
+        ({"keys": {"pool_size.x": 1}}, "'pool_size' is a value, not a table"),
+        ({"keys": {"log": 7}}, "log"),
+        ({"keys": {"limits": ITSELF}}, "is too deep"),
+        ({"stop_signal": LIST_OF_ITSELF}, "contains itself"),
+        ({"keys": [1]}, "keys maps names to values"),
     ],
 )
 def test_gz_03_04_09_wrong_values_are_refused_and_nothing_is_added(
@@ -150,6 +170,60 @@ def test_gz_03_04_09_wrong_values_are_refused_and_nothing_is_added(
 ) -> None:
     """Never ignored, never clamped; the message says which one."""
     assert why in refused(["/bin/true"], **{"name": "web", **options})
+
+
+def test_a_word_that_is_not_utf_8_is_refused() -> None:
+    """As the system hands over a file's name that is none: no file of ours could hold it."""
+    assert "command.item 2: 'x\\udcff' is not UTF-8" in refused(["/bin/true", "x\udcff"])
+    assert "is not UTF-8" in refused("/bin/true x\udcff")
+
+
+def test_a_current_folder_that_cannot_be_written_down_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have a name that is not UTF-8, or be gone; with a directory it does not matter."""
+    folder = tmp_path / os.fsdecode(b"\xff")
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend("")
+    assert "is not UTF-8" in refused(["/bin/true"])
+    folder.rmdir()
+    said = refused(["/bin/true"])
+    assert "the current folder cannot be found" in said
+    assert "directory=" in said
+    assert Manager().register(["/bin/true"], directory="/") == "true"
+    assert Manager().register(targets.finish, directory="/", config={"file": "x"}) == "finish"
+
+
+def test_keys_that_options_have_too_are_not_lost(tmp_path: Path) -> None:
+    """An environment is that of both; a directory beats the current folder."""
+    manager = Manager()
+    manager.register(
+        ["/bin/true"], environment={"A": "1"}, keys={"environment.B": "2", "directory": "/tmp"}
+    )
+
+    launch = specs(manager, tmp_path)["true"].launch
+
+    assert dict(launch.environment) == {"A": "1", "B": "2"}
+    assert launch.directory == "/tmp"
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"log_level": "warn"}, "'warn' is not a log level | one of: debug, info, warning, error"),
+        ({"log_level": ""}, "one of: debug, info, warning, error"),
+        ({"log_level": None}, "None is not a log level"),
+        ({"state_dir": "/\udcff"}, "state_dir: '/\\udcff' is not UTF-8"),
+    ],
+)
+def test_what_a_manager_cannot_run_with_is_said_when_it_is_made(
+    settings: dict[str, Any], why: str
+) -> None:
+    """Not when it is started."""
+    with pytest.raises(ManagerError) as caught:
+        Manager(**settings)
+    assert why in f"{caught.value} | {caught.value.hint}"
 
 
 @pytest.mark.parametrize("target", [None, 7, b"/bin/true", object(), {"a": 1}, [1]])

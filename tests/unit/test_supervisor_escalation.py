@@ -1,6 +1,8 @@
 """What is noted of an escalation, and that the end waits for it, but not for ever."""
 
 import json
+import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -266,12 +268,56 @@ def test_a_note_of_the_run_before_is_recent(tmp_path: Path) -> None:
     assert read_last_escalation(str(tmp_path)) == {**NOTE, "is_recent": False}
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"at": 1}', "\xff", "{" * 2000])
+GOOD = '{"at": "now", "worker": "w", "why": "x", "exit_status": 75}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{}", '{"at": 1}', "\xff", "{" * 2000, "[" * 200_000, "7"),
+        *(GOOD.replace("75", other) for other in ("1e999", "NaN", "true", "-1", "7" * 5000, "[]")),
+        GOOD.replace('"x"', '["x"]'),
+    ],
+    ids=lambda text: text[:70],
+)
 def test_a_damaged_note_is_none(tmp_path: Path, text: str) -> None:
     """Nothing depends on it, so nothing fails for it."""
     (tmp_path / LAST_ESCALATION).write_text(text)
 
     assert read_last_escalation(str(tmp_path)) is None
+
+
+def test_a_note_of_somebody_else_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the daemon's own user can have written it."""
+    (tmp_path / LAST_ESCALATION).write_text(GOOD)
+    assert read_last_escalation(str(tmp_path)) is not None
+
+    monkeypatch.setattr("os.geteuid", lambda: (tmp_path / LAST_ESCALATION).stat().st_uid + 1)
+
+    assert read_last_escalation(str(tmp_path)) is None
+
+
+def test_unfinished_notes_are_removed_at_the_next_start(tmp_path: Path) -> None:
+    """Those that nobody writes any more; other files are not ours to remove."""
+    with subprocess.Popen(["/bin/true"]) as ended:
+        pass
+    unfinished = tmp_path / f".{LAST_ESCALATION}.{ended.pid}"
+    kept = [
+        tmp_path / name
+        for name in (
+            f".{LAST_ESCALATION}.{os.getpid()}",
+            f".{LAST_ESCALATION}.old",
+            f".{LAST_ESCALATION}.",
+            f"{LAST_ESCALATION}.{ended.pid}",
+        )
+    ]
+    for path in (unfinished, *kept):
+        path.write_text("{")
+
+    assert read_last_escalation(str(tmp_path)) is None
+
+    assert sorted(tmp_path.iterdir()) == sorted(kept)
+    assert read_last_escalation(str(tmp_path / "none")) is None
 
 
 def test_status_warns_for_an_hour_after_the_start_that_followed() -> None:

@@ -64,13 +64,22 @@ def test_each_run_has_a_marker_of_its_own() -> None:
         (LogTarget("null"), {"to": "null"}),
         (
             LogTarget("file", "/log/x"),
-            {"to": "log", "stream": {"path": "/log/x", "max_size": 5, "backups": 2}},
+            {
+                "to": "log",
+                "stream": {
+                    "path": "/log/x",
+                    "max_size": 5,
+                    "backups": 2,
+                    "format": "json",
+                    "is_stderr": False,
+                },
+            },
         ),
     ],
 )
 def test_outputs_go_where_the_file_says(target: LogTarget, asked: dict[str, object]) -> None:
     """A file goes through the scribe, which is told how to rotate it."""
-    told = a_request(stdout=target, log_max_size_bytes=5, log_backups=2)
+    told = a_request(stdout=target, log_max_size_bytes=5, log_backups=2, log_format="json")
 
     assert told["stdout"] == asked
     assert told["stderr"] == {"to": "stdout"}

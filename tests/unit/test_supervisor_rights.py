@@ -10,8 +10,9 @@ from supervisord_lite.base.record import replace
 from supervisord_lite.config.spec import Grant, Spec
 from supervisord_lite.control import interface
 from supervisord_lite.control.calls import Call, Peer
+from supervisord_lite.control.parameters import InvalidParameterError
 from supervisord_lite.core.states import Stopped
-from supervisord_lite.supervisor.rights import RefusedPeers, Rights, unmapped_id
+from supervisord_lite.supervisor.rights import NotPermittedError, RefusedPeers, Rights, unmapped_id
 from tests.support.supervisor import SETTINGS, Daemon, HandClock, a_fleet, a_spec
 
 LISTS = replace(
@@ -28,7 +29,7 @@ PEERS = {
     "rita": Peer(1, 1003, 1),
     "eve": Peer(1, 1005, 1),
 }
-READ = {"Status", "Watch", "Events", "Why", "LogFiles", "Version"}
+READ = {"Status", "Watch", "Wait", "Events", "Why", "LogFiles", "Version"}
 OPERATE = {"Start", "Stop", "Restart", "Reset", "Signal", "Scale", "SizesSaved"}
 EVERYTHING = set(interface.methods_of(interface.manager_description()))
 MAY = {
@@ -63,6 +64,7 @@ def daemon() -> Iterator[Daemon]:
     made = Daemon(web_of_wanda(), a_spec("db"), a_spec("app", requires=["web", "cache"]),
                   a_spec("cache", autostart=False))  # fmt: skip
     made.supervisor._fleet.settings = LISTS
+    made.supervisor._reloads.in_force.files = {"/f": "b"}
     made.settle()
     made.pass_s(1.0)
     made.settle()
@@ -75,6 +77,8 @@ def ask(daemon: Daemon, who: str, method: str, *names: str) -> dict[str, object]
     parameters: dict[str, object] = {"names": list(names)}
     if method == "Signal":
         parameters["signal"] = "SIGHUP"
+    if method == "Wait":
+        parameters["goal"] = "ready"
     if method == "Scale":
         parameters = {"sizes": dict.fromkeys(names, 2)}
     if method == "SizesSaved":
@@ -129,6 +133,42 @@ def test_every_name_is_judged_before_the_first_is_touched(
     refused = ask(daemon, "wanda", method, "web", name)
     assert refused["name"] in {"db", "app", "cache"}
     assert standing(daemon) == before
+
+
+@pytest.mark.parametrize("who", ["root", "wanda", "rita"])
+@pytest.mark.parametrize("method", ["Scale", "SizesSaved"])
+@pytest.mark.parametrize("names", [["nosuch"], ["nosuch", "web"], []], ids=str)
+def test_sizes_of_nobody_change_nothing(
+    daemon: Daemon, who: str, method: str, names: list[str]
+) -> None:
+    """Nobody who may only read gets past the lists by a name that means no worker."""
+    line = Line(PEERS[who])
+    parameters: dict[str, object] = {"sizes": dict.fromkeys(names, 2)}
+    parameters |= {"file": "/f", "before": "b", "after": "a"}
+    call = Call(line, f"{interface.MANAGER}.{method}", parameters)
+    if names:
+        daemon.supervisor._verbs.handle(call)
+        daemon.settle()
+        answer = json.loads(line.heard.rstrip(b"\0"))
+        assert answer["error"] in {interface.NO_SUCH_WORKER, interface.NOT_PERMITTED}
+    else:
+        with pytest.raises(InvalidParameterError):
+            daemon.supervisor._verbs.handle(call)
+    assert daemon.supervisor._reloads.in_force.files == {"/f": "b"}
+    assert daemon.supervisor._fleet.specs["web"].pool_size == 1
+
+
+def test_to_act_on_nothing_in_particular_is_a_no() -> None:
+    """A method that names no worker is for those who may operate them all."""
+    fleet, _, _ = a_fleet(web_of_wanda())
+    fleet.settings = LISTS
+    rights = Rights(fleet, own_uid=1000)
+    for who in ("root", "ada", "olga"):
+        rights.check(PEERS[who], "Scale", list)
+    for who in ("wanda", "rita", "eve"):
+        with pytest.raises(NotPermittedError) as caught:
+            rights.check(PEERS[who], "Scale", list)
+        assert caught.value.allowed == ["root", "the daemon's own user", "ada", "@ops"]
 
 
 def test_what_else_would_be_started_is_judged_too() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from supervisord_lite.control.calls import Call, Peer
 from supervisord_lite.core import events
+from supervisord_lite.core.states import Stopped
 from supervisord_lite.supervisor.watchers import Watchers
 from tests.support.supervisor import Daemon, a_spec
 
@@ -105,3 +106,61 @@ def test_at_rest_is_who_will_not_move_by_itself(daemon: Daemon) -> None:
     assert (told["web-1"]["state"], told["web-1"]["at_rest"]) == ("backoff", False)
     assert (told["job"]["failures"], told["job"]["max_restarts"]) == (1, 1)
     assert (told["job"]["reason"], told["job"]["window_s"]) == ("exit 3", 600.0)
+
+
+def told_tripped(daemon: Daemon) -> dict[str, bool]:
+    """Return by name what a client is told that asks now."""
+    _, line, _ = follow(daemon, more=False)
+    (message,) = line.messages
+    return {told["name"]: told["tripped"] for told in message["parameters"]["workers"]}
+
+
+def end_all(daemon: Daemon, code: int) -> None:
+    for run in daemon.keeper.live():
+        daemon.keeper.end(run, code)
+    daemon.settle()
+
+
+def test_a_critical_worker_that_trips_is_told_though_it_is_stopped_at_once() -> None:
+    """Its open breaker ends the service in the same turn; also the next supervisor tells it."""
+    daemon = Daemon(a_spec("web"), a_spec("db", critical="any", max_restarts=1))
+    daemon.settle()
+    watchers, line, _ = follow(daemon)
+    line.take()
+
+    (db,) = [run for run in daemon.keeper.live() if run.key[0] == "db"]
+    daemon.keeper.end(db, 3)
+    daemon.turn()
+    watchers.deliver()
+
+    told = {each["name"]: each for each in line.messages[-1]["parameters"]["workers"]}
+    assert isinstance(daemon.workers["db", 1].state, Stopped)
+    assert (told["db"]["tripped"], told["db"]["reason"]) == (True, "exit 3")
+    assert not told["web"]["tripped"]
+    daemon.settle()
+    daemon.replace()
+    assert told_tripped(daemon) == {"web": False, "db": True}
+    daemon.close()
+
+
+def test_who_was_started_again_has_not_tripped(daemon: Daemon) -> None:
+    """Neither has one that only failed, or was stopped; this holds through an adoption too."""
+    watchers, line, _ = follow(daemon)
+    end_all(daemon, 3)
+    daemon.supervisor._fleet.feed(("web", 1), events.StopRequested())
+    watchers.deliver()
+    tripped = {
+        each["name"]: each["tripped"]
+        for message in line.messages
+        for each in message["parameters"]["workers"]
+    }
+    assert tripped == {"web-1": False, "web-2": False, "job": True}
+
+    daemon.supervisor._fleet.feed(("job", 1), events.ResetRequested("asked"))
+    daemon.settle()
+    line.messages.clear()
+    watchers.deliver()
+    (message,) = line.messages
+    assert [each["tripped"] for each in message["parameters"]["workers"]] == [False]
+    daemon.replace()
+    assert told_tripped(daemon) == {"web-1": False, "web-2": False, "job": False}

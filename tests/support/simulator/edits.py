@@ -109,6 +109,10 @@ class SimulatedReading:
     def close(self) -> None:
         """Let go of nothing."""
 
+    def has_ended(self) -> bool:
+        """Return whether it has: the kernel keeps nothing of it."""
+        return True
+
 
 def with_logs(spec: Spec, rng: Chance) -> Spec:
     """Return *spec* with a log file; several instances have one each."""

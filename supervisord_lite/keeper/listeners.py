@@ -1,0 +1,157 @@
+"""Listening sockets of workers: opened once, held while their workers come and go.
+
+A connection that comes while no process of the pool is there waits in the backlog: nobody is
+refused. A socket is opened when the first process that wants it is started, and closed when the
+supervisor says that no worker in force has it any more (`keep`), or has another one at the same
+place. Those that systemd has handed to the daemon are never closed.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+
+from supervisord_lite.keeper.spawn import StageError, cause
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from supervisord_lite.keeper.calls import Calls
+
+
+class Listeners:
+    """Every socket that is held, by the key that the supervisor gives it."""
+
+    def __init__(self, calls: Calls, inherited: Mapping[str, int]) -> None:
+        """Begin with those that systemd has handed on, by name."""
+        self._calls = calls
+        self._inherited = inherited
+        self._held: dict[str, tuple[dict[str, Any], socket.socket]] = {}
+
+    def open(self, wanted: Iterable[dict[str, Any]]) -> dict[int, int]:
+        """Return where a process finds its sockets: descriptor there -> ours.
+
+        Raises:
+            StageError: One of them cannot be had.
+        """
+        return {each["fd"]: self._descriptor(each) for each in wanted}
+
+    def _descriptor(self, each: dict[str, Any]) -> int:
+        if each["kind"] == "systemd":
+            if each["place"] not in self._inherited:
+                names = ", ".join(self._inherited) or "none"
+                reason = f'systemd has handed on no socket "{each["place"]}" ({names})'
+                raise StageError("socket", reason, hopeless=True)
+            return self._inherited[each["place"]]
+        about = {key: each[key] for key in ("kind", "host", "place", "mode", "uid", "gid")}
+        held = self._held.get(each["key"])
+        if held is not None and held[0] == about:
+            held[1].listen(each["backlog"])
+            return held[1].fileno()
+        self._close(each["key"])
+        try:
+            own = self._listen(each)
+        except OSError as error:
+            raise StageError("socket", f"{cause(error)}: {_shown(each)}") from None
+        self._held[each["key"]] = (about, own)
+        return own.fileno()
+
+    def _listen(self, each: dict[str, Any]) -> socket.socket:
+        own = self._unix(each) if each["kind"] == "unix" else _tcp(each["host"], int(each["place"]))
+        own.listen(each["backlog"])
+        return own
+
+    def _unix(self, each: dict[str, Any]) -> socket.socket:
+        path = each["place"]
+        _clear(path)
+        own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            os.fchmod(own.fileno(), each["mode"])  # before it has a name
+            umask = self._calls.umask(0)
+            try:
+                own.bind(path)
+            finally:
+                self._calls.umask(umask)
+            if each["uid"] is not None or each["gid"] is not None:
+                uid, gid = (
+                    -1 if number is None else number for number in (each["uid"], each["gid"])
+                )
+                self._calls.chown(path, uid, gid, follow_symlinks=False)
+        except OSError:
+            own.close()
+            raise
+        return own
+
+    def keep(self, keys: Iterable[str]) -> None:
+        """Close all that no worker in force has any more."""
+        for key in self._held.keys() - set(keys):
+            self._close(key)
+
+    def close(self) -> None:
+        """The daemon ends: leave no path behind."""
+        for key in list(self._held):
+            self._close(key)
+
+    def _close(self, key: str) -> None:
+        held = self._held.pop(key, None)
+        if held is None:
+            return
+        about, own = held
+        if about["kind"] == "unix":
+            self._remove(about["place"])
+        own.close()
+
+    def _remove(self, path: str) -> None:
+        try:
+            self._calls.unlink(path)
+        except OSError:
+            return  # somebody has taken it away, or put it elsewhere
+
+
+def _tcp(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET if "." in host else socket.AF_INET6
+    try:
+        own = socket.socket(family, socket.SOCK_STREAM)
+    except OSError:
+        if host:
+            raise
+        # All addresses, on a machine without IPv6.
+        family, host = socket.AF_INET, "0.0.0.0"  # noqa: S104  # asked for
+        own = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            own.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        own.bind((host or "::", port))
+    except OSError:
+        own.close()
+        raise
+    return own
+
+
+def _clear(path: str) -> None:
+    """Take away a socket that nobody listens on; a dead daemon left it.
+
+    Raises:
+        OSError: Somebody answers there.
+    """
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return  # bind will say what is wrong
+    except OSError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+
+
+def _shown(each: dict[str, Any]) -> str:
+    if each["kind"] == "unix":
+        return str(each["place"])
+    host = f"[{each['host']}]" if ":" in each["host"] else each["host"] or "[::]"
+    return f"{host}:{each['place']}"
