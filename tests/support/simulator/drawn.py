@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random  # noqa: TID251  # seeded, and only here
 
+from supervisord_lite.base.record import replace
 from supervisord_lite.config.spec import Launch, Origin, Spec
 from supervisord_lite.core.policy import BackoffPolicy, Critical, Policy, Rung
 from supervisord_lite.core.pools import Pool
@@ -36,7 +37,7 @@ def chance(seed: int) -> Chance:
 
 def a_policy(rng: Chance) -> Policy:
     """Return a policy in which something happens within minutes."""
-    return Policy(
+    policy = Policy(
         restart=rng.choice(("on-failure", "on-failure", "always", "never")),
         ok_exit_codes=rng.choice(((0,), (0,), (0, 3))),
         autostart=rng.random() < 0.8,
@@ -57,6 +58,8 @@ def a_policy(rng: Chance) -> Policy:
             jitter=rng.random() < 0.7,
         ),
     )
+    # A file has no such time for those who become ready in another way.
+    return policy if policy.ready_by == "alive" else replace(policy, ready_after_s=1.0)
 
 
 def some_pools(rng: Chance) -> list[Pool]:

@@ -120,7 +120,9 @@ class LivingWorld(SwitchingWorld):
         self._sends = 0
         handover = self.keeper.handover()
         self.force = self._saved_force
-        self._begin_life(wants_reload=bool(handover["saves"].get("reload_wanted")))
+        tries = int(handover["saves"].get("reload_wanted") or 0)
+        # A file at which three supervisors died is left alone.
+        self._begin_life(wants_reload=0 < tries < 3)
         self._reorder()
         self.force.check_saves(handover["saves"], self.models)
         self._call = None
