@@ -184,6 +184,12 @@ def test_every_method_answers_as_it_is_declared() -> None:
         assert client.call("SizesSaved", sizes={"web": 3}, **saved) == {}
         assert client.call("LogFiles", names=["off"])["files"][0]["name"] == "off"
         assert client.call("Version")["version"]
+        happened = client.call("Events", events=["worker.*"], names=["web"])
+        assert {event["event"] for event in happened["events"]} >= {
+            "worker.started",
+            "worker.ready",
+        }
+        assert client.call("Why", names=["job"])["workers"][0]["worker"]["name"] == "job"
         daemon.write(FLEET.replace("pool_size = 2", "pool_size = 1\nnice = 1\numask = '077'"))
         assert client.call("Reload", dry_run=True)["changed"]
         assert client.call("Reload", dry_run=False)["modified"][0]["keys"]

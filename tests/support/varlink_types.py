@@ -47,6 +47,8 @@ def mismatches(interface: Interface, declared: Any, value: object, at: str) -> I
 
 def _is_plain(declared: Any, value: object) -> bool:
     """Return whether a value is of a plain type; the package shows those by an empty value."""
+    if isinstance(declared, kinds._Object):
+        return isinstance(value, dict)  # whose fields the text tells in words
     if isinstance(declared, float) and isinstance(value, int):
         return not isinstance(value, bool)
     return type(declared) in {bool, int, float, str} and type(value) is type(declared)
