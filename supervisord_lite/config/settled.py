@@ -35,6 +35,7 @@ def judge_settled(
     environ: Mapping[str, str],
     as_root: bool,
     wait: Callable[[float], None] = time.sleep,
+    clock_now_s: Callable[[], float] = time.monotonic,
 ) -> Judged:
     """Return what the file *path* means as soon as none of its files is being written.
 
@@ -43,11 +44,12 @@ def judge_settled(
         environ: For ``${NAME}``.
         as_root: Whether the daemon is root.
         wait: Lets seconds pass.
+        clock_now_s: Monotonic.
 
     Raises:
         ConfigurationError: With every problem that was found; or the files do not come to rest.
     """
-    give_up_at_s = time.monotonic() + _MOST_WAIT_S
+    give_up_at_s = clock_now_s() + _MOST_WAIT_S
     before: dict[str, Version] | None = None
     while True:
         began_ns = time.time_ns()
@@ -62,7 +64,7 @@ def judge_settled(
         # Two equal looks, that far apart: so it is too where the clock of a disk is ahead of ours.
         if not young or seen == before:
             break
-        if before is not None and time.monotonic() >= give_up_at_s:
+        if before is not None and clock_now_s() >= give_up_at_s:
             if _files(seen) == _files(before):
                 break  # other files come and go in their folders all the time
             raise ConfigurationError(map(_unfinished, _changing(young, seen, before)))

@@ -4,7 +4,6 @@ import json
 import os
 import socket
 import stat
-import sys
 import threading
 from collections import Counter
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Self
 import pytest
 
 from tests.support.daemon import MODULE, Daemon
+from tests.support.programs import program
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.process
@@ -220,12 +220,9 @@ def test_an_fcgi_program_finds_its_socket_where_it_wants_it() -> None:
 
 def test_gunicorn_takes_the_socket_that_is_held_for_it() -> None:
     """A program that knows systemd's sockets knows ours."""
-    gunicorn = Path(sys.executable).with_name("gunicorn")
-    if not gunicorn.exists():
-        assert not os.environ.get("CI"), "gunicorn is missing: pip install gunicorn"
-        pytest.skip("gunicorn is missing: pip install gunicorn")
+    gunicorn = program("gunicorn", "gunicorn (pip)")
     port = free_port()
-    command = [str(gunicorn), "-w", "1", "application:app"]
+    command = [gunicorn, "-w", "1", "application:app"]
     text = (
         f"[worker.web]\ncommand = {json.dumps(command)}\nready = 'notify'\ndirectory = '@DIR@'\n"
         f"environment.PYTHONPATH = '@DIR@'\nsockets.http = '127.0.0.1:{port}'\n"

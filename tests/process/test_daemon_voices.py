@@ -147,7 +147,7 @@ def test_a_newline_on_the_descriptor_says_ready() -> None:
 def test_the_socket_is_the_users_own_and_gone_with_the_run() -> None:
     """Nobody else can say that a worker is ready."""
     if os.geteuid() != 0:
-        pytest.skip("needs root")
+        pytest.skip("needs root: to give a worker another user")
     with Daemon(speaker(ready='"notify"', user='"nobody"')) as daemon:
         daemon.folder.chmod(0o777)
         wait_until((daemon.folder / "here").exists, what="it lives")

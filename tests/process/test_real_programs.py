@@ -1,16 +1,13 @@
 """Programs that know nothing of us run as they are: gunicorn, nginx and redis-server."""
 
 import json
-import os
-import shutil
 import socket
-import sys
 import urllib.request
-from pathlib import Path
 
 import pytest
 
 from tests.support.daemon import Daemon
+from tests.support.programs import program
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.process
@@ -22,17 +19,6 @@ def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [f"hello from {os.getpid()}".encode()]
 """
-
-
-def program(name: str, package: str) -> str:
-    """Return where a program is; in CI a missing one fails the test."""
-    path = shutil.which(name, path=f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin")
-    if path is None:
-        message = f"{name} is missing; install {package}"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    return path
 
 
 def free_port() -> int:

@@ -3,10 +3,12 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
 from supervisord_lite.config.errors import ConfigurationError
+from supervisord_lite.config.load import Judged
 from supervisord_lite.config.settled import judge_settled
 
 HALF = '[worker.a]\ncommand = ["a"]\n'
@@ -37,9 +39,16 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def pools(file: Path, wait: Waits) -> list[str]:
-    judged = judge_settled(str(file), environ={}, as_root=False, wait=wait)
-    return [spec.pool for spec in judged.configuration.specs]
+def settled(
+    file: Path, wait: Callable[[float], None], clock_now_s: Callable[[], float] = monotonic
+) -> Judged:
+    return judge_settled(str(file), environ={}, as_root=False, wait=wait, clock_now_s=clock_now_s)
+
+
+def pools(
+    file: Path, wait: Callable[[float], None], clock_now_s: Callable[[], float] = monotonic
+) -> list[str]:
+    return [spec.pool for spec in settled(file, wait, clock_now_s).configuration.specs]
 
 
 def test_a_file_that_rests_is_read_once(file: Path) -> None:
@@ -113,13 +122,12 @@ def test_all_files_that_were_read_must_rest(file: Path, key: str, name: str) -> 
     assert wait.count == 2
 
 
-def test_a_file_that_never_rests_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_never_rests_is_refused(file: Path) -> None:
     """After three seconds it is told which file it is; files that rest are not named."""
     other = file.parent / "more.toml"
     other.write_text("")
     file.write_text("supervisor.include = ['more.toml']\n" + HALF)
     now_s = [0.0]
-    monkeypatch.setattr("supervisord_lite.config.settled.time.monotonic", lambda: now_s[0])
 
     def go_on(seconds: float) -> None:
         now_s[0] += seconds
@@ -128,7 +136,9 @@ def test_a_file_that_never_rests_is_refused(file: Path, monkeypatch: pytest.Monk
         os.utime(other, AHEAD)
 
     with pytest.raises(ConfigurationError) as caught:
-        judge_settled(str(file), environ={}, as_root=False, wait=go_on)
+        judge_settled(
+            str(file), environ={}, as_root=False, wait=go_on, clock_now_s=lambda: now_s[0]
+        )
     (problem,) = caught.value.problems
     assert (problem.file, problem.line) == (str(other), 0)
     assert problem.message == "is still being written"
@@ -234,7 +244,6 @@ def test_a_folder_that_never_rests(
     So a log that is rotated all the time in that folder keeps no reload from its end.
     """
     now_s = [0.0]
-    monkeypatch.setattr("supervisord_lite.config.settled.time.monotonic", lambda: now_s[0])
     other = shop.with_name("other.toml" if is_meant else "other.log")
 
     def go_on(seconds: float) -> None:
@@ -247,23 +256,26 @@ def test_a_folder_that_never_rests(
 
     go_on(0.0)
     if not is_meant:
-        judged = judge_settled(str(file), environ={}, as_root=False, wait=go_on)
+        judged = judge_settled(
+            str(file), environ={}, as_root=False, wait=go_on, clock_now_s=lambda: now_s[0]
+        )
         assert [spec.pool for spec in judged.configuration.specs] == ["a", "b"]
         return
     with pytest.raises(ConfigurationError) as caught:
-        judge_settled(str(file), environ={}, as_root=False, wait=go_on)
+        judge_settled(
+            str(file), environ={}, as_root=False, wait=go_on, clock_now_s=lambda: now_s[0]
+        )
     (problem,) = caught.value.problems
     assert (problem.file, problem.message) == (f"{shop.parent}/", "files still come and go in it")
 
 
-def test_a_large_file_is_looked_at_twice(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_file_is_looked_at_twice(file: Path) -> None:
     """However long one look takes: one alone does not know whether anything changes."""
     os.utime(file, AHEAD)
     now_s = [0.0]
 
-    def monotonic() -> float:
+    def hurrying_now_s() -> float:
         now_s[0] += 5.0
         return now_s[0]
 
-    monkeypatch.setattr("supervisord_lite.config.settled.time.monotonic", monotonic)
-    assert pools(file, Waits()) == ["a"]
+    assert pools(file, Waits(), hurrying_now_s) == ["a"]

@@ -1,10 +1,8 @@
 """The event journal at its source: each event once, whoever dies, and who asked for it."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,14 +28,6 @@ class Line:
     def answer(self, data: bytes, *, final: bool) -> None:
         del final
         self.heard += [json.loads(each) for each in data.split(b"\0") if each]
-
-
-@pytest.fixture
-def made() -> Iterator[list[Daemon]]:
-    daemons: list[Daemon] = []
-    yield daemons
-    for daemon in daemons:
-        daemon.close()
 
 
 def running(made: list[Daemon], *pools: str, **policy: Any) -> Daemon:

@@ -1,7 +1,6 @@
 """A reload touches what changed, and nothing else, whatever is killed meanwhile."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from supervisord_lite.base.record import replace
 from supervisord_lite.config.loading import Refused
 from supervisord_lite.config.spec import LogTarget, Spec
-from supervisord_lite.control.calls import Call, Peer
+from supervisord_lite.control.calls import Call
 from supervisord_lite.core import events
 from supervisord_lite.core.policy import Rung
 from supervisord_lite.core.states import (
@@ -24,58 +23,15 @@ from supervisord_lite.core.states import (
 from supervisord_lite.supervisor.changeover import HalfChangedError
 from supervisord_lite.supervisor.outbox import Slot
 from supervisord_lite.supervisor.reload import Done, Refusal
+from tests.support.driven import Client, end, good, running
 from tests.support.supervisor import SETTINGS, Daemon, a_spec
 
 WEB, DB = ("web", 1), ("db", 1)
 OTHER = {"argv": ("other",)}
 
 
-class Client:
-    """Keeps what it is answered."""
-
-    def __init__(self) -> None:
-        self.peer = Peer(1, 0, 0)
-        self.closed = False
-        self.heard = b""
-
-    def answer(self, data: bytes, *, final: bool) -> None:
-        self.heard += data
-        self.closed = final
-
-
-@pytest.fixture
-def made() -> Iterator[list[Daemon]]:
-    daemons: list[Daemon] = []
-    yield daemons
-    for daemon in daemons:
-        daemon.close()
-
-
-def running(made: list[Daemon], *specs: Spec) -> Daemon:
-    """Return a daemon whose workers all run."""
-    daemon = Daemon(*specs)
-    made.append(daemon)
-    daemon.settle()
-    daemon.pass_s(1.0)
-    daemon.settle()
-    return daemon
-
-
 def pid(daemon: Daemon, slot: Slot) -> int | None:
     return getattr(daemon.workers[slot].state, "pid", None)
-
-
-def end(daemon: Daemon, slot: Slot, code: int = 0) -> None:
-    """Let the leader of *slot* end."""
-    (run,) = (run for run in daemon.keeper.live() if run.key[:2] == slot)
-    daemon.keeper.end(run, code)
-    daemon.settle()
-
-
-def good(answers: list[Done | Refusal]) -> Done:
-    (answer,) = answers
-    assert isinstance(answer, Done)
-    return answer
 
 
 def test_what_did_not_change_keeps_its_process(made: list[Daemon]) -> None:

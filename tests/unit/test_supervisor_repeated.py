@@ -5,29 +5,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from supervisord_lite.control.calls import Call, Peer
+from supervisord_lite.control.calls import Call
+from tests.support.driven import Asking
 from tests.support.supervisor import Daemon, a_spec
 
 WEB = ("web", 1)
 
 
-class Client:
-    """Asks one thing and keeps the answers."""
-
-    def __init__(self) -> None:
-        self.peer = Peer(1, 0, 0)
-        self.closed = False
-        self.heard = b""
-
-    def answer(self, data: bytes, *, final: bool) -> None:
-        self.heard += data
-        self.closed = final
-
-    def outcomes(self) -> list[tuple[str, float]]:
-        """Return what it was told of each worker: the word, and after how many seconds."""
-        replies = [json.loads(each)["parameters"] for each in self.heard.split(b"\0") if each]
-        told = [reply["outcome"] for reply in replies]
-        return [(each["outcome"], each["elapsed_s"]) for each in told]
+def outcomes_of(client: Asking) -> list[tuple[str, float]]:
+    """Return what it was told of each worker: the word, and after how many seconds."""
+    return [(each["outcome"], each["elapsed_s"]) for each in client.told()]
 
 
 @pytest.fixture
@@ -41,8 +28,8 @@ def daemon() -> Iterator[Daemon]:
     made.close()
 
 
-def ask(daemon: Daemon, method: str, **parameters: object) -> Client:
-    client = Client()
+def ask(daemon: Daemon, method: str, **parameters: object) -> Asking:
+    client = Asking()
     name = f"io.supervisordlite.Manager.{method}"
     asked = {"names": ["web"], "wait": True, **parameters}
     daemon.supervisor._verbs.handle(Call(client, name, asked, more=True))
@@ -70,7 +57,7 @@ def test_a_restart_that_is_asked_again_meets_its_own_run(daemon: Daemon) -> None
     daemon.settle()
 
     assert daemon.keeper.started == [("web", 1, 1), ("web", 1, 2)]
-    assert [client.outcomes() for client in clients] == [[("ready", 1.1)]] * 4
+    assert [outcomes_of(client) for client in clients] == [[("ready", 1.1)]] * 4
 
 
 @pytest.mark.parametrize("how", ["crashed", "stopped"])
@@ -89,7 +76,7 @@ def test_a_run_that_was_ordered_and_is_over_is_not_ordered_again(daemon: Daemon,
     daemon.settle()
 
     assert len(daemon.keeper.started) == 2
-    assert [word for word, _ in again.outcomes()] == ["failed"]
+    assert [word for word, _ in outcomes_of(again)] == ["failed"]
 
 
 def test_a_stop_with_the_time_of_its_order_still_stops(daemon: Daemon) -> None:
@@ -119,8 +106,8 @@ def test_an_order_that_found_another_on_its_way_had_to_wait(daemon: Daemon) -> N
     late = ask(daemon, "Stop")
     daemon.settle()
 
-    assert second.outcomes() == [("stopped", 2.8)]
-    assert late.outcomes() == [("unchanged", 0.0)]
+    assert outcomes_of(second) == [("stopped", 2.8)]
+    assert outcomes_of(late) == [("unchanged", 0.0)]
 
     ask(daemon, "Start", wait=False)
     daemon.settle()
@@ -130,8 +117,8 @@ def test_an_order_that_found_another_on_its_way_had_to_wait(daemon: Daemon) -> N
     late = ask(daemon, "Start")
     daemon.settle()
 
-    assert second.outcomes() == [("ready", 1.0)]
-    assert late.outcomes() == [("unchanged", 0.0)]
+    assert outcomes_of(second) == [("ready", 1.0)]
+    assert outcomes_of(late) == [("unchanged", 0.0)]
 
 
 # -- restarts that replace a few at a time ---------------------------------------------------------
@@ -161,7 +148,7 @@ def stop_old(daemon: Daemon) -> None:
 def test_a_roll_that_is_asked_for_again_at_each_moment_replaces_each_once(pool: Daemon) -> None:
     """Whoever dies in between, and however often the client asks."""
     seen_s = pool.clock.s
-    last = Client()
+    last = Asking()
     for _ in range(3):
         for happens in (stop_old, lambda daemon: daemon.pass_s(1.0)):
             pool.clock.s += 0.1
@@ -175,7 +162,7 @@ def test_a_roll_that_is_asked_for_again_at_each_moment_replaces_each_once(pool: 
 
     assert pool.keeper.started == [("web", 1, 2), ("web", 2, 2), ("web", 3, 2)]
     assert {each["run"] for each in pool.keeper.signalled} == {1}, "and no new one is told to stop"
-    assert [word for word, _ in last.outcomes()] == ["ready"] * 3
+    assert [word for word, _ in outcomes_of(last)] == ["ready"] * 3
 
 
 def test_a_roll_that_has_failed_is_not_begun_again_by_who_asks_again(pool: Daemon) -> None:
@@ -193,8 +180,8 @@ def test_a_roll_that_has_failed_is_not_begun_again_by_who_asks_again(pool: Daemo
     pool.settle()
 
     assert pool.keeper.started == [("web", 1, 2)]
-    assert [word for word, _ in first.outcomes()] == ["failed"] * 3
-    assert [word for word, _ in again.outcomes()] == ["failed"] * 3
+    assert [word for word, _ in outcomes_of(first)] == ["failed"] * 3
+    assert [word for word, _ in outcomes_of(again)] == ["failed"] * 3
 
 
 def test_a_restart_of_who_is_on_the_way_out_fails_and_is_answered(daemon: Daemon) -> None:
@@ -204,7 +191,7 @@ def test_a_restart_of_who_is_on_the_way_out_fails_and_is_answered(daemon: Daemon
     client = ask(daemon, "Restart")
     end_run_of(daemon, WEB)
 
-    assert [word for word, _ in client.outcomes()] == ["failed"]
+    assert [word for word, _ in outcomes_of(client)] == ["failed"]
     assert [key for key in daemon.keeper.started if key[0] == "web"] == [("web", 1, 1)]
 
 

@@ -1,68 +1,20 @@
 """Rolls that meet reloads, scaling and each other: no pool is away as a whole."""
 
-import json
-from collections.abc import Iterator
-
-import pytest
-
 from supervisord_lite.config.spec import Spec
-from supervisord_lite.control.calls import Call, Peer
+from supervisord_lite.control.calls import Call
 from supervisord_lite.core.states import Running
-from supervisord_lite.supervisor.outbox import Slot
+from tests.support.driven import Asking, be_ready, end, running
 from tests.support.supervisor import Daemon, a_spec
 
 WEB = ("web", 1)
 
 
-class Client:
-    """Asks one thing and keeps the answers."""
-
-    def __init__(self) -> None:
-        self.peer = Peer(1, 0, 0)
-        self.closed = False
-        self.heard = b""
-
-    def answer(self, data: bytes, *, final: bool) -> None:
-        self.heard += data
-        self.closed = final
-
-    def outcomes(self) -> dict[str, str]:
-        replies = [json.loads(each)["parameters"] for each in self.heard.split(b"\0") if each]
-        told = [reply["outcome"] for reply in replies]
-        return {each["name"]: each["outcome"] for each in told}
+def outcomes_of(client: Asking) -> dict[str, str]:
+    return {each["name"]: each["outcome"] for each in client.told()}
 
 
-@pytest.fixture
-def made() -> Iterator[list[Daemon]]:
-    daemons: list[Daemon] = []
-    yield daemons
-    for daemon in daemons:
-        daemon.close()
-
-
-def running(made: list[Daemon], *specs: Spec) -> Daemon:
-    """Return a daemon whose workers all run."""
-    daemon = Daemon(*specs)
-    made.append(daemon)
-    daemon.settle()
-    be_ready(daemon)
-    return daemon
-
-
-def be_ready(daemon: Daemon) -> None:
-    daemon.pass_s(1.0)
-    daemon.settle()
-
-
-def end(daemon: Daemon, slot: Slot, code: int = 0) -> None:
-    """Let the leader of *slot* end."""
-    (run,) = (run for run in daemon.keeper.live() if run.key[:2] == slot)
-    daemon.keeper.end(run, code)
-    daemon.settle()
-
-
-def ask(daemon: Daemon, method: str, *names: str) -> Client:
-    client = Client()
+def ask(daemon: Daemon, method: str, *names: str) -> Asking:
+    client = Asking()
     parameters: dict[str, object] = {"names": list(names), "wait": True}
     call = Call(client, f"io.supervisordlite.Manager.{method}", parameters, more=True)
     daemon.supervisor._verbs.handle(call)
@@ -122,7 +74,7 @@ def test_everything_is_restarted_while_a_removed_pool_still_stops(made: list[Dae
     be_ready(daemon)
     for index in (1, 2):
         end(daemon, ("old", index))
-    assert client.outcomes()["web"] == "ready"
+    assert outcomes_of(client)["web"] == "ready"
     assert list(daemon.workers) == [WEB]
     assert daemon.keeper.started.count(("web", 1, 2)) == 1
 
@@ -137,7 +89,7 @@ def test_a_roll_that_fails_in_a_pool_that_has_shrunk(made: list[Daemon]) -> None
     daemon.keeper.end(run, 1)
     daemon.reload(a_spec("web", 3, restart="on-failure"))
     daemon.settle()
-    outcomes = client.outcomes()
+    outcomes = outcomes_of(client)
     assert [outcomes[f"web-{index}"] for index in (1, 2, 3)] == ["failed"] * 3
     assert list(daemon.workers) == [("web", index) for index in (1, 2, 3)]
 

@@ -1,52 +1,17 @@
 """Whom a reload touches: breakers that stay open, counts that are true, pools that grow."""
 
-from collections.abc import Iterator
 from typing import Any
-
-import pytest
 
 from supervisord_lite.base.record import replace
 from supervisord_lite.config.spec import Grant, Spec
 from supervisord_lite.core import events
 from supervisord_lite.core.states import Running, Starting, Tripped
-from supervisord_lite.supervisor.outbox import Slot
-from supervisord_lite.supervisor.reload import Done, Refusal
+from tests.support.driven import end, good, running
 from tests.support.supervisor import Daemon, a_spec
 
 WEB = ("web", 1)
 OTHER = {"argv": ("other",)}
 GRANTS = (Grant("deploy"),)
-
-
-@pytest.fixture
-def made() -> Iterator[list[Daemon]]:
-    daemons: list[Daemon] = []
-    yield daemons
-    for daemon in daemons:
-        daemon.close()
-
-
-def running(made: list[Daemon], *specs: Spec) -> Daemon:
-    """Return a daemon whose workers all run."""
-    daemon = Daemon(*specs)
-    made.append(daemon)
-    daemon.settle()
-    daemon.pass_s(1.0)
-    daemon.settle()
-    return daemon
-
-
-def end(daemon: Daemon, slot: Slot, code: int = 0) -> None:
-    """Let the leader of *slot* end."""
-    (run,) = (run for run in daemon.keeper.live() if run.key[:2] == slot)
-    daemon.keeper.end(run, code)
-    daemon.settle()
-
-
-def good(answers: list[Done | Refusal]) -> Done:
-    (answer,) = answers
-    assert isinstance(answer, Done)
-    return answer
 
 
 def tripped(made: list[Daemon], *others: Spec, **policy: Any) -> Daemon:

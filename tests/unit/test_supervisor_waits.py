@@ -1,32 +1,21 @@
 """Whoever waits for workers is told when they are there, or that they never will be."""
 
-import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from supervisord_lite.control.calls import Call, Peer
+from supervisord_lite.control.calls import Call
 from supervisord_lite.control.parameters import InvalidParameterError
 from supervisord_lite.core import events
 from supervisord_lite.supervisor.names import NoSuchWorkerError
 from supervisord_lite.supervisor.waits import Goal, Waits, judge
 from tests.support.core import OneWorker, a_policy
+from tests.support.driven import Line
 from tests.support.supervisor import Daemon, a_spec
 
 
-class Line:
-    """One client's connection."""
-
-    def __init__(self) -> None:
-        self.peer = Peer(1, 0, 0)
-        self.closed = False
-        self.messages: list[dict[str, Any]] = []
-
-    def answer(self, data: bytes, *, final: bool) -> None:
-        message = json.loads(data.rstrip(b"\0"))
-        assert final == (not message.get("continues", False))
-        self.messages.append(message)
+class Taker(Line):
+    """A connection that tells what came since the last time."""
 
     def take(self) -> list[tuple[str, str, bool]]:
         """Return name, outcome and whether it is good, as told since the last time."""
@@ -54,8 +43,8 @@ def daemon() -> Iterator[Daemon]:
     daemon.close()
 
 
-def ask(daemon: Daemon, goal: str, *names: str, **more: object) -> tuple[Line, Call]:
-    line = Line()
+def ask(daemon: Daemon, goal: str, *names: str, **more: object) -> tuple[Taker, Call]:
+    line = Taker()
     parameters = {"names": list(names), "goal": goal, **more}
     call = Call(line, "io.supervisordlite.Manager.Wait", parameters, more=True)
     daemon.supervisor._verbs._waits.begin(call)
@@ -175,7 +164,7 @@ def test_who_has_left_is_forgotten(daemon: Daemon) -> None:
 def test_a_wrong_question_is_refused(daemon: Daemon) -> None:
     """A goal that is none, a name that nobody has, and one answer where there are many."""
     waits = Waits(daemon.supervisor._fleet, daemon.supervisor._daemon, daemon.clock)
-    line = Line()
+    line = Taker()
     for parameters, error in (
         ({"goal": "done"}, InvalidParameterError),
         ({}, InvalidParameterError),

@@ -1,30 +1,19 @@
 """Whoever follows the workers hears of each change, and in the end knows how they stand."""
 
-import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from supervisord_lite.control.calls import Call, Peer
+from supervisord_lite.control.calls import Call
 from supervisord_lite.core import events
 from supervisord_lite.core.states import Stopped
 from supervisord_lite.supervisor.watchers import Watchers
+from tests.support.driven import Line
 from tests.support.supervisor import Daemon, a_spec
 
 
-class Line:
-    """One client's connection."""
-
-    def __init__(self) -> None:
-        self.peer = Peer(1, 0, 0)
-        self.closed = False
-        self.messages: list[dict[str, Any]] = []
-
-    def answer(self, data: bytes, *, final: bool) -> None:
-        message = json.loads(data.rstrip(b"\0"))
-        assert final == (not message.get("continues", False))
-        self.messages.append(message)
+class Taker(Line):
+    """A connection that tells what came since the last time."""
 
     def take(self) -> dict[str, str]:
         """Return name -> state as told since the last time."""
@@ -41,8 +30,8 @@ def daemon() -> Iterator[Daemon]:
     daemon.close()
 
 
-def follow(daemon: Daemon, *, more: bool = True) -> tuple[Watchers, Line, Call]:
-    watchers, line = Watchers(daemon.supervisor._fleet), Line()
+def follow(daemon: Daemon, *, more: bool = True) -> tuple[Watchers, Taker, Call]:
+    watchers, line = Watchers(daemon.supervisor._fleet), Taker()
     call = Call(line, "io.supervisordlite.Manager.Watch", {}, more=more)
     watchers.begin(call)
     watchers.deliver()
