@@ -92,7 +92,8 @@ class Workers:
 
     def _check_voices(self, specs: list[Spec], runtime_dir: str) -> None:
         """Note who could not find its notification socket: a path of that has an end."""
-        longest = len(os.fsencode(f"{runtime_dir}/w/{'0' * 16}.{MAX_POOL_SIZE}/notify"))
+        run = "0" * 10  # digits of the number of a run: nobody starts that often
+        longest = len(os.fsencode(f"{runtime_dir}/w/{'0' * 16}.{MAX_POOL_SIZE}.{run}/notify"))
         if longest <= MAX_SOCKET_PATH_BYTES:
             return
         for spec in specs:

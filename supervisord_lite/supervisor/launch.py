@@ -51,7 +51,7 @@ def spawn_request(spec: Spec, index: int, run: int, settings: Settings) -> dict[
     """
     launch = spec.launch
     marker = os.urandom(16).hex()
-    folder = own_folder(spec.pool, index, settings.runtime_dir) if launch.notify else None
+    folder = own_folder(spec.pool, index, run, settings.runtime_dir) if launch.notify else None
     identity = launch.identity
     return {
         "do": "spawn",
@@ -140,16 +140,17 @@ def socket_keys(specs: Iterable[Spec]) -> list[str]:
     return list(dict.fromkeys(keys))
 
 
-def own_folder(pool: str, index: int, runtime_dir: str) -> str:
-    """Return the folder that belongs to one instance: only its user may enter it.
+def own_folder(pool: str, index: int, run: int, runtime_dir: str) -> str:
+    """Return the folder that belongs to one run of an instance: only its user may enter it.
 
-    Its name is the slot's where the path of a socket in it is short enough, else a digest.
+    Two runs of one slot may live at the same time, so each has its own. Its name is the pool's
+    where the path of a socket in it is short enough, else a digest.
     """
-    folder = f"{runtime_dir}/w/{pool}.{index}"
+    folder = f"{runtime_dir}/w/{pool}.{index}.{run}"
     if len(os.fsencode(folder)) + len("/notify") <= MAX_SOCKET_PATH_BYTES:
         return folder
     digest = f"{zlib.crc32(pool.encode()):08x}{zlib.adler32(pool.encode()):08x}"
-    return f"{runtime_dir}/w/{digest}.{index}"
+    return f"{runtime_dir}/w/{digest}.{index}.{run}"
 
 
 def cgroup_limits(launch: Launch) -> dict[str, str]:

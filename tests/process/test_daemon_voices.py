@@ -45,7 +45,7 @@ def say(daemon: Daemon, *words: str) -> None:
         file.writelines(f"{word}\n" for word in words)
 
 
-def folder_of(daemon: Daemon, name: str = "web.1") -> Path:
+def folder_of(daemon: Daemon, name: str = "web.1.1") -> Path:
     return daemon.folder / "runtime/w" / name
 
 
@@ -78,7 +78,7 @@ def test_one_that_never_says_so_has_failed() -> None:
         tripped = daemon.wait_state("web", "tripped")
         assert tripped["last_exit"]["reason"] == "not ready after 0.3s"
         assert len((daemon.folder / "here").read_text().splitlines()) == 2
-        assert not folder_of(daemon).exists()
+        assert not list((daemon.folder / "runtime/w").iterdir())
 
 
 def test_more_time_is_given_as_long_as_it_is_asked_for() -> None:
@@ -184,7 +184,7 @@ def test_what_a_dead_daemon_left_is_cleared_away() -> None:
     with Daemon(speaker(ready='"notify"')) as daemon:
         wait_until((daemon.folder / "here").exists, what="it lives")
         assert daemon.stop() == 0
-        stale = folder_of(daemon, "old.1")
+        stale = folder_of(daemon, "old.1.7")
         stale.mkdir(parents=True)
         (stale / "notify").touch()
         daemon.start()

@@ -57,6 +57,17 @@ def test_each_run_has_a_marker_of_its_own() -> None:
     assert len(a_request()["marker"]) == 32
 
 
+def test_each_run_has_a_notification_socket_of_its_own() -> None:
+    """Two runs of one instance may live at the same time, and each speaks for itself."""
+    for pool in ("web", "n" * 100):
+        spec = a_spec(pool, launch={"notify": True})
+        first, second = (spawn_request(spec, 1, run, SETTINGS) for run in (7, 8))
+        assert first["notify"] != second["notify"]
+        environment = second["environment"]
+        assert isinstance(environment, list)
+        assert ("NOTIFY_SOCKET", f"{second['notify']}/notify") in environment
+
+
 @pytest.mark.parametrize(
     ("target", "asked"),
     [
