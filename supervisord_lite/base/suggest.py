@@ -1,5 +1,7 @@
 """Did you mean: the nearest of the names that exist."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 
 

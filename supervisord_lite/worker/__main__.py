@@ -1,17 +1,18 @@
-"""``python -m supervisord_lite.worker pkg.mod:Target``: the child side of a Python worker."""
+"""``python -m supervisord_lite.worker pkg.mod:Target``: a target without a daemon's record.
+
+So somebody tries a target by hand, and so the library starts its own: its command is one like any
+other, and what it must say beyond that stands in an environment variable.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 
-from supervisord_lite.worker.context import context
-from supervisord_lite.worker.runner import run_target
-from supervisord_lite.worker.target import VARIABLE, TargetError, find
+from supervisord_lite.worker.launched import run
+from supervisord_lite.worker.target import VARIABLE
 
-_INTERRUPTED = 130
 _USAGE = 2
 
 
@@ -20,19 +21,20 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         sys.stderr.write("usage: python -m supervisord_lite.worker package.module:Target\n")
         return _USAGE
-    # Until it runs, SIGTERM ends it at once: there is nothing to finish yet.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # Not for its own children: it may hold what only this worker should know.
     about = json.loads(os.environ.pop(VARIABLE, "{}"))
-    try:
-        target = find(arguments[0], path=about.get("path", []), script=about.get("script"))
-        run_target(target, about.get("config", {}), context)
-    except TargetError as error:
-        sys.stderr.write(f"supervisord-lite worker {context.name}: {error}\n")
-        return 1
-    except KeyboardInterrupt:
-        return _INTERRUPTED
-    return 0
+    name = os.environ.get("SUPERVISORD_LITE_NAME", "worker")
+    number = os.environ.get("SUPERVISORD_LITE_INSTANCE", "1")
+    return run(
+        {
+            **about,
+            "target": arguments[0],
+            "name": name,
+            "pool": os.environ.get("SUPERVISORD_LITE_POOL", name),
+            "instance": int(number) if number.isdecimal() else 1,
+            "notify": os.environ.get("NOTIFY_SOCKET"),
+        }
+    )
 
 
 if __name__ == "__main__":

@@ -4,89 +4,81 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import os
 import signal
 import sys
 import threading
-import traceback
 from typing import TYPE_CHECKING, Any
 
+from supervisord_lite.worker import binding
 from supervisord_lite.worker.contract import Worker
 from supervisord_lite.worker.target import TargetError
-from supervisord_lite.worker.termination import on_sigterm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from supervisord_lite.worker.context import Context
+    from supervisord_lite.worker.host import Host
 
 #: Ended by SIGTERM, as a shell tells it. While stopping it counts as clean, like every end.
 _TERMINATED = 128 + signal.SIGTERM
-_CRASHED = 1
 #: How long a `start` may still be under way when the worker must stop.
 _START_S = 1.0
 
 
-def run_target(target: Any, config: dict[str, Any], context: Context) -> None:
-    """Run *target* with *config* until it returns. Call it on the main thread, once.
+def run_target(
+    target: Any,
+    config: dict[str, Any],
+    context: Context,
+    host: Host,
+    *,
+    on_made: Callable[[Any], object] | None = None,
+) -> None:
+    """Run *target* with *config* until it returns. Call it once, where it is to run.
+
+    Args:
+        target: A function or a class.
+        config: Its keyword arguments.
+        context: For a parameter `context`.
+        host: Where it runs.
+        on_made: Told of the instance of a class, before it runs.
 
     Raises:
         TargetError: It is nothing that can be run, or does not take these keyword arguments.
         BaseException: Whatever ends it.
     """
-    threading.excepthook = _thread_crashed
-    arguments = _arguments(target, config, context)
+    binding.check(target, config)
+    arguments = dict(config)
+    signature = binding.signature_of(target)
+    if signature is not None and binding.takes_context(signature):
+        arguments.setdefault("context", context)
     if not inspect.isclass(target):
-        _call(target, arguments, context, stop=None)
+        _call(target, arguments, context, host, stop=None)
         return
     worker = target(**arguments)
+    if on_made is not None:
+        on_made(worker)
     own_start = getattr(target, "start", None) not in (None, Worker.start)
     stop = getattr(worker, "stop", None)
     own_stop = stop if getattr(target, "stop", None) is not Worker.stop else None
     if own_start:
-        _start_and_wait(worker, own_stop, context)
+        _start_and_wait(worker, own_stop, context, host)
     elif hasattr(worker, "run"):
-        _call(worker.run, {}, context, stop=own_stop)
+        _call(worker.run, {}, context, host, stop=own_stop)
     else:
         message = f"{target.__name__} has neither run() nor start()"
-        raise TargetError(message)
-
-
-def _arguments(target: Any, config: dict[str, Any], context: Context) -> dict[str, Any]:
-    """Return the keyword arguments: the configured ones, and `context` where it is wanted.
-
-    Raises:
-        TargetError: They do not fit.
-    """
-    if not callable(target):
-        message = f"{target!r} can be neither called nor run"
-        raise TargetError(message)
-    try:
-        signature = inspect.signature(target)
-    except ValueError:  # written in C, and says nothing of itself
-        return config
-    arguments = dict(config)
-    wanted = signature.parameters.get("context")
-    if wanted is not None and wanted.kind in (wanted.POSITIONAL_OR_KEYWORD, wanted.KEYWORD_ONLY):
-        arguments.setdefault("context", context)
-    try:
-        signature.bind(**arguments)
-    except TypeError as error:
-        name = getattr(target, "__name__", repr(target))
-        message = f"{name}{signature}: {error}"
-        raise TargetError(message) from None
-    return arguments
+        raise TargetError(message, hopeless=True)
 
 
 def _call(
     function: Callable[..., Any],
     arguments: dict[str, Any],
     context: Context,
+    host: Host,
     *,
     stop: Callable[[], Any] | None,
 ) -> None:
-    if inspect.iscoroutinefunction(function):
-        asyncio.run(_awaited(function(**arguments), context, stop))
+    if _is_coroutine_function(function):
+        asyncio.run(_awaited(function(**arguments), context, host, stop))
         return
 
     def interrupt() -> None:
@@ -98,12 +90,23 @@ def _call(
         if stop is not None:
             stop()
 
-    on_sigterm(must_stop, interrupt=interrupt)
+    host.on_stop(must_stop, interrupt=interrupt)
+    context.began()
     function(**arguments)
 
 
+def _is_coroutine_function(function: Any) -> bool:
+    """Return whether calling it gives a coroutine; also of an instance whose class is such one."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004  # of objects that are called, its code
+    )
+
+
 async def _awaited(
-    work: Coroutine[Any, Any, Any], context: Context, stop: Callable[[], Any] | None
+    work: Coroutine[Any, Any, Any],
+    context: Context,
+    host: Host,
+    stop: Callable[[], Any] | None,
 ) -> None:
     task = asyncio.ensure_future(work)
 
@@ -114,14 +117,17 @@ async def _awaited(
         elif not context.is_watched:
             task.cancel()
 
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, must_stop)
+    host.on_stop_in(asyncio.get_running_loop(), must_stop)
+    context.began()
     try:
         await task
     except asyncio.CancelledError:
         sys.exit(_TERMINATED)
 
 
-def _start_and_wait(worker: Any, stop: Callable[[], Any] | None, context: Context) -> None:
+def _start_and_wait(
+    worker: Any, stop: Callable[[], Any] | None, context: Context, host: Host
+) -> None:
     """Let `start` begin the work; it is over when the last thread that it began has ended."""
     wake, has_started = threading.Event(), threading.Event()
 
@@ -133,39 +139,41 @@ def _start_and_wait(worker: Any, stop: Callable[[], Any] | None, context: Contex
             stop()
         wake.set()
 
-    on_sigterm(must_stop)
-    before = set(threading.enumerate())  # of imported modules: no work of this worker
+    host.on_stop(must_stop)
+    before = set(host.threads())  # of imported modules: no work of this worker
+    context.began()
     worker.start()
     has_started.set()
-    joiner = threading.Thread(target=_join_all, args=(before, wake), daemon=True)
+    begun = _Begun(host, before)
+    joiner = threading.Thread(target=begun.join, args=(wake,), daemon=True)
     before.add(joiner)
     joiner.start()
     wake.wait()
     if not context.must_stop:
         return
     if stop is None and not context.is_watched:
-        _end(_TERMINATED)
-    _join_all(before, wake)
+        host.end(_TERMINATED)
+    begun.join(wake)
 
 
-def _join_all(before: set[threading.Thread], over: threading.Event) -> None:
-    while others := [each for each in threading.enumerate() if each not in before]:
-        others[0].join()
-    over.set()
+class _Begun:
+    """The threads that `start` has begun, and those that these begin."""
 
+    def __init__(self, host: Host, before: set[threading.Thread]) -> None:
+        self._host = host
+        self._before = before
+        # Of one that has nothing but daemon threads, these are its work.
+        self._only_daemons = not self._alive(daemons=False)
 
-def _thread_crashed(crash: threading.ExceptHookArgs) -> None:
-    """End the process: the work of that thread is done by nobody now."""
-    if crash.exc_type is SystemExit:
-        return
-    name = "?" if crash.thread is None else crash.thread.name
-    sys.stderr.write(f"Exception in thread {name}; the process ends:\n")
-    traceback.print_exception(crash.exc_type, crash.exc_value, crash.exc_traceback)
-    _end(_CRASHED)
+    def join(self, over: threading.Event) -> None:
+        """Wait until the last of them has ended, then set *over*."""
+        while others := self._alive(daemons=self._only_daemons):
+            others[0].join()
+        over.set()
 
-
-def _end(code: int) -> None:
-    """End the process from whatever thread, while others may never end."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os._exit(code)
+    def _alive(self, *, daemons: bool) -> list[threading.Thread]:
+        return [
+            each
+            for each in self._host.threads()
+            if each not in self._before and (daemons or not each.daemon)
+        ]

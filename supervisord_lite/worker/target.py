@@ -8,6 +8,8 @@ import runpy
 import sys
 from typing import Any
 
+from supervisord_lite.base.suggest import nearest
+
 #: JSON: `config` (keyword arguments), `path` (where the owner imports from), `script` (its main
 #: file, for a target that was defined there).
 VARIABLE = "SUPERVISORD_LITE_TARGET"
@@ -22,16 +24,26 @@ importing: list[str] = []
 
 
 class TargetError(Exception):
-    """What was named is not there, or cannot be run."""
+    """What was named is not there, or cannot be run.
+
+    Attributes:
+        hopeless: As long as neither code nor configuration is changed.
+    """
+
+    def __init__(self, message: str, *, hopeless: bool = False) -> None:
+        """Take what to tell people."""
+        super().__init__(message)
+        self.hopeless = hopeless
 
 
-def find(words: str, *, path: list[str], script: str | None) -> Any:
+def find(words: str, *, path: list[str], script: str | None, directory: str | None = None) -> Any:
     """Return what *words* name.
 
     Args:
         words: "pkg.mod:Target" or "pkg.mod:Outer.Target"; of a script "__main__:Target".
         path: Folders to import from, after those that this process has.
         script: The file that "__main__" means.
+        directory: The folder to import from first; None: as it is.
 
     Raises:
         TargetError: There is no such thing; the import itself may raise anything.
@@ -39,7 +51,9 @@ def find(words: str, *, path: list[str], script: str | None) -> Any:
     module, colon, name = words.partition(":")
     if not (module and colon and name):
         message = f'target "{words}" is not of the form "package.module:name"'
-        raise TargetError(message)
+        raise TargetError(message, hopeless=True)
+    if directory is not None:
+        sys.path.insert(0, directory)
     sys.path += [folder for folder in path if folder not in sys.path]
     importing.append(words)
     try:
@@ -50,7 +64,9 @@ def find(words: str, *, path: list[str], script: str | None) -> Any:
         try:
             found = getattr(found, part)
         except AttributeError:
-            message = f'target "{words}": {module} has no "{name}"'
+            near = nearest(part, dir(found))
+            hint = f'; did you mean "{near}"?' if near else ""
+            message = f'target "{words}": {module} has no "{name}"{hint}'
             raise TargetError(message) from None
     return found
 

@@ -1,0 +1,67 @@
+"""The process that a target runs in: where the stop comes from, and how it can end at once.
+
+`supervisord_lite.testing` has another one, for workers that share a process with their test.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from supervisord_lite.worker.story import crashed
+from supervisord_lite.worker.termination import on_sigterm
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from supervisord_lite.worker.context import Context
+    from supervisord_lite.worker.voice import Voice
+
+_CRASHED = 1
+
+
+class Host:
+    """A process of its own for one target, which runs on the main thread."""
+
+    def __init__(self, context: Context, voice: Voice) -> None:
+        """From now on an uncaught exception in any thread ends the process."""
+        self._context = context
+        self._voice = voice
+        threading.excepthook = self._thread_crashed
+
+    def on_stop(
+        self, act: Callable[[], object], *, interrupt: Callable[[], object] | None = None
+    ) -> None:
+        """Call *act* in a thread when it must stop; *interrupt* before that, on the main thread."""
+        on_sigterm(act, interrupt=interrupt)
+
+    def on_stop_in(self, loop: asyncio.AbstractEventLoop, act: Callable[[], object]) -> None:
+        """Call *act* in *loop* when it must stop."""
+        loop.add_signal_handler(signal.SIGTERM, act)
+
+    def threads(self) -> list[threading.Thread]:
+        """Return the threads that live, those that imported modules have started among them."""
+        return threading.enumerate()
+
+    def end(self, code: int) -> None:
+        """End the process from whatever thread, while others may never end."""
+        self._context.flush()
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (OSError, ValueError):
+                continue  # nobody reads it any more, or the target has closed it
+        os._exit(code)
+
+    def _thread_crashed(self, crash: threading.ExceptHookArgs) -> None:
+        """End the process: the work of that thread is done by nobody now."""
+        if crash.exc_type is SystemExit or crash.exc_value is None:
+            return
+        name = "?" if crash.thread is None else crash.thread.name
+        sys.stderr.write(f"Exception in thread {name}; the process ends:\n")
+        crashed(crash.exc_value, self._voice)
+        self.end(_CRASHED)

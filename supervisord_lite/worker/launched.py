@@ -1,0 +1,117 @@
+"""From the record of a launch to the exit code: what a process does that was started for a target.
+
+The record is JSON. Whoever starts processes makes it (`launch_record` of supervisor/launch.py) and
+hands it over where nobody else can read it; two kinds of process come here with it: an interpreter
+that was just started (`boot.py`), and the forked child of one that was warm. Both are in the
+worker's session already, as its user, in its folder, with its environment; what a Python program
+must be told beyond that stands in the record:
+
+===================  ===============================================================================
+key                  meaning
+===================  ===============================================================================
+target               "package.module:Target"
+config               keyword arguments, as numbers, texts, lists, tables; made for this instance
+name pool instance   as in `Context`
+directory            becomes sys.path[0]
+path                 more folders to import from, behind all others; may be absent
+script               the file that a target "__main__:…" stands in; may be absent
+ready                "notify": the target calls `context.ready()`; else it is ready when it runs
+notify               path of the notification socket; null: there is nobody to talk to
+heartbeat_timeout_s  seconds or null
+stop_timeout_s       seconds from the first signal of a stop to SIGKILL; null: not known
+sockets              name -> descriptor
+===================  ===============================================================================
+
+Keys may be added; those that are not known are ignored, and each may be absent but `target`.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from supervisord_lite.worker import story
+from supervisord_lite.worker.context import Context, put_in_force
+from supervisord_lite.worker.host import Host
+from supervisord_lite.worker.runner import run_target
+from supervisord_lite.worker.target import TargetError, find
+from supervisord_lite.worker.voice import Voice
+
+if TYPE_CHECKING:
+    from typing import Any
+
+_CRASHED = 1
+_INTERRUPTED = 130
+
+
+def run(record: dict[str, Any]) -> int:
+    """Run the target of *record* to its end; return the exit code. On the main thread, once.
+
+    Everything is said when this returns: the traceback on stderr, the reason to the daemon. What is
+    left is to end as Python programs do, `sys.exit(run(record))`: threads that are no daemons are
+    waited for, and what was registered with `atexit` is called.
+    """
+    # Until it runs, SIGTERM ends it at once: there is nothing to finish yet.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    voice = Voice(record.get("notify"))
+    context = context_of(record, voice)
+    put_in_force(context)
+    try:
+        return _run(record, context, voice)
+    finally:
+        context.flush()
+
+
+def context_of(record: dict[str, Any], voice: Voice) -> Context:
+    """Return what the worker of *record* knows of itself, and talks to the daemon with."""
+    name = record.get("name") or "worker"
+    return Context(
+        name,
+        record.get("pool") or name,
+        record.get("instance") or 1,
+        voice=voice,
+        says_ready=record.get("ready") == "notify",
+        heartbeat_timeout_s=record.get("heartbeat_timeout_s"),
+        stop_timeout_s=record.get("stop_timeout_s"),
+        sockets=record.get("sockets"),
+    )
+
+
+def _run(record: dict[str, Any], context: Context, voice: Voice) -> int:
+    host = Host(context, voice)
+    try:
+        target = find(
+            record["target"],
+            path=record.get("path") or [],
+            script=record.get("script"),
+            directory=record.get("directory"),
+        )
+    except (TargetError, SystemExit, KeyboardInterrupt) as error:
+        return _code(error, context, voice)
+    except BaseException as error:  # noqa: BLE001  # a module may do anything while it is imported
+        story.cannot_run(error, voice)
+        return _CRASHED
+    try:
+        run_target(target, record.get("config") or {}, context, host)
+    except (TargetError, SystemExit, KeyboardInterrupt) as error:
+        return _code(error, context, voice)
+    except BaseException as error:  # noqa: BLE001  # whatever it is, it is told
+        story.crashed(error, voice)
+        return _CRASHED
+    return 0
+
+
+def _code(
+    error: TargetError | SystemExit | KeyboardInterrupt, context: Context, voice: Voice
+) -> int:
+    if isinstance(error, TargetError):
+        sys.stderr.write(f"supervisord-lite worker {context.name}: {error}\n")
+        voice.cannot_run(str(error), hopeless=error.hopeless)
+        return _CRASHED
+    if isinstance(error, KeyboardInterrupt):
+        return _INTERRUPTED
+    if error.code is None or isinstance(error.code, int):
+        return error.code or 0
+    sys.stderr.write(f"{error.code}\n")
+    return _CRASHED

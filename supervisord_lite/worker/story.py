@@ -1,0 +1,73 @@
+"""An exception as people read it: one line for the daemon, all of it for both and for the log."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from supervisord_lite.worker.voice import Voice
+
+#: Frames that say nothing to whoever wrote the target: how it was come to.
+_OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH100, PTH120
+_BEFORE = ("<frozen ", "<string>")
+_LIBRARY = (
+    os.sep + os.path.join("importlib", "__init__.py"),  # noqa: PTH118
+    os.sep + "runpy.py",
+    os.sep + "threading.py",
+    os.sep + os.path.join("asyncio", "runners.py"),  # noqa: PTH118
+    os.sep + os.path.join("asyncio", "base_events.py"),  # noqa: PTH118
+)
+_MOST_LINE = 500
+
+
+def words_of(error: BaseException) -> str:
+    """Return the one line that says most: "ValueError: order -4: negative number"."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001  # the classes of others may do anything
+        text = ""
+    line = next((each.strip() for each in text.splitlines() if each.strip()), "")
+    name = type(error).__name__
+    return (f"{name}: {line}" if line else name)[:_MOST_LINE]
+
+
+def traceback_of(error: BaseException) -> str:
+    """Return the traceback, from where the target's own code begins."""
+    found = error.__traceback__
+    inner = found
+    while inner is not None and _is_before(inner):
+        inner = inner.tb_next
+    return "".join(traceback.format_exception(type(error), error, inner))
+
+
+def crashed(error: BaseException, voice: Voice) -> None:
+    """Tell the daemon and the log why the process ends."""
+    story = traceback_of(error)
+    _write(story)
+    voice.crashed(words_of(error), story)
+
+
+def cannot_run(error: BaseException, voice: Voice) -> None:
+    """Tell both that the import of the target has failed."""
+    story = traceback_of(error)
+    _write(story)
+    voice.cannot_run(words_of(error), hopeless=False, traceback=story)
+
+
+def _write(story: str) -> None:
+    try:
+        sys.stdout.flush()
+        sys.stderr.write(story)
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        return  # the daemon hears it nevertheless
+
+
+def _is_before(found: TracebackType) -> bool:
+    file = found.tb_frame.f_code.co_filename
+    return file.startswith((_OURS, *_BEFORE)) or file.endswith(_LIBRARY)
