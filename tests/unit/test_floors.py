@@ -181,9 +181,19 @@ def test_the_resident_processes_use_the_standard_library_only(package: str) -> N
 def test_a_python_worker_needs_nothing_but_the_standard_library() -> None:
     """What is imported into people's own processes can be broken by no other distribution."""
     for path, imports in closure("worker").items():
-        assert path.relative_to(PACKAGE).parts[0] in ("worker", "__init__.py")
+        assert path.relative_to(PACKAGE).parts[0] in ("worker", "base", "__init__.py")
         foreign = [module for _, module in imports]
         assert {name.split(".")[0] for name in foreign} <= sys.stdlib_module_names
+
+
+def test_a_python_worker_runs_on_older_versions_of_python() -> None:
+    """Its interpreter is the one of the people's own code: 3.9 and later."""
+    for path in closure("worker"):
+        text = path.read_text()
+        tree = ast.parse(text, feature_version=(3, 9))
+        assert not [node for node in ast.walk(tree) if isinstance(node, ast.Match)], path
+        has_code = len(tree.body) > 1 and path.name != "__init__.py"
+        assert not has_code or "from __future__ import annotations" in text, path
 
 
 @pytest.mark.parametrize("package", RESIDENT)
