@@ -37,6 +37,7 @@ from supervisord_lite.config.load import judge
 from supervisord_lite.config.modes import set_modes
 from supervisord_lite.config.spec import Configuration, Settings, to_json
 from supervisord_lite.keeper import boot
+from supervisord_lite.keeper.listeners import listen_tcp
 from supervisord_lite.scribe.files import EVENTS_FILE
 from supervisord_lite.supervisor import events
 from supervisord_lite.supervisor.carry import LIFE, MAY_BE_THERE
@@ -90,6 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     # What a daemon that was killed has left of its workers' sockets.
     shutil.rmtree(Path(settings.runtime_dir, "w"), ignore_errors=True)
     listener = _listen(settings.control_path)
+    http = _listen_http(settings) if settings.http else None
     _set_modes(configuration)
     saves: dict[str, str] = {}
     last_escalation = read_last_escalation(settings.state_dir)
@@ -100,7 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
     _note_effective(configuration)
     locks = [each.lock for each in taken.values()]
     digests = digests_of(judged.documents)
-    _become_keeper(configuration, digests, locks, listener, arguments.owner, saves)
+    _become_keeper(configuration, digests, locks, (listener, http), arguments.owner, saves)
 
 
 def _carry_over(configuration: Configuration, own: Taken, saves: dict[str, str]) -> Configuration:
@@ -131,7 +133,7 @@ def _become_keeper(
     configuration: Configuration,
     digests: Mapping[str, str],
     locks: list[int],
-    listener: socket.socket,
+    listeners: tuple[socket.socket, socket.socket | None],
     owner_pid: int | None,
     more: Mapping[str, str],
 ) -> NoReturn:
@@ -152,7 +154,8 @@ def _become_keeper(
     memory = boot.prepare(
         name=f"{zlib.crc32(os.fsencode(folder)):08x}",
         saves=saves,
-        listener=listener.fileno(),
+        listener=listeners[0].fileno(),
+        http=-1 if listeners[1] is None else listeners[1].fileno(),
         locks=locks,
         log_style=style,
         log_level=settings.log_level,
@@ -322,6 +325,24 @@ def _listen(path: str) -> socket.socket:
         # An address that is refused before the kernel is asked has no strerror.
         message = f"control socket {path}: {error.strerror or error}"
         raise PermissionRefusedError(message) from None
+    return listener
+
+
+def _listen_http(settings: Settings) -> socket.socket:
+    """Open the socket on which health and metrics are served.
+
+    Raises:
+        PermissionRefusedError: Its address cannot be had.
+    """
+    host, _, port = settings.http.rpartition(":")
+    try:
+        listener = listen_tcp(host.strip("[]"), int(port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        Path(settings.control_path).unlink(missing_ok=True)
+        message = f"http: {settings.http}: {error.strerror or error}"
+        hint = "another program may listen there (ss -ltnp), or it is not an address of this host"
+        raise PermissionRefusedError(message, hint=hint) from None
     return listener
 
 

@@ -28,6 +28,7 @@ HELP = {
     "logs": "the last lines of output; -f follows",
     "why": "why a worker is as it is: its story, its last words, what decided",
     "events": "what happened, and who asked for it; -f follows",
+    "metrics": "the status in the format of Prometheus, as http serves it",
     "shutdown": "stop everything in order and end the daemon",
     "version": "of this command and of the daemon",
 }
@@ -37,7 +38,7 @@ _LOCAL = frozenset({"run", "check"})
 
 #: Fixed names that come with a later version.
 _LATER = frozenset(
-    {"exec", "top", "metrics", "doctor", "upgrade",
+    {"exec", "top", "doctor", "upgrade",
      "import", "export", "init", "install-unit", "task", "queue", "lock", "agent", "fleet"}
 )  # fmt: skip
 

@@ -39,6 +39,8 @@ def supervisor_keys(settings: Settings) -> Mapping[Key, object]:
         ("log_dir",): settings.log_dir,
         ("log_level",): settings.log_level,
         ("log_format",): settings.log_format,
+        ("http",): settings.http or None,
+        ("drain",): _seconds(settings.drain_s) if settings.drain_s else None,
     }
 
 

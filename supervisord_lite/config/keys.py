@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _TOP = frozenset({"supervisor", "control", "defaults", "worker"})
 _SUPERVISOR = frozenset(
     {"state_dir", "runtime_dir", "log_dir", "log_level", "log_format", "include",
-     "environment_file"}
+     "environment_file", "http", "drain"}
 )  # fmt: skip
 _CONTROL = frozenset({"path", "admin", "operate", "read"})
 _WORKER = frozenset({
@@ -88,7 +88,7 @@ def _is_tables(node: Node) -> bool:
 
 def check_supervisor(reader: Reader, table: Table) -> None:
     """Note the unknown keys of [supervisor]."""
-    _check_fixed(reader, table, "supervisor", _SUPERVISOR, later.SUPERVISOR)
+    _check_fixed(reader, table, "supervisor", _SUPERVISOR, _NONE)
 
 
 def check_control(reader: Reader, table: Table) -> None:

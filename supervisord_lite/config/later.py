@@ -166,7 +166,6 @@ LOG: Mapping[str, Shape] = {
     "max_age": shapes.duration,
     "compress": shapes.flag,
 }
-SUPERVISOR: Mapping[str, Shape] = {"http": _address, "drain": shapes.duration}
 _QUEUE: Mapping[str, Shape] = {
     "repo": shapes.text,
     "base": shapes.text,

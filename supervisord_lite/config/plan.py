@@ -46,8 +46,9 @@ _DURATIONS = frozenset(
 _SHOWN_ENDS = 60
 #: Keys of the daemon that hold from now on; the others need its restart.
 LIVE_SETTINGS = frozenset(
-    {("supervisor", "log_dir"), ("control", "admin"), ("control", "operate"), ("control", "read")}
-)
+    {("supervisor", "log_dir"), ("supervisor", "drain"), ("control", "admin"),
+     ("control", "operate"), ("control", "read")}
+)  # fmt: skip
 
 
 @record

@@ -7,11 +7,11 @@ network, and the daemon makes no blocking call.
 from __future__ import annotations
 
 import re
-import socket
 from typing import TYPE_CHECKING
 
 from supervisord_lite.config.accounts import AccountError, identify
 from supervisord_lite.config.expand import instance_text
+from supervisord_lite.config.place import read_place
 from supervisord_lite.config.spec import MAX_SOCKET_PATH_BYTES, Socket
 from supervisord_lite.config.values import instance_path, name_of, shown
 from supervisord_lite.config.words import did_you_mean
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 _KEYS = ("listen", "mode", "owner", "group", "backlog", "fd")
 _KINDS = 'an address: "HOST:PORT", "unix:PATH" or "systemd:NAME"'
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
-_TCP = re.compile(r"(?P<host>[^\s:/\[\]]*|\[[0-9A-Fa-f:.]+\]):(?P<port>[^\s:/\[\]]+)")
 _MODE = re.compile(r"(?:0o)?[0-7]{3,4}")
 _BACKLOG = 4096
 #: The first descriptor that is handed on, and how many there may be.
@@ -96,15 +95,11 @@ def _read(
                 return None
     elif text.startswith("systemd:") and _NAME.fullmatch(text.removeprefix("systemd:")):
         kind, place = "systemd", text.removeprefix("systemd:")
-    elif tcp := _TCP.fullmatch(text):
-        kind, place = "tcp", tcp["port"]
-        found = _host(reader, listen, tcp["host"])
-        if found is None or not _is_port(reader, listen, place, pool_size):
-            return None
-        host = found
     else:
-        reader.wrong(listen, _KINDS)
-        return None
+        found = read_place(reader, listen, text, pool_size=pool_size, expected=_KINDS)
+        if found is None:
+            return None
+        kind, (host, place) = "tcp", found
     uid, gid = _owner(reader, inner, identity, as_root=as_root) if kind == "unix" else (None, None)
     for key in ("mode", "owner", "group"):
         if kind != "unix" and key in inner:
@@ -120,28 +115,6 @@ def _read(
         backlog=reader.whole(inner, "backlog", _BACKLOG, least=1, most=65535),
         fd=reader.whole(inner, "fd", -1, least=0, most=_MAX_FD),
     )
-
-
-def _host(reader: Reader, node: Node, host: str) -> str | None:
-    """Return the address of a host in digits; empty: all of this machine."""
-    host = host.strip("[]")
-    if not host:
-        return ""
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
-        reader.at_value(node, f"{name_of(node.path)}: {host}: {error.strerror or error}")
-        return None
-    return str(found[0][4][0])
-
-
-def _is_port(reader: Reader, node: Node, text: str, pool_size: int) -> bool:
-    for index in (1, pool_size):
-        port = instance_text(text, index)
-        if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
-            reader.at_value(node, f"{name_of(node.path)}: {port} is not a port", "from 1 to 65535")
-            return False
-    return True
 
 
 def _mode(reader: Reader, inner: Table) -> int:

@@ -187,6 +187,9 @@ class Settings:
         log_format: "text" or "json"; None: text on a terminal, else json.
         control_path: Of the control socket.
         admin, operate, read: Whom [control] gives which right, besides root and the daemon's user.
+        http: Where health and metrics are served, "HOST:PORT" with the host in digits; empty:
+            nowhere.
+        drain_s: How long a planned stop says "not ready" there before anybody is stopped.
         secrets: Texts that are not shown where others may stand: see secrecy.py. No key.
     """
 
@@ -200,6 +203,8 @@ class Settings:
     admin: tuple[Grant, ...] = ()
     operate: tuple[Grant, ...] = ()
     read: tuple[Grant, ...] = ()
+    http: str = ""
+    drain_s: float = 0.0
     secrets: tuple[str, ...] = ()
 
 

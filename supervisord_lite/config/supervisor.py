@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from supervisord_lite.config.defaults import control_path_in, default_folders
 from supervisord_lite.config.errors import Problem
 from supervisord_lite.config.launch import read_grants
+from supervisord_lite.config.place import read_place
 from supervisord_lite.config.spec import MAX_SOCKET_PATH_BYTES, Settings
 
 if TYPE_CHECKING:
@@ -47,7 +48,29 @@ def read_settings(
         admin=read_grants(reader, control, "admin"),
         operate=read_grants(reader, control, "operate"),
         read=read_grants(reader, control, "read"),
+        http=_http(reader, table),
+        drain_s=_drain_s(reader, table),
     )
+
+
+def _http(reader: Reader, table: Table) -> str:
+    """Return where health and metrics are served, the host in digits; empty: nowhere."""
+    text = reader.text(table, "http", "")
+    if not text:
+        return ""
+    place = read_place(reader, table["http"], text)
+    if place is None:
+        return ""
+    host, port = place
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _drain_s(reader: Reader, table: Table) -> float:
+    seconds = reader.duration(table, "drain", 0.0)
+    if seconds and "http" not in table:
+        hint = 'http = "127.0.0.1:9178" serves /readyz; without it nobody can hear of the drain'
+        reader.clash(table["drain"], "drain: without http it only makes a stop longer", hint)
+    return seconds
 
 
 def _control_path(

@@ -24,6 +24,7 @@ class Boot:
         name: Of this daemon, the same each time it is started on its folders.
         saves: First saves: the settings and the specs.
         listener: The control socket, listening.
+        http: The socket on which health and metrics are served, listening; -1: none.
         scribe_memory: memfd that survives scribes.
         environment: The daemon's own.
         nofile_soft: Soft limit of descriptors before it was raised.
@@ -50,6 +51,7 @@ class Boot:
         # Locks are held by being open, until the process ends.
         self._locks = [_move_up(number) for number in said["locks"]]
         self.listener = _move_up(said["listener"])
+        self.http = -1 if said["http"] < 0 else _move_up(said["http"])
         self.inherited = {name: _move_up(fd) for name, fd in said["inherited"].items()}
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         while null < _RESERVED:
@@ -73,6 +75,7 @@ def prepare(
     log_level: str,
     remove: list[str],
     inherited: dict[str, int],
+    http: int = -1,
     events: str = "",
     owner_pid: int | None = None,
 ) -> int:
@@ -81,6 +84,7 @@ def prepare(
         "name": name,
         "saves": saves,
         "listener": listener,
+        "http": http,
         "locks": locks,
         "log_style": log_style,
         "log_level": log_level,
@@ -94,8 +98,9 @@ def prepare(
     while data:
         data = data[os.write(memory, data) :]
     os.lseek(memory, 0, os.SEEK_SET)
-    for number in (memory, listener, *locks, *inherited.values()):
-        os.set_inheritable(number, True)
+    for number in (memory, listener, http, *locks, *inherited.values()):
+        if number >= 0:
+            os.set_inheritable(number, True)
     return memory
 
 

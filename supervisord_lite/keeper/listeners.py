@@ -60,7 +60,11 @@ class Listeners:
         return own.fileno()
 
     def _listen(self, each: dict[str, Any]) -> socket.socket:
-        own = self._unix(each) if each["kind"] == "unix" else _tcp(each["host"], int(each["place"]))
+        own = (
+            self._unix(each)
+            if each["kind"] == "unix"
+            else listen_tcp(each["host"], int(each["place"]))
+        )
         own.listen(each["backlog"])
         return own
 
@@ -111,7 +115,12 @@ class Listeners:
             return  # somebody has taken it away, or put it elsewhere
 
 
-def _tcp(host: str, port: int) -> socket.socket:
+def listen_tcp(host: str, port: int) -> socket.socket:
+    """Return a socket that is bound to an address in digits; empty: all of this machine.
+
+    Raises:
+        OSError: It cannot be had.
+    """
     family = socket.AF_INET if "." in host else socket.AF_INET6
     try:
         own = socket.socket(family, socket.SOCK_STREAM)

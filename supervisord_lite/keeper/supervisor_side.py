@@ -54,7 +54,7 @@ class SupervisorSide(Child):
         *carry_out* is called with the requests that it sends, *record* with lines for the journal.
         """
         super().__init__(boot.calls, "supervisor", journal.descriptor)
-        self._listener = boot.listener
+        self._listeners = [boot.listener, *([boot.http] if boot.http >= 0 else [])]
         self._journal = journal
         self._notifier = notifier
         self._poller = poller
@@ -75,7 +75,7 @@ class SupervisorSide(Child):
         """
         handover = self._handover(about)
         try:
-            self.start([handover, self._listener])
+            self.start([handover, *self._listeners])
         finally:
             self._calls.close(handover)
         assert self.channel is not None

@@ -15,15 +15,16 @@ def main(arguments: list[str]) -> int:
     """Supervise until the daemon ends; return the verdict for the keeper.
 
     Args:
-        arguments: Descriptors: the channel to the keeper, the handover, the control socket.
+        arguments: Descriptors: the channel to the keeper, the handover, the control socket, and
+            the socket for HTTP where there is one.
     """
     prctl.protect()
     prctl.set_name("sdl-supervisor")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # The keeper takes the daemon's signals; these only come from somebody's mistake.
         signal.signal(number, signal.SIG_IGN)
-    own, handover_fd, listener = map(int, arguments)
-    for descriptor in (own, listener):
+    own, handover_fd, listener, *https = map(int, arguments)
+    for descriptor in (own, listener, *https):
         # A child that outlives us must not be taken for us, by clients or by the next `run`.
         os.set_inheritable(descriptor, False)
     handover = read_handover(handover_fd)
@@ -36,6 +37,7 @@ def main(arguments: list[str]) -> int:
         rng=SystemRng(),
         journal=Journal(2, style, level),
         own_uid=os.getuid(),
+        http_listener=socket.socket(fileno=https[0]) if https else None,
     )
     try:
         return supervisor.run()

@@ -322,4 +322,4 @@ def _told_apart(launch: Launch, stream: str) -> LogTarget:
 def settings_in_force(old: Settings, new: Settings) -> Settings:
     """Return the settings after a reload: `plan.LIVE_SETTINGS` change, others cannot."""
     live = replace(old, log_dir=new.log_dir, admin=new.admin, operate=new.operate, read=new.read)
-    return replace(live, secrets=new.secrets)
+    return replace(live, drain_s=new.drain_s, secrets=new.secrets)

@@ -38,6 +38,8 @@ class DaemonState:
         seen: Number of the last fact in this record.
         on_escalated: Told why the service ends, before anybody is stopped for it.
         on_reload: Called for a SIGHUP.
+        on_stop_asked: Told why a stop is asked for; returns whether it is held back (`drain.py`).
+        is_draining: One is held back just now.
         verdict: The exit status that the stop leads to.
     """
 
@@ -67,6 +69,8 @@ class DaemonState:
         self._give_up_at_s: float | None = None
         self._is_reloading = False
         self.on_reload: Callable[[], None] | None = None
+        self.on_stop_asked: Callable[[str], bool] = lambda _why: False
+        self.is_draining = False
         self._may_be_broken = True  # an earlier supervisor may have died before it decided
         self._hold_if_broken()
         fleet.listen(self._stepped)
@@ -88,9 +92,11 @@ class DaemonState:
 
     @property
     def word(self) -> str:
-        """Return "starting", "running" or "stopping"."""
+        """Return "starting", "running", "draining" or "stopping"."""
         if self.is_stopping:
             return "stopping"
+        if self.is_draining:
+            return "draining"
         return "running" if self._was_ready else "starting"
 
     def begin(self) -> None:
@@ -119,7 +125,7 @@ class DaemonState:
         self._save()
         if name in ("SIGTERM", "SIGINT"):
             # Only a second signal means impatience. A client that asks twice asks the same.
-            self.begin_stop(name, at_once=self._was_signalled)
+            self.ask_to_stop(name, at_once=self._was_signalled)
             self._was_signalled = True
             self._save()
         elif name == "SIGHUP" and self.on_reload is not None:
@@ -163,6 +169,16 @@ class DaemonState:
         self.verdict = exit_codes.CRITICAL_WORKER
         self.on_escalated(escalation, self._broken)
         self.begin_stop(self._broken)
+
+    def ask_to_stop(self, why: str, *, at_once: bool = False) -> None:
+        """Stop everything as `begin_stop` does, but behind a drain where one is configured."""
+        if at_once or self.is_stopping or not self.on_stop_asked(why):
+            self.begin_stop(why, at_once=at_once)
+
+    def begin_drain(self, drain_s: float) -> None:
+        """A stop is held back for so long: systemd must wait for it too."""
+        self.is_draining = True
+        self._say(f"EXTEND_TIMEOUT_USEC={int((drain_s + _MARGIN_S) * 1e6)}")
 
     def begin_stop(self, why: str, *, at_once: bool = False) -> None:
         """Stop everything and end the daemon; with *at_once* without the stop ladders."""
@@ -284,7 +300,8 @@ class DaemonState:
             why = f"{self._broken}; " if self._broken else ""
             return f"{why}stopping: {len(left)} of {len(workers)} left: {names}{more}"
         counts = self._counts()
-        parts = ["reloading"] if self._is_reloading else []
+        parts = ["draining"] if self.is_draining else []
+        parts += ["reloading"] if self._is_reloading else []
         for word in sorted(counts, key=_ORDER.index):
             text = f"{counts[word]} {word}"
             if word == "tripped":

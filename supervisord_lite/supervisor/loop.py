@@ -26,6 +26,7 @@ from supervisord_lite.supervisor.rights import ADMIN, RefusedPeers, Rights
 from supervisord_lite.supervisor.rolls import Rolls
 from supervisord_lite.supervisor.stories import StartReading, Stories
 from supervisord_lite.supervisor.verbs import Verbs
+from supervisord_lite.supervisor.web import Web
 from supervisord_lite.supervisor.words import Words
 from supervisord_lite.wire import channel
 
@@ -37,6 +38,8 @@ class KeeperGoneError(Exception):
 class Supervisor:
     """Everything that runs in the supervisor's process."""
 
+    _said_wake_s: float | None = None
+
     def __init__(
         self,
         own: socket.socket,
@@ -47,6 +50,7 @@ class Supervisor:
         rng: Rng,
         journal: Journal,
         own_uid: int,
+        http_listener: socket.socket | None = None,
         start_note: StartNote = Note,
         start_bound_note: StartNote = BoundNote,
         start_loading: StartLoading = Loading,
@@ -62,6 +66,7 @@ class Supervisor:
             rng: Chance, for jitter.
             journal: For our own lines.
             own_uid: Who may everything, beside root.
+            http_listener: Where health and metrics are served, listening.
             start_note: Writes the reason of an escalation; tests give another one.
             start_bound_note: Writes what the next service would begin with.
             start_loading: Starts what reads the configuration.
@@ -77,32 +82,44 @@ class Supervisor:
         self._words = Words(handover.inventory)
         self._fleet = build_fleet(handover, self._outbox, clock, rng)
         self._events = Events(self._fleet, self._outbox, handover.saves, clock, journal.write)
-        log = self._events.log
-        self._daemon = DaemonState(self._fleet, self._outbox, handover.saves.get("daemon"), log)
+        saves, log = handover.saves, self._events.log
+        self._daemon = DaemonState(self._fleet, self._outbox, saves.get("daemon"), log)
         self._note = EscalationNote(
             self._fleet, self._outbox, self._poller, handover, clock, log, start_note
         )
         self._daemon.on_escalated = self._note.take
         self._fleet.on_fault = self._worker_fault
         self._heartbeats = Heartbeats(self._fleet, clock)
-        self._rolls = Rolls(self._fleet, self._outbox, handover.saves, log)
+        self._rolls = Rolls(self._fleet, self._outbox, saves, log)
         self._reloads = Reloads(
-            self._fleet, self._rolls, self._daemon, self._poller, handover.saves, clock,
-            log, start_loading=start_loading,
+            self._fleet, self._rolls, self._daemon, self._poller, saves, clock, log,
+            start_loading=start_loading,
         )  # fmt: skip
         self._daemon.on_reload = self._reloads.signalled
         self._carry = CarryFile(
-            self._fleet, self._reloads, self._daemon, self._poller, handover.saves, clock,
-            log, start_bound_note,
+            self._fleet, self._reloads, self._daemon, self._poller, saves, clock, log,
+            start_bound_note,
         )  # fmt: skip
         self._rights = Rights(self._fleet, own_uid)
-        self._stories = Stories(self._fleet, self._events, self._poller, clock, start_reading)
+        self._serve_people(listener, http_listener, start_reading)
+
+    def _serve_people(
+        self,
+        listener: socket.socket,
+        http_listener: socket.socket | None,
+        start_reading: StartReading,
+    ) -> None:
+        self._stories = Stories(self._fleet, self._events, self._poller, self._clock, start_reading)
         self._verbs = Verbs(
-            self._fleet, self._daemon, self._reloads, handover, clock, self._logs, self._words,
-            self._rolls, self._rights, self._events, self._stories,
+            self._fleet, self._daemon, self._reloads, self._handover, self._clock, self._logs,
+            self._words, self._rolls, self._rights, self._events, self._stories,
         )  # fmt: skip
         self._server = self._serve(listener)
-        self._said_wake_s: float | None = None
+        self._web = Web(
+            http_listener, self._fleet, self._daemon, self._verbs, self._outbox,
+            self._handover.saves, self._poller, self._clock,
+            log=self._events.log, on_fault=self._fault,
+        )  # fmt: skip
 
     def _serve(self, listener: socket.socket) -> Server:
         return Server(
@@ -127,6 +144,7 @@ class Supervisor:
         self._send_all()
         self._verbs.deliver()
         self._server.close()
+        self._web.close()
         return self._daemon.verdict
 
     def _catch_up(self, now_s: float) -> None:
@@ -139,6 +157,7 @@ class Supervisor:
         self._fleet.fire_due(now_s)
         self._heartbeats.expire(now_s)
         self._server.expire(now_s)
+        self._web.expire(now_s)
         self._reloads.expire(now_s)
         self._stories.expire(now_s)
         self._carry.expire(now_s)
@@ -207,6 +226,7 @@ class Supervisor:
             self._fleet.next_deadline_s(),
             self._heartbeats.deadline_s,
             self._server.next_deadline_s(),
+            self._web.deadline_s,
             self._daemon.deadline_s,
             self._note.deadline_s,
             None if self._channel.is_blocked else self._carry.deadline_s,

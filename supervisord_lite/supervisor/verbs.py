@@ -161,11 +161,14 @@ class Verbs:
     # -- reading -----------------------------------------------------------------------------------
 
     def _status(self, call: Call) -> None:
-        slots = resolve(self._fleet, parameters.names(call))
+        call.reply(self.whole_status(resolve(self._fleet, parameters.names(call))))
+
+    def whole_status(self, slots: list[Slot]) -> dict[str, object]:
+        """Return the answer to Status about these workers."""
         workers = self._statuses(slots)
         now_s, wall_s = self._clock.now_s(), self._clock.wall_s()
         supervisor = self._supervisor(now_s, wall_s)
-        call.reply({"now_s": now_s, "supervisor": supervisor, "workers": workers})
+        return {"now_s": now_s, "supervisor": supervisor, "workers": workers}
 
     def _statuses(self, slots: list[Slot]) -> list[dict[str, object]]:
         """Return how workers are, for the wire."""
@@ -398,7 +401,7 @@ class Verbs:
         self._reply(call, {"sent": len(told)})
 
     def _shutdown(self, call: Call) -> None:
-        self._daemon.begin_stop("shutdown by a client")
+        self._daemon.ask_to_stop("shutdown by a client")
         self._reply(call, {})
 
     def _is_refused(self, call: Call, name: str, asked: Doing) -> bool:

@@ -117,6 +117,7 @@ class PlainBoot(Boot):
         self._socket.bind("")
         self._socket.listen()
         self.listener = self._socket.fileno()
+        self.http = -1
         keep_from_workers()
         self.scribe_memory = os.memfd_create("scribe")
         self.nofile_soft = 512

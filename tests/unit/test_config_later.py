@@ -190,10 +190,7 @@ def test_mistakes_in_the_work_layer_are_told(problems: Problems) -> None:
     ]
 
 
-SUPERVISOR = """\
-[supervisor]
-http = "10.0.3.13:9178"
-drain = "15s"
+LOG = """\
 [worker.a]
 command = "x"
 log.max_age = "1d"
@@ -202,13 +199,8 @@ log.compress = true
 
 
 def test_later_keys_of_tables_that_are_known(problems: Problems) -> None:
-    """Single keys of [supervisor] and of log are refused one by one."""
-    assert [(problem.line, problem.message) for problem in problems(SUPERVISOR)] == [
-        (2, '"http" is not in this version'),
-        (3, '"drain" is not in this version'),
-        (6, '"log.max_age" is not in this version'),
-        (7, '"log.compress" is not in this version'),
+    """Single keys of log are refused one by one."""
+    assert [(problem.line, problem.message) for problem in problems(LOG)] == [
+        (3, '"log.max_age" is not in this version'),
+        (4, '"log.compress" is not in this version'),
     ]
-    text = SUPERVISOR.replace("10.0.3.13:9178", "9178").replace('"15s"', '"15"')
-    places = [(p.line, p.column) for p in problems(text) if p.column > 1]
-    assert places == [(2, 8), (3, 9), (6, 5), (7, 5)]
