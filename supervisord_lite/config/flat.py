@@ -65,6 +65,7 @@ def worker_keys(spec: Spec) -> Mapping[Key, object]:
         ("requires",): list(spec.requires),
         ("after",): list(spec.after),
         ("operators",): _grants(spec.operators),
+        ("events",): list(spec.events),
         **_policy(spec.policy),
         ("ready",): _ready(spec.policy, spec.launch),
         **_launch(spec.launch),

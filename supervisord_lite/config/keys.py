@@ -30,7 +30,7 @@ _SUPERVISOR = frozenset(
 _CONTROL = frozenset({"path", "admin", "operate", "read"})
 _WORKER = frozenset({
     "after", "autostart", "backoff", "circuit_cooldown", "circuit_window", "command", "critical",
-    "directory", "enabled", "environment", "environment_file", "extends", "group",
+    "directory", "enabled", "environment", "environment_file", "events", "extends", "group",
     "heartbeat_timeout", "limits", "log",
     "max_restarts", "max_unavailable", "nice", "ok_exit_codes", "operators", "pool_size", "ready",
     "requires", "restart", "run_timeout", "singleton", "sockets", "stable_run_period",

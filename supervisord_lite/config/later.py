@@ -6,7 +6,6 @@ Whoever builds a feature takes its key out of here and reads it where its value 
 from __future__ import annotations
 
 import re
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from supervisord_lite.config import shapes
@@ -24,12 +23,6 @@ if TYPE_CHECKING:
 
 #: Agents that need no table of their own.
 BUILT_IN_AGENTS = ("goose", "claude", "codex", "opencode", "gemini", "qwen", "pi", "aider")
-EVENTS = (
-    "worker.started", "worker.ready", "worker.failed", "worker.exited", "worker.stopped",
-    "worker.recycled", "worker.tripped", "worker.reset", "worker.oom", "job.failed",
-    "config.reloaded", "config.refused", "control.denied", "log.dropped", "events.dropped",
-    "queue.stalled", "queue.budget", "task.succeeded", "task.dead", "task.unreachable",
-)  # fmt: skip
 _PARSERS = (
     "goose-stream-json", "claude-stream-json", "codex-jsonl", "opencode-jsonl",
     "gemini-stream-json", "pi-jsonl", "text", "rules",
@@ -101,16 +94,6 @@ def _capability(reader: Reader, node: Node) -> None:
     reader.at_value(node, f"{shown(name)} is not a capability", hint)
 
 
-def _event(reader: Reader, node: Node) -> None:
-    name = reader.checked_text(node)
-    if name is None:
-        return
-    if not any(fnmatchcase(event, name) for event in EVENTS):
-        near = did_you_mean(name, EVENTS)
-        hint = f'did you mean "{near}"?' if near else 'such as "worker.tripped" or "worker.*"'
-        reader.at_value(node, f"no event is called {shown(name)}", hint)
-
-
 def _agent(reader: Reader, node: Node) -> None:
     keys(_AGENT)(reader, node)
     read_stop_ladder(reader, node.table() or {})
@@ -160,7 +143,6 @@ WORKER: Mapping[str, Shape] = {
     "secrets": named(_secret),
     "capabilities": each(_capability),
     "no_new_privs": shapes.flag,
-    "events": each(_event),
 }  # fmt: skip
 LOG: Mapping[str, Shape] = {
     "max_age": shapes.duration,

@@ -91,7 +91,7 @@ class Changed:
         """Return whether more changes than how many there are, whose, and where they write."""
         return any(
             key.key not in ("pool_size", "operators")
-            and (key.effect == "restart" or not key.key.startswith("log."))
+            and (key.effect == "restart" or not key.key.startswith(("log.", "events")))
             for key in self.keys
         )
 
@@ -172,9 +172,7 @@ def _changed_keys(old: Spec, new: Spec, secrets: _Secrets) -> tuple[KeyChange, .
     if old is new or old == new:
         return ()
     changes = tuple(
-        KeyChange(
-            flat.dotted(key), *secrets.shown(key, was, now), _effect(key, old.launch, new.launch)
-        )
+        KeyChange(flat.dotted(key), *secrets.shown(key, was, now), _effect(key, old, new))
         for key, was, now in _differences(flat.worker_keys(old), flat.worker_keys(new))
     )
     if old.launch.identity == new.launch.identity:
@@ -220,9 +218,13 @@ def _differences(
             yield key, was, now
 
 
-def _effect(key: Key, old: Launch, new: Launch) -> Effect:
+def _effect(key: Key, before: Spec, after: Spec) -> Effect:
+    old, new = before.launch, after.launch
     if key[0] in _LAUNCH:
         return "restart"
+    if key == ("events",):
+        # A stdin at which nobody speaks cannot become one at which somebody does.
+        return "live" if before.events and after.events else "restart"
     if key == ("ready",):
         # Who has no voice cannot be given one.
         was, now = ((each.notify, each.ready_fd) for each in (old, new))

@@ -163,6 +163,7 @@ class Spec:
         singleton: Never two: `pool_size` is 1 and cannot be scaled.
         max_unavailable: Of a restart of several instances: so many are away at once.
         operators: Who may operate this pool, besides those who may operate all.
+        events: Globs of the events that it is told on its stdin; none: that is empty.
     """
 
     pool: str
@@ -176,6 +177,7 @@ class Spec:
     singleton: bool = False
     max_unavailable: int = 1
     operators: tuple[Grant, ...] = ()
+    events: tuple[str, ...] = ()
 
 
 @record
@@ -249,6 +251,7 @@ def _spec(data: dict[str, Any]) -> Spec:
         singleton=data.get("singleton", False),
         max_unavailable=data.get("max_unavailable", 1),
         operators=_grants(data.get("operators", ())),
+        events=tuple(data.get("events", ())),
     )
 
 

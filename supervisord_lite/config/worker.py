@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from supervisord_lite.config.expand import instance_text
 from supervisord_lite.config.keys import INNER_TABLES, check_worker
 from supervisord_lite.config.launch import LaunchReader, read_grants
+from supervisord_lite.config.listens import read_events
 from supervisord_lite.config.order import Edge, OrderReader, note_circles, place_of
 from supervisord_lite.config.policy import read_policy
 from supervisord_lite.config.spec import MAX_PROCESSES, MAX_SOCKET_PATH_BYTES, Origin, Spec
@@ -157,6 +158,7 @@ class Workers:
             singleton=singleton,
             max_unavailable=reader.whole(table, "max_unavailable", 1, least=1, most=MAX_POOL_SIZE),
             operators=read_grants(reader, table, "operators"),
+            events=read_events(reader, table),
         )
 
     def _check_defaults(self, launches: LaunchReader) -> None:
@@ -186,6 +188,7 @@ class Workers:
         read_policy(reader, table)
         launches.read(table, pool=name, pool_size=1, header=header, look_up=look_up)
         _critical(reader, table)
+        read_events(reader, table)
         for key in ("requires", "after"):
             reader.texts(table, key)
         if look_up:

@@ -59,7 +59,8 @@ class Keeper:
         self._events = EventPipe(boot.events, self._runs.streams, poller, journal.write)
         self._supervisor = SupervisorSide(
             boot, journal, notifier, poller, self._table,
-            carry_out=self._runs.carry_out, record=self._events.take, now_s=time.monotonic,
+            carry_out=self._runs.carry_out, record=self._events.take, feeds=self._runs.feeds,
+            now_s=time.monotonic,
         )  # fmt: skip
         self._scribe = ScribeSide(boot, journal, poller, self._runs.streams, self._supervisor.note)
         self._kick_at_s: float | None = None

@@ -7,6 +7,7 @@ import signal
 import time
 
 from supervisord_lite.keeper import cgroups
+from supervisord_lite.keeper.feeds import Feeds
 from supervisord_lite.keeper.listeners import Listeners
 from supervisord_lite.keeper.reap import Ended
 from supervisord_lite.keeper.spawn import CannotCloneError, Launcher, StageError, cause, read_report
@@ -75,6 +76,7 @@ class Runs:
         self._launcher = Launcher(calls, boot.environment, boot.nofile_soft)
         self._listeners = Listeners(calls, boot.inherited)
         self.voices = Voices(calls, table, watch, unwatch, tell)
+        self.feeds = Feeds(calls, watch, unwatch, tell)
         self._trees = Trees(calls, self.cgroups, known)
         self._setups: dict[int, _Setup] = {}
         self._failed: dict[Run, StageError] = {}
@@ -187,9 +189,12 @@ class Runs:
             if voice is not None and voice.writer >= 0:
                 files[request["ready_fd"]] = voice.writer
             files.update({1: outputs[0], 2: outputs[1]})
+            if request.get("listens"):
+                files[0] = self._feed(key, request["name"])
             pid, report = self._launch(request, files, cgroup, is_alone=is_alone)
         except Exception as error:  # noqa: BLE001  # whatever it is, the supervisor waits to hear
             self._discard(streams, cgroup)
+            self.feeds.end(key)
             if voice is not None:
                 self.voices.discard(voice)
             known = error if isinstance(error, StageError) else StageError("fork", repr(error))
@@ -204,6 +209,7 @@ class Runs:
         self._known.add(pid)
         if voice is not None:
             self.voices.begin(run, voice)
+        self.feeds.begin(key)
         if not self._limit(run, request["cgroup"]):
             if report >= 0:
                 self._calls.close(report)
@@ -243,6 +249,12 @@ class Runs:
                 writers.append(writer)
                 outputs.append(writer)
         return outputs[0], outputs[1]
+
+    def _feed(self, key: Key, name: str) -> int:
+        try:
+            return self.feeds.open(key, name)
+        except OSError as error:
+            raise StageError(stage="events", reason=cause(error)) from None
 
     def _make_cgroup(self, key: Key) -> str | None:
         if self.cgroups is None:
@@ -365,6 +377,7 @@ class Runs:
 
     def _forget(self, run: Run) -> None:
         self.voices.end(run)
+        self.feeds.end(run.key)
         self._table.note_emptied(run, self._table.last)
         for stream in run.streams:
             self.streams.retire(stream)

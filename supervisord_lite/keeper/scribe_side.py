@@ -138,7 +138,7 @@ class ScribeSide(Child):
         elif said == "dropped":
             counts = [message["bytes"], message["lines"]]
             remember(self.dropped, message["path"], counts, most=MOST_LOGS)
-            self._note({"dropped": {message["path"]: message["bytes"]}})
+            self._note({"dropped": {message["path"]: counts}})
         elif said in ("trouble", "hung"):
             self._take_trouble(message["path"], message["reason"], is_hung=said == "hung")
         elif said == "resumed":

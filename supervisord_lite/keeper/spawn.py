@@ -1,10 +1,10 @@
 """Starting one command, in named stages.
 
-Stages, in order: "log" (pipes), "notify" (the voice), "socket", "cgroup", "session", "umask",
-"nice", "limits", "groups", "group", "user", "directory", "exec"; "fork" when no process could be
-made at all. The error of a stage says which, why and whether a retry can help. In a forked child
-the failing stage is put into words where it fails (there the directory and the user are the
-worker's), and comes back over a pipe.
+Stages, in order: "log" (pipes), "notify" (the voice), "cgroup", "socket", "events"
+(stdin), "session", "umask", "nice", "limits", "groups", "group", "user", "directory", "exec";
+"fork" when no process could be made at all. The error of a stage says which, why and whether a
+retry can help. In a forked child the failing stage is put into words where it fails (there the
+directory and the user are the worker's), and comes back over a pipe.
 
 Source for the order of giving up privileges: groups, gid, uid, then a check that root cannot be
 had back; setuid first makes setgid fail, and without setgroups root's groups stay.
@@ -88,7 +88,7 @@ class Launcher:
         self._null = calls.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         # posix_spawn refuses to copy descriptors above the soft limit, which is the worker's for
         # the moment of the spawn; so outputs are copied to these low ones first.
-        self._low = tuple(calls.fcntl(self._null, fcntl.F_DUPFD_CLOEXEC, 3) for _ in range(3))
+        self._low = tuple(calls.fcntl(self._null, fcntl.F_DUPFD_CLOEXEC, 3) for _ in range(4))
 
     def environment_of(self, changes: list[tuple[str, str | None]]) -> dict[str, str]:
         """Return the environment of one worker: the base with *changes*; None unsets."""
@@ -135,11 +135,12 @@ class Launcher:
         umask = self._calls.umask(request["umask"])
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         try:
-            low = dict(zip((to for to in files if to), self._low, strict=False))
+            given = (to for to, fd in files.items() if fd != self._null)
+            low = dict(zip(given, self._low, strict=False))
             for to, fd in low.items():
                 os.dup2(files[to], fd, inheritable=False)
             resource.setrlimit(resource.RLIMIT_NOFILE, (min(self._nofile, hard), hard))
-            return self._spawn(request["argv"], environment, {0: files[0], **low})
+            return self._spawn(request["argv"], environment, {**files, **low})
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             for fd in self._low:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from supervisord_lite.keeper.boot import Boot
+    from supervisord_lite.keeper.feeds import Feeds
     from supervisord_lite.keeper.journal import Journal
     from supervisord_lite.keeper.notify import Notifier
     from supervisord_lite.keeper.poller import Poller
@@ -47,11 +48,13 @@ class SupervisorSide(Child):
         *,
         carry_out: Callable[[Any, float], None],
         record: Callable[[list[str]], None],
+        feeds: Feeds,
         now_s: Callable[[], float],
     ) -> None:
         """Prepare.
 
-        *carry_out* is called with the requests that it sends, *record* with lines for the journal.
+        *carry_out* is called with the requests that it sends, *record* with lines for the
+        journal; *feeds* takes those for listeners.
         """
         super().__init__(boot.calls, "supervisor", journal.descriptor)
         self._listeners = [boot.listener, *([boot.http] if boot.http >= 0 else [])]
@@ -61,6 +64,7 @@ class SupervisorSide(Child):
         self._table = table
         self._carry_out = carry_out
         self._record = record
+        self._feeds = feeds
         self._now_s = now_s
         self.pulse = Pulse(boot.calls, notifier.watchdog_s)
         self.oversleep_at_s: float | None = None
@@ -138,6 +142,10 @@ class SupervisorSide(Child):
             self._table.save(message.get("save", {}), message.get("applied", 0))
         if "events" in message:
             self._record(message["events"])
+        if "listeners" in message:
+            self._feeds.keep(message["listeners"])
+        if "feed" in message:
+            self._feeds.take(message["feed"])
         if "sockets" in message:
             keep = {"do": "keep_sockets", "keys": message["sockets"]}
             self._carry_out([keep], self._now_s())

@@ -8,6 +8,7 @@ from supervisord_lite.base.suggest import nearest
 from supervisord_lite.control import interface, parameters
 from supervisord_lite.control.calls import Call
 from supervisord_lite.core.meetings import Doing
+from supervisord_lite.supervisor.events import Events
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.names import NoSuchWorkerError
 from supervisord_lite.supervisor.reload import Done, Refusal, Reloads
@@ -23,7 +24,7 @@ class ConfigurationVerbs:
         reloads: Reloads,
         is_refused: Callable[[Call, str, Doing], bool],
         replies: list[Callable[[], None]],
-        note: Callable[..., None],
+        journal: Events,
     ) -> None:
         """Take what is changed.
 
@@ -32,13 +33,13 @@ class ConfigurationVerbs:
             reloads: Change them.
             is_refused: Answers a call that may not begin now; returns whether that was so.
             replies: Takes what is said when everything that it tells of is saved.
-            note: Takes events for the journal: (event, **fields).
+            journal: Takes events, and knows who asks.
         """
         self._fleet = fleet
         self._reloads = reloads
         self._is_refused = is_refused
         self._replies = replies
-        self._note = note
+        self._journal = journal
 
     def sizes_of(self, call: Call) -> dict[str, int]:
         """Return pool -> instances, as a call has them.
@@ -57,7 +58,9 @@ class ConfigurationVerbs:
         """Read the file again, and answer when it is in force or refused."""
         if self._is_refused(call, "", "reload"):
             return
-        self._reloads.ask(partial(self._reloaded, call), is_dry=parameters.flag(call, "dry_run"))
+        is_dry = parameters.flag(call, "dry_run")
+        by = self._journal.asker()
+        self._reloads.ask(partial(self._reloaded, call), is_dry=is_dry, by=by)
 
     def _reloaded(self, call: Call, came: Done | Refusal) -> None:
         # What was applied is told when it is saved, so that it is true whatever happens then.
@@ -75,7 +78,7 @@ class ConfigurationVerbs:
         before = {pool: self._fleet.specs[pool].pool_size for pool in sizes}
         how_many = self._reloads.sizes.scale(sizes)
         for pool, size in sizes.items():
-            self._note("pool.scaled", pool=pool, old=before[pool], new=size)
+            self._journal.note("pool.scaled", pool=pool, old=before[pool], new=size)
         hands = self._reloads.in_force.by_hand
         in_file = {pool: hand.file_size for pool, hand in hands.items()}
         pools = [

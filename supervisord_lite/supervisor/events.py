@@ -66,7 +66,7 @@ _ASKED = "asked/"
 #: Of the daemon's own lines those that are events too.
 _RECORDED = frozenset(
     {
-        "config.refused", "config.reloaded", "control.refused", "daemon.escalated", "daemon.ready",
+        "config.refused", "config.reloaded", "control.denied", "daemon.escalated", "daemon.ready",
         "daemon.stopping", "daemon.unkillable", "roll.stopped", "state.restored",
         "supervisor.adopted",
     }
@@ -201,15 +201,22 @@ class Events:
         """Record something about the daemon, or about a pool as a whole."""
         self._note(event, fields)
 
+    def asker(self) -> dict[str, object]:
+        """Return who asks for what is done now, as events tell it; nothing: nobody."""
+        return {} if self.peer is None else _by(self._asked_by(self.peer, ""))
+
+    def log_worker(self, slot: Slot, level: str, event: str, **fields: object) -> None:
+        """Write one of the daemon's own lines about a worker, and record it."""
+        self._log(level, event, name=self.fleet.name(slot), **fields)
+        self.note_worker(slot, event, **fields)
+
     def note_worker(self, slot: Slot, event: str, **fields: object) -> None:
         """Record something about one worker that is no change of its state."""
-        asker = {} if self.peer is None else _by(self._asked_by(self.peer, ""))
-        told = {**self._about(slot), **_shown(fields), **asker}
+        told = {**self._about(slot), **_shown(fields), **self.asker()}
         self._outbox.record(slot, self._event(event, self._clock.now_s(), told))
 
     def _note(self, event: str, fields: dict[str, object], *, is_first: bool = False) -> None:
-        asker = {} if self.peer is None else _by(self._asked_by(self.peer, ""))
-        told = self._event(event, self._clock.now_s(), {**_shown(fields), **asker})
+        told = self._event(event, self._clock.now_s(), {**_shown(fields), **self.asker()})
         self._outbox.record(None, told, first=is_first)
 
     def _event(self, event: str, at_s: float, fields: dict[str, object]) -> Event:

@@ -77,6 +77,7 @@ def spawn_request(spec: Spec, index: int, run: int, settings: Settings) -> dict[
         "sockets": [_socket(spec.pool, each, index) for each in launch.sockets],
         "notify": folder,
         "ready_fd": launch.ready_fd,
+        "listens": bool(spec.events),
         "stdout": _output(launch, launch.stdout, index),
         "stderr": _output(launch, launch.stderr, index, is_stderr=True),
     }
@@ -171,6 +172,12 @@ def outputs(spec: Spec, index: int) -> tuple[str, str]:
     if spec.launch.stderr.kind == "stdout":
         return stdout, stdout
     return stdout, _place(spec.launch.stderr, index)
+
+
+def log_places(spec: Spec, index: int, settings: Settings) -> tuple[str, str]:
+    """Return where stdout and stderr can be read: a path, "inherit" or "null"."""
+    del settings
+    return outputs(spec, index)
 
 
 def _place(target: LogTarget, index: int) -> str:

@@ -18,13 +18,15 @@ from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.escalation import EscalationNote, StartNote
 from supervisord_lite.supervisor.events import Events
 from supervisord_lite.supervisor.heartbeats import Heartbeats
+from supervisord_lite.supervisor.listeners import Listeners
 from supervisord_lite.supervisor.logs import Logs
 from supervisord_lite.supervisor.outbox import Outbox, Slot
 from supervisord_lite.supervisor.poller import Poller
 from supervisord_lite.supervisor.reload import Reloads, StartLoading
-from supervisord_lite.supervisor.rights import ADMIN, RefusedPeers, Rights
+from supervisord_lite.supervisor.rights import ADMIN, Rights
 from supervisord_lite.supervisor.rolls import Rolls
 from supervisord_lite.supervisor.stories import StartReading, Stories
+from supervisord_lite.supervisor.storms import Storms
 from supervisord_lite.supervisor.verbs import Verbs
 from supervisord_lite.supervisor.web import Web
 from supervisord_lite.supervisor.words import Words
@@ -110,9 +112,12 @@ class Supervisor:
         start_reading: StartReading,
     ) -> None:
         self._stories = Stories(self._fleet, self._events, self._poller, self._clock, start_reading)
+        self._storms = Storms(self._fleet, self._events, self._clock, self._logs)
+        self._listeners = Listeners(self._fleet, self._outbox, self._events)
         self._verbs = Verbs(
             self._fleet, self._daemon, self._reloads, self._handover, self._clock, self._logs,
             self._words, self._rolls, self._rights, self._events, self._stories,
+            self._storms,
         )  # fmt: skip
         self._server = self._serve(listener)
         self._web = Web(
@@ -125,7 +130,7 @@ class Supervisor:
         return Server(
             listener, self._poller, handle=self._verbs.handle, rank=self._rights.rank,
             top_rank=ADMIN, clock_now_s=self._clock.now_s, version=__version__,
-            on_fault=self._fault, on_refused=RefusedPeers(self._clock, self._events.log).take,
+            on_fault=self._fault, on_refused=self._storms.refused,
         )  # fmt: skip
 
     def run(self) -> int:
@@ -160,6 +165,7 @@ class Supervisor:
         self._web.expire(now_s)
         self._reloads.expire(now_s)
         self._stories.expire(now_s)
+        self._storms.expire(now_s)
         self._carry.expire(now_s)
 
     def _is_over(self, now_s: float) -> bool:
@@ -211,6 +217,7 @@ class Supervisor:
         if wake_s != self._said_wake_s:
             self._said_wake_s = wake_s
             self._outbox.say("wake_at_s", wake_s)
+        self._listeners.tell()
         self._fleet.flush()
         while not self._channel.is_blocked and self._verbs.deliver():
             self._fleet.flush()  # an answer lets the same client's next request begin
@@ -232,6 +239,7 @@ class Supervisor:
             None if self._channel.is_blocked else self._carry.deadline_s,
             self._reloads.deadline_s,
             self._stories.deadline_s,
+            self._storms.deadline_s,
         )
         at_s = min((each for each in deadlines if each is not None), default=None)
         return None if at_s is None else at_s - self._clock.now_s()
@@ -257,6 +265,7 @@ class Supervisor:
                 if "ping" in message:
                     self._outbox.say("pong", message["ping"])
                 self._logs.take(message)
+                self._storms.take(message)
                 self._words.take(message)
                 self._heartbeats.take(message)
         if self._channel.ended:

@@ -47,6 +47,7 @@ class Outbox:
 
     Attributes:
         seal: Makes lines of events; as long as nobody does, there is no journal.
+        fed: Returns for whom else the lines are that were made since: [pool, index, line] each.
     """
 
     def __init__(self, send: Send) -> None:
@@ -64,6 +65,7 @@ class Outbox:
         self._late: list[tuple[int, Event]] = []
         self._told = 0
         self.seal: Seal = lambda _events: ([], {})
+        self.fed: Callable[[], list[list[object]]] = list
         self._applied = 0
         self._said_applied = 0
 
@@ -168,6 +170,8 @@ class Outbox:
                 before = message.get("save")
                 message["save"] = {**(before if isinstance(before, dict) else {}), **saves}
                 message["events"] = lines
+            if feed := self.fed():
+                message["feed"] = feed
         if not self._is_whole:
             self._send_any_size(message)
             return

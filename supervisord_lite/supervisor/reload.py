@@ -13,7 +13,7 @@
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from supervisord_lite.base.clock import Clock
@@ -95,6 +95,8 @@ class Done:
 
 #: Told what came of it, once, before the flush that makes it true.
 Answer = Callable[[Done | Refusal], None]
+#: The answer, whether it is dry, and who asked.
+_Asked = tuple[Answer, bool, Mapping[str, object]]
 
 
 class Reading(Protocol):
@@ -182,8 +184,8 @@ class Reloads:
         self.refusal = None if refused is None else Refusal(**refused)
         self._loading: Reading | None = None
         self._hung: list[Reading] = []
-        self._asked: list[tuple[Answer, bool]] = []
-        self._next: list[tuple[Answer, bool]] = []
+        self._asked: list[_Asked] = []
+        self._next: list[_Asked] = []
         self._meanwhile: list[Callable[[], None]] = []
         self._tries = int(saves.get("reload_wanted", "0"))
         self._was_signalled = self._tries > 0
@@ -204,7 +206,7 @@ class Reloads:
         self._tries += 1
         self._fleet.outbox.save("reload_wanted", str(self._tries), first=True)
         self._was_signalled = True
-        self._ask(_nobody, is_dry=False)
+        self._ask(_nobody, is_dry=False, by={"by": "SIGHUP"})
 
     def signalled(self) -> None:
         """SIGHUP."""
@@ -214,23 +216,24 @@ class Reloads:
         self._tries = 0
         self._want()
 
-    def ask(self, answer: Answer, *, is_dry: bool) -> None:
+    def ask(self, answer: Answer, *, is_dry: bool, by: Mapping[str, object] | None = None) -> None:
         """Read the file again, and answer when it is in force or refused.
 
         Args:
             answer: Called once, from the loop.
             is_dry: Only tell what would change.
+            by: Who asks, as events tell it.
         """
-        self._ask(answer, is_dry=is_dry)
+        self._ask(answer, is_dry=is_dry, by=by or {})
 
-    def _ask(self, answer: Answer, *, is_dry: bool) -> None:
-        self._next.append((answer, is_dry))
+    def _ask(self, answer: Answer, *, is_dry: bool, by: Mapping[str, object]) -> None:
+        self._next.append((answer, is_dry, by))
         if self._loading is None:
             self._begin_next()
 
     def _begin_next(self) -> None:
         self._asked, self._next = self._next, []
-        if not all(is_dry for _, is_dry in self._asked):
+        if not all(is_dry for _, is_dry, _ in self._asked):
             self._daemon.begin_reload(self._clock.now_s())
         path = self._fleet.settings.config_path
         self._reap()
@@ -299,7 +302,7 @@ class Reloads:
         if isinstance(answer, Refused):
             self._refused(answer)
             return
-        is_dry = all(is_dry for _, is_dry in self._asked)
+        is_dry = all(is_dry for _, is_dry, _ in self._asked)
         if not is_dry and self._daemon.is_stopping:
             is_dry = True  # nothing undoes a shutdown; whoever asked is told what there was
         self._good(answer, is_dry=is_dry)
@@ -330,17 +333,25 @@ class Reloads:
             fleet.outbox.save("refused", None)
             for pool, why in found.dropped.items():
                 self._log("warning", "scale.dropped", pool=pool, reason=why)
-            self._log("info", "config.reloaded", generation=generation, **fields_of(done.touched))
+            touched_counts = fields_of(done.touched)
+            self._log(
+                "info", "config.reloaded", generation=generation, **touched_counts, **self._by()
+            )
         self._end(done)
 
     def _refused(self, refused: Refused) -> None:
         at = self.refusal.at if self.refusal else rfc3339(self._clock.wall_s())
         refusal = Refusal(refused.message, refused.problems, at, refused.count)
-        if not all(is_dry for _, is_dry in self._asked):
+        if not all(is_dry for _, is_dry, _ in self._asked):
             self.refusal = refusal
             self._save_refusal()
-            self._log("error", "config.refused", errors=refusal.count, reason=refusal.first)
+            about = {"errors": refusal.count, "reason": refusal.first}
+            self._log("error", "config.refused", **about, **self._by())
         self._end(refusal)
+
+    def _by(self) -> Mapping[str, object]:
+        """Return who asked first for what was not dry."""
+        return next((by for _, is_dry, by in self._asked if not is_dry), {})
 
     def _save_refusal(self) -> None:
         assert self.refusal is not None
@@ -355,12 +366,12 @@ class Reloads:
 
     def _end(self, came: Done | Refusal) -> None:
         asked, self._asked = self._asked, []
-        if not all(is_dry for _, is_dry in asked):
+        if not all(is_dry for _, is_dry, _ in asked):
             self._daemon.end_reload()
-        if self._was_signalled and not any(answer is _nobody for answer, _ in self._next):
+        if self._was_signalled and not any(answer is _nobody for answer, _, _ in self._next):
             self._was_signalled = False
             self._fleet.outbox.save("reload_wanted", None)
-        for answer, _ in asked:
+        for answer, _, _ in asked:
             answer(came)
         meanwhile, self._meanwhile = self._meanwhile, []
         for do in meanwhile:

@@ -22,7 +22,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from supervisord_lite.base.clock import Clock
     from supervisord_lite.config.spec import Grant, Settings, Spec
     from supervisord_lite.control.calls import Peer
     from supervisord_lite.supervisor.fleet import Fleet
@@ -38,7 +37,6 @@ _NEEDED = {
 }
 #: The kernel's "no user".
 _NO_ID = 2**32 - 1
-_LINE_EVERY_S = 60.0
 
 
 class NotPermittedError(Exception):
@@ -153,27 +151,6 @@ class Rights:
         if grant.gid is not None:
             return grant.gid != self._no_gid and grant.gid in (peer.gid, *peer.groups)
         return grant.name == "*"
-
-
-class RefusedPeers:
-    """Peers that were closed at accept: told to the log, one line a minute at most."""
-
-    def __init__(self, clock: Clock, log: Callable[..., None]) -> None:
-        """Take the clock and what takes lines."""
-        self._clock = clock
-        self._log = log
-        self._count = 0
-        self._next_s: float | None = None
-
-    def take(self, peer: Peer) -> None:
-        """Note one."""
-        self._count += 1
-        now_s = self._clock.now_s()
-        if self._next_s is None or now_s >= self._next_s:
-            self._log(
-                "warning", "control.refused", uid=peer.uid, pid=peer.pid, connections=self._count
-            )
-            self._count, self._next_s = 0, now_s + _LINE_EVERY_S
 
 
 def unmapped_id(kind: str, root: str = "/proc") -> int | None:

@@ -41,6 +41,7 @@ from supervisord_lite.supervisor.rolls import Rolls
 from supervisord_lite.supervisor.samples import Samples
 from supervisord_lite.supervisor.status import worker_status
 from supervisord_lite.supervisor.stories import Stories
+from supervisord_lite.supervisor.storms import Storms
 from supervisord_lite.supervisor.waits import Waits
 from supervisord_lite.supervisor.watchers import Watchers
 from supervisord_lite.supervisor.words import Words
@@ -76,6 +77,7 @@ class Verbs:
         rights: Rights,
         journal: Events,
         stories: Stories,
+        storms: Storms,
     ) -> None:
         """Take what is asked about."""
         self._fleet = fleet
@@ -96,10 +98,9 @@ class Verbs:
         self._rights = rights
         self._journal = journal
         self._stories = stories
+        self._storms = storms
         rolls.on_failed = self._roll_failed
-        self._changes = ConfigurationVerbs(
-            fleet, reloads, self._is_refused, self._replies, journal.note
-        )
+        self._changes = ConfigurationVerbs(fleet, reloads, self._is_refused, self._replies, journal)
         self._methods: dict[str, Callable[[Call], None]] = {
             "Status": self._status,
             "Watch": self._watchers.begin,
@@ -127,6 +128,7 @@ class Verbs:
             self._methods[call.method](call)
         except NotPermittedError as error:
             about = {"method": call.method, "uid": call.peer.uid, "name": error.pool}
+            self._storms.denied(call.peer, call.method.lower(), error.pool)
             call.error(interface.NOT_PERMITTED, {**about, "allowed": error.allowed})
         except NoSuchWorkerError as error:
             call.error(

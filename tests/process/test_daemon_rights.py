@@ -82,7 +82,12 @@ def test_each_user_may_what_the_lists_say() -> None:
         assert ask(daemon, BIN, "restart", "db", groups=f"7,{GAMES}").returncode == 0
         assert ask(daemon, SYS, "reload").returncode == 0
         assert not set(pids(daemon).values()) & set(before.values())
-        assert '"event": "control.refused", "uid": 2,' in daemon.output()
+        assert '"event": "control.denied", "uid": 2,' in daemon.output()
+        told = daemon.events("control.denied")
+        assert [(e["verb"], e.get("pool")) for e in told if e["uid"] == 65534] == [
+            ("stop", "web"), ("reload", None)]  # fmt: skip
+        shown = daemon.ctl("events", "--json", "control.denied", check=True).stdout
+        assert len(shown.splitlines()) == len(told)
 
 
 def test_with_nobody_named_the_door_is_closed() -> None:

@@ -82,6 +82,7 @@ KEYS = st.tuples(
     optional("log.stdout", st.one_of(FILE, st.sampled_from(['"null"', '"inherit"']))),
     optional("log.stderr", st.sampled_from(['"null"', '"inherit"'])),
     optional("log.max_size", st.sampled_from(["0", '"1G"'])),
+    optional("events", lists(st.sampled_from(['"worker.tripped"', '"worker.*"', '"*"']))),
     optional("operators", lists(st.sampled_from(['"@root"', '"root"', '"*"']))),
     st.dictionaries(NAME, st.one_of(WORD, st.sampled_from(["false", "7", '""'])), max_size=3).map(
         lambda found: "".join(f"environment.{name} = {value}\n" for name, value in found.items())

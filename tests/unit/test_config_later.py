@@ -54,7 +54,6 @@ GOOD = {
     "secrets": ['secrets.A = "file:/x y"\nsecrets.B = "credential:db_url"'],
     "capabilities": ['capabilities = ["CAP_NET_BIND_SERVICE", "KILL"]'],
     "no_new_privs": ["no_new_privs = true"],
-    "events": ['events = ["worker.tripped", "worker.*", "*", "task.dead"]'],
 }  # fmt: skip
 
 
@@ -98,7 +97,6 @@ BAD = {
     "surge": ("max_surge = -1", 13, "from 0 to 1024", ""),
     "a secret itself": ('secrets.KEY = "hunter2"', 15, '"file:PATH"', "does not stand in the file"),
     "capability": ('capabilities = ["CAP_NET_BIND"]', 17, "is not a capability", "CAP_"),
-    "event": ('events = ["worker.triped"]', 11, "no event is called", '"worker.tripped"?'),
     "compression": ('log.compress = "gzip"', 16, "true or false", ""),
 }  # fmt: skip
 

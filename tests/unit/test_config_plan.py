@@ -50,6 +50,14 @@ def test_added_removed_changed_and_kept_are_told_apart() -> None:
         (a_spec("web"), a_spec("web", run_timeout_s=1.5), "run_timeout", None, "1.5s", "live"),
         (a_spec("web"), with_launch(nice=3), "nice", "0", "3", "restart"),
         (
+            replace(a_spec("web"), events=("worker.*",)), replace(a_spec("web"), events=("*",)),
+            "events", '["worker.*"]', '["*"]', "live",
+        ),
+        (
+            replace(a_spec("web"), events=("*",)), a_spec("web"),
+            "events", '["*"]', "[]", "restart",
+        ),
+        (
             a_spec("web"),
             a_spec("web", ready_by="said", launch={"notify": True}),
             "ready", "1s", "notify", "restart",

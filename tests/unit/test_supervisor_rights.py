@@ -12,8 +12,8 @@ from supervisord_lite.control import interface
 from supervisord_lite.control.calls import Call, Peer
 from supervisord_lite.control.parameters import InvalidParameterError
 from supervisord_lite.core.states import Stopped
-from supervisord_lite.supervisor.rights import NotPermittedError, RefusedPeers, Rights, unmapped_id
-from tests.support.supervisor import SETTINGS, Daemon, HandClock, a_fleet, a_spec
+from supervisord_lite.supervisor.rights import NotPermittedError, Rights, unmapped_id
+from tests.support.supervisor import SETTINGS, Daemon, a_fleet, a_spec
 
 LISTS = replace(
     SETTINGS,
@@ -237,15 +237,3 @@ def test_whoever_has_no_number_here_is_not_whoever_has_that_number(tmp_path: Pat
     assert rights.rank(Peer(1, 65534, 65534)) > 0
     rights._no_uid, rights._no_gid = 65534, 65534
     assert rights.rank(Peer(1, 65534, 65534)) == 0
-
-
-def test_refused_peers_are_one_line_a_minute() -> None:
-    """A stranger who knocks all day does not fill the log."""
-    clock, lines = HandClock(), list[dict[str, object]]()
-    refused = RefusedPeers(clock, lambda _level, _event, **fields: lines.append(fields))
-    for _ in range(100):
-        refused.take(PEERS["eve"])
-    clock.s += 60.0
-    refused.take(PEERS["eve"])
-    assert [line["connections"] for line in lines] == [1, 100]
-    assert {line["uid"] for line in lines} == {1005}

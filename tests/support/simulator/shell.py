@@ -21,6 +21,7 @@ from supervisord_lite.supervisor.reload import Reading, Reloads
 from supervisord_lite.supervisor.rights import Rights
 from supervisord_lite.supervisor.rolls import Rolls
 from supervisord_lite.supervisor.stories import Stories
+from supervisord_lite.supervisor.storms import Storms
 from supervisord_lite.supervisor.verbs import Verbs
 from supervisord_lite.supervisor.words import Words
 from tests.support.simulator.clients import Talk
@@ -104,10 +105,12 @@ class Shell:
             lambda *_, **__: None, start_loading=world.start_loading,
         )  # fmt: skip
         self.daemon.on_reload = self._reloads.signalled
+        logs = Logs({}, {})
         self._verbs = Verbs(
-            self.fleet, self.daemon, self._reloads, told, clock, Logs({}, {}), Words(()),
+            self.fleet, self.daemon, self._reloads, told, clock, logs, Words(()),
             self._rolls, Rights(self.fleet, own_uid=0), journal,
             Stories(self.fleet, journal, self._watching, clock, no_child),
+            Storms(self.fleet, journal, clock, logs),
         )  # fmt: skip
 
     def adopt(self) -> None:
