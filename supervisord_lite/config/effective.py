@@ -6,6 +6,7 @@ reads it; that it would load to the same specs is how a test knows that nothing 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from typing import TYPE_CHECKING
@@ -31,10 +32,14 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 def render_effective(configuration: Configuration) -> str:
     """Return the text of the file: dotted keys, one per line, workers in their order."""
     settings = configuration.settings
+    inline: dict[str, str] = {}
     tables: dict[str, object] = {
         "supervisor": _present(_written(flat.supervisor_keys(settings))),
         "control": _present(_written(flat.control_keys(settings))),
-        "worker": {spec.pool: _present(worker_table(spec)) for spec in configuration.specs},
+        "worker": {
+            spec.pool: _without_tables(_present(worker_table(spec)), inline)
+            for spec in configuration.specs
+        },
     }
     if not configuration.specs:
         del tables["worker"]
@@ -42,7 +47,10 @@ def render_effective(configuration: Configuration) -> str:
         "# The configuration in force, with every default. Written by supervisord-lite and never\n"
         f"# read by it: change {_comment(settings.config_path)} and reload.\n\n"
     )
-    return head + _DOTTED.sub(_dotted, tomli_w.dumps(tables))
+    text = tomli_w.dumps(tables)
+    for mark, value in inline.items():
+        text = text.replace(f'"{mark}"', value)
+    return head + _DOTTED.sub(_dotted, text)
 
 
 def write_effective(configuration: Configuration) -> str:
@@ -72,8 +80,12 @@ def write_effective(configuration: Configuration) -> str:
 
 
 def _dotted(match: re.Match[str]) -> str:
-    parts = match[1].split(DOT)
-    return ".".join(part if _BARE.fullmatch(part) else f'"{part}"' for part in parts)
+    # Between quotes stands what is escaped already.
+    return ".".join(part if _BARE.fullmatch(part) else f'"{part}"' for part in match[1].split(DOT))
+
+
+def _part(name: str) -> str:
+    return name if _BARE.fullmatch(name) else inline_text(name)
 
 
 def _comment(text: str) -> str:
@@ -90,6 +102,42 @@ def written_text(text: str) -> str:
     return text.replace("${", "$${")
 
 
+def inline_text(value: object) -> str:
+    """Return a value as TOML, in one line."""
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return f"[{', '.join(map(inline_text, value))}]"
+    if isinstance(value, dict):
+        pairs = [f"{_part(name)} = {inline_text(item)}" for name, item in value.items()]
+        return f"{{ {', '.join(pairs)} }}" if pairs else "{}"
+    return str(value)
+
+
+def _without_tables(table: dict[str, object], inline: dict[str, str]) -> dict[str, object]:
+    """Return *table* with a mark for each value that has tables in it.
+
+    For such a value the library begins a header, and our keys are dotted.
+    """
+    return {key: _marked(value, inline) for key, value in table.items()}
+
+
+def _marked(value: object, inline: dict[str, str]) -> object:
+    if not _has_table(value):
+        return value
+    mark = f"inline {os.urandom(8).hex()}"
+    inline[mark] = inline_text(value)
+    return mark
+
+
+def _has_table(value: object) -> bool:
+    return isinstance(value, dict) or (
+        isinstance(value, list) and any(_has_table(item) for item in value)
+    )
+
+
 def _present(table: dict[str, object]) -> dict[str, object]:
     """Return *table* without the keys that say nothing: TOML has no word for none."""
     return {key: value for key, value in table.items() if value is not None}
@@ -102,4 +150,6 @@ def _written(table: Mapping[Key, object]) -> dict[str, object]:
 def _literal(value: object) -> object:
     if isinstance(value, str):
         return written_text(value)
+    if isinstance(value, dict):
+        return {name: _literal(item) for name, item in value.items()}
     return [_literal(item) for item in value] if isinstance(value, list) else value

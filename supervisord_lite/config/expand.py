@@ -43,6 +43,17 @@ def instance_text(text: str, index: int) -> str:
     return "".join(parts)
 
 
+def instance_value(value: object, index: int) -> object:
+    """Return *value*, as JSON has it, with `instance_text` of every text in it; not of keys."""
+    if isinstance(value, str):
+        return instance_text(value, index)
+    if isinstance(value, list):
+        return [instance_value(item, index) for item in value]
+    if isinstance(value, dict):
+        return {key: instance_value(item, index) for key, item in value.items()}
+    return value
+
+
 def literal_text(text: str) -> str:
     """Return what `instance_text` turns into *text* for every instance."""
     parts: list[str] = []

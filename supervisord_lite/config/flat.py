@@ -57,7 +57,7 @@ def control_keys(settings: Settings) -> Mapping[Key, object]:
 def worker_keys(spec: Spec) -> Mapping[Key, object]:
     """Return the keys of one worker; None: there is no such value."""
     return {
-        ("command",): list(spec.launch.argv),
+        **_program(spec.launch),
         ("pool_size",): spec.pool_size,
         ("critical",): {"no": False, "any": True, "all": "all"}[spec.critical],
         ("singleton",): spec.singleton,
@@ -70,6 +70,30 @@ def worker_keys(spec: Spec) -> Mapping[Key, object]:
         ("ready",): _ready(spec.policy, spec.launch),
         **_launch(spec.launch),
     }
+
+
+def _program(launch: Launch) -> dict[Key, object]:
+    python = launch.python
+    if python is None:
+        return {("command",): list(launch.argv)}
+    table: dict[Key, object] = {
+        ("python",): python.target,
+        ("interpreter",): python.interpreter,
+    }
+    table.update(_leaves(("config",), json.loads(python.config)))
+    return table
+
+
+def _leaves(key: Key, table: Mapping[str, object]) -> Mapping[Key, object]:
+    """Return the values of a table by their whole keys; an empty one inside it is a value."""
+    found: dict[Key, object] = {}
+    for name, value in table.items():
+        # What stands between two parts of a key in effective.py must not stand in one.
+        if isinstance(value, dict) and value and not any("=" in part for part in value):
+            found.update(_leaves((*key, name), value))
+        else:
+            found[*key, name] = value
+    return found
 
 
 def _policy(policy: Policy) -> dict[Key, object]:
@@ -99,7 +123,10 @@ def _policy(policy: Policy) -> dict[Key, object]:
     }
 
 
-def _ready(policy: Policy, launch: Launch) -> str | float:
+def _ready(policy: Policy, launch: Launch) -> str | float | None:
+    python = launch.python
+    if policy.ready_by == "said" and python is not None and not python.says_ready:
+        return None
     if policy.ready_by == "exit":
         return "exit"
     if policy.ready_by == "said":

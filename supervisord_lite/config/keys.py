@@ -29,10 +29,10 @@ _SUPERVISOR = frozenset(
 )  # fmt: skip
 _CONTROL = frozenset({"path", "admin", "operate", "read"})
 _WORKER = frozenset({
-    "after", "autostart", "backoff", "circuit_cooldown", "circuit_window", "command", "critical",
-    "directory", "enabled", "environment", "environment_file", "events", "extends", "group",
-    "heartbeat_timeout", "limits", "log",
-    "max_restarts", "max_unavailable", "nice", "ok_exit_codes", "operators", "pool_size", "ready",
+    "after", "autostart", "backoff", "circuit_cooldown", "circuit_window", "command", "config",
+    "critical", "directory", "enabled", "environment", "environment_file", "events", "extends",
+    "group", "heartbeat_timeout", "interpreter", "limits", "log", "max_restarts",
+    "max_unavailable", "nice", "ok_exit_codes", "operators", "pool_size", "python", "ready",
     "requires", "restart", "run_timeout", "singleton", "sockets", "stable_run_period",
     "start_timeout", "stop_scope", "stop_signal", "stop_timeout", "umask", "user",
 })  # fmt: skip

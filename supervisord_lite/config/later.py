@@ -37,7 +37,6 @@ _CAPABILITIES = (
     "WAKE_ALARM",
 )  # fmt: skip
 # Patterns are compiled where they are used: most files have none of these keys.
-_TARGET = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _MODULE = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _CRON = r"@(?:yearly|annually|monthly|weekly|daily|midnight|hourly)|\S+(?:\s+\S+){4}"
 _CRON_FIELD = r"[0-9A-Za-z*?,/#-]+"
@@ -79,12 +78,6 @@ def _schedule(reader: Reader, node: Node) -> None:
         reader.clash(node, "schedule: when?", hint)
 
 
-def _name_of_argument(reader: Reader, node: Node) -> None:
-    name = str(node.path[-1])
-    if not name.isidentifier():
-        reader.at_key(node, f"config: {shown(name)} cannot be the name of an argument")
-
-
 def _capability(reader: Reader, node: Node) -> None:
     name = reader.checked_text(node)
     if name is None or name.removeprefix("CAP_") in _CAPABILITIES:
@@ -116,12 +109,9 @@ _VARIABLES = named(either((bool, int), shapes.anything, shapes.text))
 
 #: Of a worker.
 WORKER: Mapping[str, Shape] = {
-    "python": like(_TARGET, '"package.module:Target"', "the name behind : is a class or function"),
     "agent": shapes.text,
     "container": either((dict,), shapes.anything, keys()),
     "queue": shapes.texts,
-    "config": named(shapes.anything, name=_name_of_argument),
-    "interpreter": shapes.text,
     "preload": each(like(_MODULE, 'a module such as "shop.model"')),
     "warm": whole(0, 1024),
     "schedule": either((str,), _cron, _schedule),

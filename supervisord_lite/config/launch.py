@@ -10,6 +10,7 @@ from supervisord_lite.config.expand import instance_text, literal_text
 from supervisord_lite.config.files import note_unreadable
 from supervisord_lite.config.flat import RLIMITS_IN_BYTES
 from supervisord_lite.config.policy import read_ready_fd
+from supervisord_lite.config.python import read_python
 from supervisord_lite.config.sockets import read_sockets
 from supervisord_lite.config.source import Source, read_source
 from supervisord_lite.config.spec import Grant, Identity, Launch, Limit, LogTarget
@@ -136,6 +137,10 @@ class LaunchReader:
                 message = f'ready: descriptor {ready_fd} is that of the socket "{each.name}"'
                 reader.clash(table["ready"], message, "choose another one")
         says_ready = "ready" in table and table["ready"].value == "notify"
+        python = read_python(reader, table)
+        if python is not None and ready_fd is not None:
+            message = "ready: a Python target says it with context.ready()"
+            reader.clash(table["ready"], message, 'ready = "notify"')
         launch = Launch(
             argv=self._argv(table, pool, header),
             directory=instance_path(table.get("directory") or header, directory or "."),
@@ -148,7 +153,7 @@ class LaunchReader:
             cpu_cores=reader.number(limits, "cpu", None, least=0.01, most=_MAX_CORES),
             pids=reader.whole(limits, "pids", None, least=1, most=MAX_ID),
             sockets=sockets,
-            notify=says_ready or heartbeat_timeout_s is not None,
+            notify=says_ready or heartbeat_timeout_s is not None or python is not None,
             ready_fd=ready_fd,
             heartbeat_timeout_s=heartbeat_timeout_s,
             stdout=stdout,
@@ -158,6 +163,7 @@ class LaunchReader:
                 log, "backups", _DEFAULT.log_backups, least=0, most=_MAX_BACKUPS
             ),
             log_format=self._log_format(log),
+            python=python,
         )
         note_too_large(reader, launch, table, header)
         return launch
@@ -174,6 +180,8 @@ class LaunchReader:
             both = " and ".join(f'"{kind}"' for kind in kinds)
             hint = f"a worker is one of {', '.join(_KINDS)}"
             reader.at_key(table[kinds[1]], f"[worker.{pool}] has {both}", hint)
+        if "python" in kinds:
+            return ()
         node = table.get("command")
         if node is None:
             if not kinds and not reader.alone:

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 _EFFECTS: tuple[Effect, ...] = ("live", "reopen", "restart")
 #: Keys that are handed to the process; whole tables by their first part.
 _LAUNCH = frozenset(
-    {"command", "directory", "environment", "group", "heartbeat_timeout", "limits", "nice",
-     "sockets", "umask", "user"}
+    {"command", "config", "directory", "environment", "group", "heartbeat_timeout",
+     "interpreter", "limits", "nice", "python", "sockets", "umask", "user"}
 )  # fmt: skip
 #: Written without quotes, as people say them.
 _DURATIONS = frozenset(
@@ -159,7 +159,7 @@ class _Secrets:
 
     def shown(self, key: Key, old: object, new: object) -> tuple[str | None, str | None]:
         """Return two values as people may read them; None: there is none."""
-        if key[0] == "environment" and is_secret(key[1]):
+        if key[0] in ("environment", "config") and any(map(is_secret, key[1:])):
             return None if old is None else HIDDEN, None if new is None else HIDDEN
         was, now = (_text(key, masked(value, self._found)) for value in (old, new))
         return _shortened(was), _shortened(now)
@@ -227,7 +227,10 @@ def _effect(key: Key, before: Spec, after: Spec) -> Effect:
         return "live" if before.events and after.events else "restart"
     if key == ("ready",):
         # Who has no voice cannot be given one.
-        was, now = ((each.notify, each.ready_fd) for each in (old, new))
+        was, now = (
+            (each.notify, each.ready_fd, each.python is not None and each.python.says_ready)
+            for each in (old, new)
+        )
         return "live" if was == now else "restart"
     if key[0] != "log":
         return "live"

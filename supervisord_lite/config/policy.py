@@ -91,6 +91,8 @@ def _ready(reader: Reader, table: Table, start_timeout_s: float) -> tuple[ReadyB
     """Return what makes it ready, and after how many seconds if it is a time."""
     node = table.get("ready")
     ready_s = _DEFAULT.ready_after_s
+    if node is None and "python" in table:
+        return "said", ready_s  # it is when it runs, and says so by itself
     if node is not None:
         value = node.value
         if value == "spawned":

@@ -45,9 +45,14 @@ def secrets_of(variables: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def masked(value: object, secrets: Iterable[str]) -> object:
-    """Return *value* with `HIDDEN` in place of each secret in it, or in the texts of a list."""
+    """Return *value* with `HIDDEN` in place of each secret in it, or in what it consists of."""
     if isinstance(value, list):
         return [masked(item, secrets) for item in value]
+    if isinstance(value, dict):
+        return {
+            name: HIDDEN if is_secret(name) else masked(item, secrets)
+            for name, item in value.items()
+        }
     if isinstance(value, str):
         for secret in secrets:
             if secret in value:

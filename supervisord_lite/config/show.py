@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from supervisord_lite.config.effective import ACCOUNT, worker_table, written_text
+from supervisord_lite.config.effective import ACCOUNT, inline_text, worker_table, written_text
 from supervisord_lite.config.effective import DOT as EFFECTIVE_DOT
 from supervisord_lite.config.secrecy import HIDDEN, is_secret, masked
 from supervisord_lite.config.values import shown
@@ -94,7 +94,7 @@ def _written(
 
 def _readable(parts: tuple[str, ...], value: object, secrets: Iterable[str]) -> object:
     """Return the value of a key as people may read it."""
-    if parts[0] == "environment" and is_secret(parts[-1]):
+    if parts[0] in ("environment", "config") and any(map(is_secret, parts[1:])):
         return HIDDEN
     return masked(value, secrets)
 
@@ -117,6 +117,8 @@ def _dotted(parts: tuple[str, ...] | list[str]) -> str:
 def _as_written(value: object) -> object:
     if isinstance(value, list):
         return [_as_written(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _as_written(item) for name, item in value.items()}
     return written_text(value) if isinstance(value, str) else value
 
 
@@ -125,4 +127,6 @@ def _toml(value: object) -> str:
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, dict):
+        return inline_text(value)
     return shown(value)

@@ -110,12 +110,29 @@ class Socket:
 
 
 @record
+class Python:
+    """A Python target, and what runs it.
+
+    Attributes:
+        target: "package.module:Target".
+        interpreter: Absolute path, or a name to be looked up in the worker's PATH.
+        config: Keyword arguments: a JSON object as text; texts in it may hold %i.
+        says_ready: It calls `context.ready()`; else it is ready when it runs.
+    """
+
+    target: str
+    interpreter: str
+    config: str = "{}"
+    says_ready: bool = False
+
+
+@record
 class Launch:
     """How one process is started. Texts may hold %i and %{N..}: see `instance_text`.
 
     Attributes:
         argv: At least one word; argv[0] without a slash is looked up in the worker's PATH, with a
-            slash relative to `directory`.
+            slash relative to `directory`. None at all for a Python target.
         environment: Added to the daemon's cleaned environment, in order; None unsets.
         directory: Absolute; followed at each start.
         umask: As a number.
@@ -129,6 +146,7 @@ class Launch:
         log_max_size_bytes: Rotate at this size; 0 never.
         log_backups: Rotated files kept.
         log_format: How lines stand in files.
+        python: The target that is run instead of a command.
     """
 
     argv: tuple[str, ...]
@@ -150,6 +168,7 @@ class Launch:
     log_max_size_bytes: int = 50 * 1024 * 1024
     log_backups: int = 10
     log_format: Literal["raw", "stamped", "json"] = "raw"
+    python: Python | None = None
 
 
 @record
@@ -287,6 +306,8 @@ def _launch(data: dict[str, Any]) -> Launch:
         data["identity"] = Identity(**{**identity, "groups": tuple(identity["groups"])})
     if "sockets" in data:
         data["sockets"] = tuple(Socket(**each) for each in data["sockets"])
+    if data.get("python") is not None:
+        data["python"] = Python(**data["python"])
     for stream in ("stdout", "stderr"):
         if stream in data:
             data[stream] = LogTarget(**data[stream])

@@ -43,10 +43,11 @@ def note_too_large(reader: Reader, launch: Launch, table: Table, header: Node) -
     """
     words = [*launch.argv, launch.directory, launch.stdout.path, launch.stderr.path]
     words += [text for pair in launch.environment for text in pair if text]
+    words += [] if launch.python is None else [launch.python.config, launch.python.interpreter]
     groups = launch.identity.groups if launch.identity else ()
     if _MOST_PER_CHARACTER * (sum(map(len, words)) + 3 * len(words) + len(groups)) < MAX_PATH_BYTES:
         return  # nearly all are small: nothing need be counted
-    command = table.get("command") or header
+    command = table.get("command") or table.get("config") or header
     is_small = _check_argv(reader, launch, command)
     is_small = _check_environment(reader, launch, table, header) and is_small
     directory = table.get("directory") or header
@@ -95,6 +96,8 @@ def _check_all(reader: Reader, launch: Launch, command: Node) -> None:
     expanded = [instance_text(text, MAX_POOL_SIZE) for text in strings]
     names = [name for name, _ in launch.environment]
     size = len(json.dumps([expanded, names, launch.identity and launch.identity.groups]))
+    if launch.python is not None:
+        size += len(instance_text(launch.python.config, MAX_POOL_SIZE))
     if size > MAX_START_BYTES:
         message = (
             f"command line, environment and paths take {-(-size // 1024)} KiB as the daemon passes "

@@ -98,7 +98,7 @@ class Workers:
         if longest <= MAX_SOCKET_PATH_BYTES:
             return
         for spec in specs:
-            if spec.launch.notify:
+            if spec.launch.notify and spec.launch.python is None:  # that has another way to it
                 table = self.tables[spec.pool]
                 node = table.get("ready") or table["heartbeat_timeout"]
                 message = f"runtime_dir is too long for a notification socket in it: {runtime_dir}"

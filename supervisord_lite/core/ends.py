@@ -27,7 +27,7 @@ Fields = tuple[tuple[str, str | int | float], ...]
 def end(worker: Worker, live: Live, event: events.Exited, now_s: float, rng: Rng) -> Moved:
     """The leader ended and nobody had asked for it."""
     is_ok = event.code in worker.policy.ok_exit_codes
-    reason = describe_end(event.code, event.signal)
+    reason = _how(event)
     ended = Stopping(
         live.run,
         "ended" if is_ok else "failed",
@@ -59,9 +59,15 @@ def record_end(
     )
     # After a missed deadline that is the reason, and not the signal that we sent ourselves.
     is_missed = stopping.outcome == "failed"
-    reason = stopping.reason if is_missed else describe_end(event.code, event.signal)
+    reason = stopping.reason if is_missed else _how(event)
     last_exit = _last_exit(ended, stopping.pid, reason, now_s)
     return _go_on(worker, ended, last_exit, now_s, rng, emptied=event.emptied)
+
+
+def _how(event: events.Exited) -> str:
+    """Return how it ended, with its own words: "exit 1: ValueError: no luck"."""
+    how = describe_end(event.code, event.signal)
+    return f"{how}: {event.words}" if event.words else how
 
 
 def _go_on(

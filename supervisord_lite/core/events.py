@@ -38,12 +38,14 @@ class Exited:
         code: Exit code, or None when a signal ended it.
         signal: Number of the signal that ended it, or None.
         emptied: True when nothing else of its tree was alive; else `Emptied` follows.
+        words: Why, in its own words: "ValueError: order -4: negative number"; may be empty.
     """
 
     run: int
     code: int | None
     signal: int | None
     emptied: bool
+    words: str = ""
 
 
 @record

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 import select
 import signal
 import time
 
 from supervisord_lite.keeper import cgroups
 from supervisord_lite.keeper.feeds import Feeds
+from supervisord_lite.keeper.last_words import LastWords
 from supervisord_lite.keeper.listeners import Listeners
 from supervisord_lite.keeper.reap import Ended
 from supervisord_lite.keeper.spawn import CannotCloneError, Launcher, StageError, cause, read_report
@@ -80,6 +83,8 @@ class Runs:
         self._trees = Trees(calls, self.cgroups, known)
         self._setups: dict[int, _Setup] = {}
         self._failed: dict[Run, StageError] = {}
+        # Whose target could not be run, and since when: something of its tree is still alive.
+        self._failed_late: dict[Run, float] = {}
         self._ended: list[tuple[Run, Ended, float]] = []
         self.killing = False
 
@@ -191,6 +196,9 @@ class Runs:
             files.update({1: outputs[0], 2: outputs[1]})
             if request.get("listens"):
                 files[0] = self._feed(key, request["name"])
+            if request.get("python") is not None:
+                files[request["record_fd"]] = record = self._record(request["python"])
+                writers.append(record)
             pid, report = self._launch(request, files, cgroup, is_alone=is_alone)
         except Exception as error:  # noqa: BLE001  # whatever it is, the supervisor waits to hear
             self._discard(streams, cgroup)
@@ -255,6 +263,16 @@ class Runs:
             return self.feeds.open(key, name)
         except OSError as error:
             raise StageError(stage="events", reason=cause(error)) from None
+
+    def _record(self, record: dict[str, Any]) -> int:
+        """Return a memory file with what a Python worker is told; nobody else can read it."""
+        try:
+            descriptor = self._calls.memfd_create("record")
+            with os.fdopen(descriptor, "wb", closefd=False) as file:
+                file.write(json.dumps(record).encode("ascii"))
+        except OSError as error:
+            raise StageError(stage="target", reason=cause(error)) from None
+        return descriptor
 
     def _make_cgroup(self, key: Key) -> str | None:
         if self.cgroups is None:
@@ -345,7 +363,7 @@ class Runs:
             return
         if run.report >= 0:
             self._read_setup(run.report)
-        self.voices.listen(run)
+        self.voices.listen(run, to_the_end=True)
         self._table.note_reaped(run)
         self._trees.clear(run, now_s)
         self._ended.append((run, dead, now_s))
@@ -363,7 +381,7 @@ class Runs:
                 empty.discard(run)
                 self._forget(run)
         for run in empty:
-            self._table.fact("emptied", now_s, run.key, killed=run.killed)
+            self._tell_empty(run, now_s)
             self._forget(run)
 
     def _tell_end(self, run: Run, dead: Ended, at_s: float, *, emptied: bool) -> None:
@@ -371,9 +389,27 @@ class Runs:
         if error is not None:
             self._table.fact("spawn_failed", at_s, run.key, **_told(error))
             return
+        last = LastWords(run.last_words)
+        if last.failure is not None and dead.code:
+            if emptied:
+                self._table.fact("spawn_failed", at_s, run.key, **_told(last.failure), **last.story)
+            else:
+                self._failed_late[run] = at_s
+            return
         self._table.fact(
-            "exited", at_s, run.key, code=dead.code, signal=dead.signal, emptied=emptied
-        )
+            "exited", at_s, run.key, code=dead.code, signal=dead.signal, emptied=emptied,
+            **(last.crash if dead.code else {}),
+        )  # fmt: skip
+
+    def _tell_empty(self, run: Run, now_s: float) -> None:
+        at_s = self._failed_late.pop(run, None)
+        if at_s is None:
+            self._table.fact("emptied", now_s, run.key, killed=run.killed)
+            return
+        # Code of its own had run by then: what that had started is gone before it is told.
+        last = LastWords(run.last_words)
+        assert last.failure is not None
+        self._table.fact("spawn_failed", at_s, run.key, **_told(last.failure), **last.story)
 
     def _forget(self, run: Run) -> None:
         self.voices.end(run)

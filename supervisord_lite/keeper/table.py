@@ -29,11 +29,12 @@ class Run:
         last_fact: Number of the fact that ended it; it may be forgotten when that is applied.
         beat_s: When it gave its last sign of life; None: never.
         words: The latest that it said of itself: "status", and "state" while it reloads or stops.
+        last_words: Why it is about to end, as it said it: see last_words.py.
     """
 
     __slots__ = (
-        "beat_s", "cgroup", "emptied", "ended", "key", "killed", "last_fact", "marker", "pid",
-        "recorded", "report", "spawned_at_s", "streams", "words",
+        "beat_s", "cgroup", "emptied", "ended", "key", "killed", "last_fact", "last_words",
+        "marker", "pid", "recorded", "report", "spawned_at_s", "streams", "words",
     )  # fmt: skip
 
     def __init__(self, key: Key, pid: int, marker: str, cgroup: str | None) -> None:
@@ -52,6 +53,7 @@ class Run:
         self.streams: list[Stream] = []
         self.beat_s: float | None = None
         self.words: dict[str, str] = {}
+        self.last_words = ""
 
 
 class Table:

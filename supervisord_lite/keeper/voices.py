@@ -11,6 +11,7 @@ READY=1, a newline     fact "said", the first time in a run
 EXTEND_TIMEOUT_USEC=   fact "extended"
 WATCHDOG=trigger       fact "judged"
 WATCHDOG=1             the time of the last one, told to a supervisor that asks
+X_SUPERVISORD_LITE_END a Python worker says why it is about to end: goes into the fact of its end
 STATUS=, STOPPING=1,   the latest of each: told unnumbered, and to each new supervisor in the
 RELOADING=1            inventory
 =====================  =============================================================================
@@ -38,9 +39,12 @@ if TYPE_CHECKING:
 
 _NAME = "notify"
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_MOST_BYTES = 4096
+#: Of one datagram; the last words of a Python worker have a traceback in them.
+_MOST_BYTES = 1 << 16
 #: Of one voice in one turn: nobody may keep the keeper from the others.
 _MOST_WORDS = 64
+#: Of a run whose leader has ended: more than a kernel keeps for one socket.
+_MOST_LAST_WORDS = 4096
 _MOST_CHARACTERS = 300
 #: A worker that asks for more time without end fills no table with it.
 _EXTENDED_EVERY_S = 0.05
@@ -139,11 +143,11 @@ class Voices:
         self._close_writer(voice)
         self._close(voice)
 
-    def listen(self, run: Run) -> None:
-        """Take everything that *run* has said until now."""
+    def listen(self, run: Run, *, to_the_end: bool = False) -> None:
+        """Take what *run* has said until now; *to_the_end*: its leader has ended, so all of it."""
         voice = self._voices.get(run)
         if voice is not None:
-            self._hear(voice)
+            self._hear(voice, _MOST_LAST_WORDS if to_the_end else _MOST_WORDS)
 
     def end(self, run: Run) -> None:
         """Nothing of its tree is alive."""
@@ -167,8 +171,8 @@ class Voices:
 
     # -- hearing -----------------------------------------------------------------------------------
 
-    def _hear(self, voice: Voice) -> None:
-        for _ in range(_MOST_WORDS):
+    def _hear(self, voice: Voice, most: int = _MOST_WORDS) -> None:
+        for _ in range(most):
             try:
                 data = self._calls.read(voice.reader, _MOST_BYTES)
             except BlockingIOError:
@@ -205,6 +209,8 @@ class Voices:
                 case "WATCHDOG" if value == "trigger":
                     reason = "it said so itself (WATCHDOG=trigger)"
                     self._table.fact("judged", time.monotonic(), run.key, reason=reason)
+                case "X_SUPERVISORD_LITE_END":
+                    run.last_words = value
                 case "STATUS":
                     self._say(run, "status", value[:_MOST_CHARACTERS])
                 case "RELOADING" | "STOPPING" if value == "1":

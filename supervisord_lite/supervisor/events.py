@@ -82,6 +82,8 @@ _LEVELS = {
     "worker.cleared": "warning",
 }
 _LONGEST_VALUE = 500
+#: Of a traceback, whose end says most.
+_LONGEST_STORY = 8000
 _ENDS = frozenset({"worker.failed", "worker.exited", "worker.stopped"})
 
 
@@ -214,6 +216,20 @@ class Events:
         """Record something about one worker that is no change of its state."""
         told = {**self._about(slot), **_shown(fields), **self.asker()}
         self._outbox.record(slot, self._event(event, self._clock.now_s(), told))
+
+    def note_story(self, fact: dict[str, object]) -> None:
+        """Record the traceback of a worker that has told one with its end, ahead of that end."""
+        story, pool, index = fact.get("traceback"), fact.get("pool"), fact.get("index")
+        if not isinstance(story, str) or not isinstance(pool, str) or not isinstance(index, int):
+            return
+        slot = (pool, index)
+        if slot in self.fleet.workers:
+            words = str(fact.get("words") or fact.get("reason") or "")
+            told = {**self._about(slot), **_shown({"run": fact["run"], "reason": words})}
+            told["traceback"] = story[-_LONGEST_STORY:]
+            at_s = fact["at_s"]
+            assert isinstance(at_s, float)
+            self._outbox.record(slot, self._event("worker.crashed", at_s, told))
 
     def _note(self, event: str, fields: dict[str, object], *, is_first: bool = False) -> None:
         told = self._event(event, self._clock.now_s(), {**_shown(fields), **self.asker()})

@@ -25,6 +25,7 @@ def event_of(fact: dict[str, object]) -> Event:
                 None if code is None else number(code),
                 None if signal is None else number(signal),
                 emptied=bool(fact["emptied"]),
+                words=str(fact.get("words", "")),
             )
         case "emptied":
             killed = fact["killed"]

@@ -1,11 +1,13 @@
 """From a spec to what the keeper is asked for one run of it. Pure but for the marker."""
 
+import json
 import os
 import zlib
 from collections.abc import Iterable
 
+import supervisord_lite
 from supervisord_lite.base.record import fields_of
-from supervisord_lite.config.expand import instance_text
+from supervisord_lite.config.expand import instance_text, instance_value
 from supervisord_lite.config.spec import (
     MAX_SOCKET_PATH_BYTES,
     Launch,
@@ -15,6 +17,9 @@ from supervisord_lite.config.spec import (
     Spec,
 )
 from supervisord_lite.core import actions
+
+#: The file that the interpreter of a Python worker runs: see there.
+_BOOT = f"{os.path.dirname(os.path.abspath(supervisord_lite.__file__))}/worker/boot.py"  # noqa: PTH100, PTH120
 
 
 def printed_name(spec: Spec, index: int) -> str:
@@ -53,6 +58,7 @@ def spawn_request(spec: Spec, index: int, run: int, settings: Settings) -> dict[
     marker = os.urandom(16).hex()
     folder = own_folder(spec.pool, index, run, settings.runtime_dir) if launch.notify else None
     identity = launch.identity
+    record_fd, record = launch_record(spec, index, folder)
     return {
         "do": "spawn",
         "pool": spec.pool,
@@ -60,7 +66,9 @@ def spawn_request(spec: Spec, index: int, run: int, settings: Settings) -> dict[
         "run": run,
         "name": printed_name(spec, index),
         "marker": marker,
-        "argv": [instance_text(word, index) for word in launch.argv],
+        "argv": _argv(spec, index, record_fd),
+        "python": record,
+        "record_fd": record_fd,
         "directory": instance_text(launch.directory, index),
         "environment": _environment(spec, index, marker, settings.control_path, folder),
         "umask": launch.umask,
@@ -81,6 +89,46 @@ def spawn_request(spec: Spec, index: int, run: int, settings: Settings) -> dict[
         "stdout": _output(launch, launch.stdout, index),
         "stderr": _output(launch, launch.stderr, index, is_stderr=True),
     }
+
+
+def launch_record(
+    spec: Spec, index: int, folder: str | None
+) -> tuple[int, dict[str, object] | None]:
+    """Return what the process of a Python target is told, and at which descriptor.
+
+    See worker/launched.py for what stands in it. Without a target: 0 and None.
+
+    Args:
+        spec: Of the pool.
+        index: Of the instance, from 1.
+        folder: Of its notification socket.
+    """
+    launch, python = spec.launch, spec.launch.python
+    if python is None:
+        return 0, None
+    record = {
+        "target": python.target,
+        "config": instance_value(json.loads(python.config), index),
+        "name": printed_name(spec, index),
+        "pool": spec.pool,
+        "instance": index,
+        "directory": instance_text(launch.directory, index),
+        "ready": "notify" if python.says_ready else "run",
+        "notify": None if folder is None else f"{folder}/notify",
+        "heartbeat_timeout_s": launch.heartbeat_timeout_s,
+        "stop_timeout_s": sum(rung.timeout_s for rung in spec.policy.stop_ladder),
+        "sockets": {each.name: each.fd for each in launch.sockets},
+    }
+    # Behind the sockets, which stand from 3 on without a gap.
+    return max([2, *(each.fd for each in launch.sockets)]) + 1, record
+
+
+def _argv(spec: Spec, index: int, record_fd: int) -> list[str]:
+    python = spec.launch.python
+    if python is None:
+        return [instance_text(word, index) for word in spec.launch.argv]
+    name = printed_name(spec, index)
+    return [python.interpreter, _BOOT, str(record_fd), name, python.target]
 
 
 def relog_request(spec: Spec, index: int, run: int) -> dict[str, object]:
@@ -111,8 +159,11 @@ def _environment(
         (name, None if value is None else instance_text(value, index))
         for name, value in spec.launch.environment
     )
-    voice = [] if folder is None else [("NOTIFY_SOCKET", f"{folder}/notify")]
-    timeout_s = spec.launch.heartbeat_timeout_s
+    timeout_s, python = spec.launch.heartbeat_timeout_s, spec.launch.python
+    # The child side of a Python target knows the way. What the target starts should not talk for
+    # it, unless somebody wants to hear more than that it runs.
+    is_told = python is None or python.says_ready or timeout_s is not None
+    voice = [("NOTIFY_SOCKET", f"{folder}/notify")] if folder is not None and is_told else []
     if timeout_s is not None:
         # Source: sd_watchdog_enabled(3). Without WATCHDOG_PID a wrapper's child may speak too.
         voice.append(("WATCHDOG_USEC", str(int(timeout_s * 1e6))))

@@ -277,6 +277,7 @@ class Supervisor:
         if fact["fact"] == "signalled":
             self._daemon.signalled(str(fact["signal"]), number)
         else:
+            self._events.note_story(fact)
             self._fleet.take_fact(fact)
         self._outbox.applied(number)
 

@@ -28,12 +28,9 @@ def problems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Problems:
 
 # Good lines, by the key that is refused: one error each, and no other.
 GOOD = {
-    "python": ['python = "shop.consumer:Orders"', 'python = "a:b.c"'],
     "agent": ['agent = "claude"'],
     "container": ['container = { image = "redis:7", anything = 1 }'],
     "queue": ['queue = ["default"]', "queue = []"],
-    "config": ['config.batch = 50\nconfig.tags = ["a", 1, { b = 2 }]'],
-    "interpreter": ['interpreter = ".venv/bin/python"'],
     "preload": ['preload = ["shop.model"]', 'preload = "shop"'],
     "warm": ["warm = 3"],
     "schedule": [
@@ -63,7 +60,7 @@ GOOD = {
 @pytest.mark.parametrize("head", ["[worker.a]\ncommand = 'x'\n", "[defaults]\n"])
 def test_a_good_value_is_only_refused(problems: Problems, key: str, lines: str, head: str) -> None:
     """A key of a later version is one error, whatever stands below it."""
-    if head.startswith("[worker") and key in ("python", "agent", "container"):
+    if head.startswith("[worker") and key in ("agent", "container"):
         head = "[worker.a]\n"
     (problem,) = problems(head + lines)
     assert problem.message == f'"{key}" is not in this version'
@@ -77,10 +74,8 @@ def test_every_later_key_is_tried() -> None:
 
 # Bad lines: the column of the mistake, and words of its message and hint.
 BAD = {
-    "target without a colon": ('python = "shop.consumer"', 10, '"package.module:Target"', "class"),
     "agent, nearly": ('agent = "cluade"', 9, 'there is no agent "cluade"', '"claude"?'),
     "queue that nobody has": ('queue = ["shop"]', 10, 'there is no queue "shop"', "[queue.NAME]"),
-    "argument": ('config."a-b" = 1', 8, '"a-b" cannot be the name of an argument', ""),
     "module": ('preload = ["a b"]', 12, "preload, item 1: expected a module", ""),
     "cron of four fields": ('schedule.cron = "* * * *"', 17, "five fields, got 4", "@daily"),
     "cron of strange letters": ('schedule.cron = "* * ! * *"', 17, '"!" is not a field', ""),
