@@ -15,6 +15,8 @@ from supervisord_lite.config.defaults import control_path_in, default_folders
 from supervisord_lite.control.client import ANSWER_TIMEOUT_S, Client
 from supervisord_lite.control.errors import NoDaemonError
 
+_UNIT = "supervisord-lite"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options that say which daemon."""
@@ -63,7 +65,8 @@ def connect(arguments: argparse.Namespace, *, answer_timeout_s: float | None = N
         if not named:
             _check_owners(path, uid=os.getuid())
         with ExitStack() as stack:
-            client = stack.enter_context(Client(path, answer_timeout_s=timeout_s))
+            unit = f"supervisord-lite@{arguments.instance}" if arguments.instance else _UNIT
+            client = stack.enter_context(Client(path, answer_timeout_s=timeout_s, unit=unit))
             if not named:
                 _check_owners(path, uid=os.getuid())  # it may have been made in between
             stack.pop_all()

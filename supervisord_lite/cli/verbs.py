@@ -21,25 +21,26 @@ HELP = {
     "stop": "stop workers and wait until nothing of them is left",
     "restart": "stop and start workers",
     "wait": "wait until workers are ready; --for stopped, --for exited",
-    "reload": "put the changed configuration in force; --dry-run says what changes",
+    "reload": "put the changed file in force; --dry-run says what changes",
     "scale": "another number of instances: scale web=4",
     "reset": "close a tripped breaker and start again",
     "signal": "send a signal to the leader of each worker",
     "logs": "the last lines of output; -f follows",
-    "why": "why a worker is as it is: its story, its last words, what decided",
+    "why": "why a worker is as it is: its story, last words, what decided",
     "events": "what happened, and who asked for it; -f follows",
     "metrics": "the status in the format of Prometheus, as http serves it",
+    "install-unit": "write the systemd units of this installation",
     "shutdown": "stop everything in order and end the daemon",
     "version": "of this command and of the daemon",
 }
 
 #: Verbs that talk to a daemon, and so take --socket and -i.
-_LOCAL = frozenset({"run", "check"})
+_LOCAL = frozenset({"run", "check", "install-unit"})
 
 #: Fixed names that come with a later version.
 _LATER = frozenset(
     {"exec", "top", "doctor", "upgrade",
-     "import", "export", "init", "install-unit", "task", "queue", "lock", "agent", "fleet"}
+     "import", "export", "init", "task", "queue", "lock", "agent", "fleet"}
 )  # fmt: skip
 
 #: What supervisorctl and systemctl call it: (whose word, what to do here).
@@ -104,9 +105,14 @@ def split(words: Sequence[str]) -> tuple[list[str], str | None, list[str]]:
     return list(words[:index]), words[index], list(words[index + 1 :])
 
 
+def module_of(verb: str) -> str:
+    """Return the name of the module of one verb."""
+    return f"supervisord_lite.cli.{verb.replace('-', '_')}"
+
+
 def load(verb: str) -> Verb:
     """Import the module of one verb."""
-    module: Verb = importlib.import_module(f"supervisord_lite.cli.{verb}")
+    module: Verb = importlib.import_module(module_of(verb))
     return module
 
 
@@ -124,7 +130,7 @@ def parser_for(verb: str, module: Verb) -> argparse.ArgumentParser:
 def overview() -> str:
     """Return what `supervisord-lite --help` prints."""
     lines = ["usage: supervisord-lite VERB [NAME...]", ""]
-    lines.extend(f"  {verb:<9} {text}" for verb, text in HELP.items())
+    lines.extend(f"  {verb:<12} {text}" for verb, text in HELP.items())
     lines += [
         "",
         "NAME is a worker (web-1), a pool (web), a glob ('web*') or all.",

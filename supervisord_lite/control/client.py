@@ -66,8 +66,19 @@ class _DroppedError(Exception):
 class Client:
     """A connection to the daemon at *path*; a context manager."""
 
-    def __init__(self, path: str, *, answer_timeout_s: float = ANSWER_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        answer_timeout_s: float = ANSWER_TIMEOUT_S,
+        unit: str = "supervisord-lite",
+    ) -> None:
         """Connect.
+
+        Args:
+            path: Of the control socket.
+            answer_timeout_s: How long an answer may take.
+            unit: What to start where nobody listens, for people.
 
         Raises:
             NoDaemonError: Nobody listens there.
@@ -75,6 +86,7 @@ class Client:
         """
         self._path = path
         self._answer_timeout_s = answer_timeout_s
+        self._unit = unit
         self._socket: socket.socket | None = None
         self._listener_uid = 0
         self._reader = varlink.Reader(max_message_bytes=MAX_REPLY_BYTES)
@@ -259,14 +271,14 @@ class Client:
             return NoAnswerError(f"the daemon at {self._path} does not answer")
         text = f"no daemon answers at {self._path}"
         if isinstance(error, ConnectionRefusedError):
-            hint = "the socket exists, but nobody listens: systemctl status supervisord-lite"
+            hint = f"the socket exists, but nobody listens: systemctl status {self._unit}"
             if not Path(self._path).is_socket():
                 hint = "that is not a socket"
             return NoDaemonError(text, hint=hint)
         if isinstance(error, FileNotFoundError | NotADirectoryError):
             return NoDaemonError(
                 text,
-                hint="there is no socket: start the daemon with systemctl start supervisord-lite\n"
+                hint=f"there is no socket: start the daemon with systemctl start {self._unit}\n"
                 "or supervisord-lite run -c FILE, or name its socket with --socket PATH",
             )
         return NoDaemonError(f"{text}: {error.strerror or error}")

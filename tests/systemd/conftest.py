@@ -24,15 +24,24 @@ def systemd_machine() -> Generator[Machine]:
     machine.close()
 
 
+def install_command(machine: Machine, python: str) -> None:
+    """Write the command as pip does; the path is that of a checkout that is not installed."""
+    path = clean_environment().get("PYTHONPATH", "")
+    paths = [path] if path else []
+    if python != sys.executable:
+        # Another interpreter sees what this one has installed.
+        paths = [str(CHECKOUT), *(each for each in sys.path if each.endswith("site-packages"))]
+    command = (
+        f"#!{python}\nimport sys\nsys.path[:0] = {paths}\n"
+        "from supervisord_lite.cli import main\nsys.exit(main())\n"
+    )
+    machine.write("/usr/bin/supervisord-lite", command, mode=0o755)
+
+
 @pytest.fixture
 def installed(systemd_machine: Machine) -> Generator[Machine]:
     """Install the product's unit and command as a package would; the test writes the file."""
-    # The shell replaces itself, so that the unit as shipped sees one process.
-    path = clean_environment().get("PYTHONPATH", "")
-    command = f'#!/bin/sh\nexec "{sys.executable}" -m supervisord_lite "$@"\n'
-    if path:
-        command = command.replace("exec ", f'PYTHONPATH="{path}" exec ')
-    systemd_machine.write("/usr/bin/supervisord-lite", command, mode=0o755)
+    install_command(systemd_machine, sys.executable)
     unit = Path(CHECKOUT / "systemd" / UNIT).read_text()
     systemd_machine.install_unit(UNIT, unit)
     yield systemd_machine

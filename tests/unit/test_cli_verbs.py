@@ -63,16 +63,16 @@ def test_every_verb_has_its_file_and_its_help(capsys: pytest.CaptureFixture[str]
 
     for verb in verbs.HELP:
         assert f"  {verb} " in overview
-        assert importlib.util.find_spec(f"supervisord_lite.cli.{verb}") is not None, verb
+        assert importlib.util.find_spec(verbs.module_of(verb)) is not None, verb
 
 
 def test_one_verb_does_not_import_another() -> None:
     """The command starts fast, because only the verb that is typed is imported."""
     assert main(["signal"]) == 2
     for verb in verbs.HELP:
-        sys.modules.pop(f"supervisord_lite.cli.{verb}", None)
+        sys.modules.pop(verbs.module_of(verb), None)
     assert main(["stop"]) == 2
-    loaded = {verb for verb in verbs.HELP if f"supervisord_lite.cli.{verb}" in sys.modules}
+    loaded = {verb for verb in verbs.HELP if verbs.module_of(verb) in sys.modules}
     assert loaded == {"stop"}
 
 
