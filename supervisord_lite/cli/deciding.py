@@ -23,7 +23,11 @@ _FIELDS = {
     "start_timeout": "start_timeout_s",
     "run_timeout": "run_timeout_s",
     "autostart": "autostart",
+    "heartbeat_timeout": "heartbeat_timeout_s",
 }
+#: Keys that the daemon tells as one writes them.
+_HEALTH = "health."
+_HEALTH_KEYS = ("health.http", "health.tcp", "health.exec")
 #: Of a text that stands beside its origin.
 _TEXT_COLUMNS = 38
 Decided = tuple[str, str]  #: "max_restarts 5", and where that stands
@@ -47,7 +51,11 @@ def keys_for(state: str, reasons: str, *, has_run: bool) -> tuple[str, ...]:
         "probing": ("circuit_cooldown", "stable_run_period"),
     }.get(state, ())
     if "not ready after" in reasons:
-        keys = (*keys, "start_timeout")
+        keys = (*keys, "start_timeout", *_HEALTH_KEYS)
+    if "health: " in reasons:
+        keys = (*keys, *_HEALTH_KEYS, "health.failures", "health.interval", "health.timeout")
+    if "no heartbeat for" in reasons:
+        keys = (*keys, "heartbeat_timeout")
     if "still running after" in reasons:
         keys = (*keys, "run_timeout")
     return tuple(dict.fromkeys(keys))
@@ -89,11 +97,15 @@ def _packed(values: list[str]) -> list[str]:
 def _in_force(story: dict[str, Any], key: str) -> Any:
     if key in ("requires", "after"):
         return story.get(key)
+    if key.startswith(_HEALTH):
+        health = (story.get("policy") or {}).get("health") or {}
+        return health.get(key.removeprefix(_HEALTH))
     return (story.get("policy") or {}).get(_FIELDS[key])
 
 
 def _places(pool: str, config: str) -> dict[str, tuple[Any, str]] | None:
     """Return key -> (value, where it stands), as the files are now; None: they cannot be read."""
+    from supervisord_lite.config.flat import health_keys
     from supervisord_lite.config.load import judge
     from supervisord_lite.config.show import show
 
@@ -105,8 +117,13 @@ def _places(pool: str, config: str) -> dict[str, tuple[Any, str]] | None:
     if spec is None:
         return None
     places = {}
+    health = {".".join(key): value for key, value in health_keys(spec.health).items()}
     for line in show(pool, judged):
-        if line.key in _FIELDS:
+        if line.key in health:
+            value = health[line.key]
+        elif line.key == "heartbeat_timeout":
+            value = spec.launch.heartbeat_timeout_s
+        elif line.key in _FIELDS:
             value = getattr(spec.policy, _FIELDS[line.key])
         elif line.key in ("requires", "after"):
             value = getattr(spec, line.key)
@@ -127,6 +144,6 @@ def _shown(key: str, value: Any) -> str:
     if isinstance(value, list | tuple):
         words = [f'"{each}"' if isinstance(each, str) else str(each) for each in value]
         return f"[{', '.join(words)}]"
-    if _FIELDS[key].endswith("_s"):
+    if _FIELDS.get(key, "").endswith("_s"):
         return f'"{format_duration(float(value)).replace(" ", "")}"'
     return f'"{value}"' if isinstance(value, str) else str(value)

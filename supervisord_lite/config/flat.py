@@ -14,7 +14,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from supervisord_lite.config.spec import Grant, Launch, LogTarget, Settings, Socket, Spec
+    from supervisord_lite.config.spec import (
+        Grant,
+        Health,
+        Launch,
+        LogTarget,
+        Settings,
+        Socket,
+        Spec,
+    )
     from supervisord_lite.core.policy import Policy
 
 #: ("stop_timeout",) or ("environment", "PATH"): the parts of a dotted key.
@@ -69,6 +77,26 @@ def worker_keys(spec: Spec) -> Mapping[Key, object]:
         **_policy(spec.policy),
         ("ready",): _ready(spec.policy, spec.launch),
         **_launch(spec.launch),
+        **health_keys(spec.health),
+    }
+
+
+def health_keys(health: Health | None) -> dict[Key, object]:
+    """Return the keys of a health probe; none where there is no probe."""
+    if health is None:
+        return {}
+    host = f"[{health.host}]" if ":" in health.host else health.host
+    written: object = list(health.argv)
+    if health.kind == "tcp":
+        written = f"{host}:{health.port}"
+    elif health.kind == "http":
+        at = f"http://{host}{':' if health.port else ''}{health.port}"
+        written = f"{f'{health.socket}:' if health.socket else at}{health.path}"
+    return {
+        ("health", health.kind): written,
+        ("health", "interval"): _seconds(health.pace.interval_s),
+        ("health", "timeout"): _seconds(health.pace.timeout_s),
+        ("health", "failures"): health.pace.failures,
     }
 
 
@@ -127,8 +155,8 @@ def _ready(policy: Policy, launch: Launch) -> str | float | None:
     python = launch.python
     if policy.ready_by == "said" and python is not None and not python.says_ready:
         return None
-    if policy.ready_by == "exit":
-        return "exit"
+    if policy.ready_by in ("exit", "health"):
+        return policy.ready_by
     if policy.ready_by == "said":
         return "notify" if launch.ready_fd is None else f"fd:{launch.ready_fd}"
     return "spawned" if policy.ready_after_s == 0 else _seconds(policy.ready_after_s)
@@ -165,7 +193,7 @@ def _launch(launch: Launch) -> dict[Key, object]:
 
 
 def _socket(own: Socket) -> dict[Key, object]:
-    place = f"{own.kind}:{own.place}"
+    place = "private" if own.kind == "private" else f"{own.kind}:{own.place}"
     if own.kind == "tcp":
         place = f"[{own.host}]:{own.place}" if ":" in own.host else f"{own.host}:{own.place}"
     table: dict[Key, object] = {("sockets", own.name, "listen"): place}

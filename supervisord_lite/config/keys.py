@@ -31,7 +31,7 @@ _CONTROL = frozenset({"path", "admin", "operate", "read"})
 _WORKER = frozenset({
     "after", "autostart", "backoff", "circuit_cooldown", "circuit_window", "command", "config",
     "critical", "directory", "enabled", "environment", "environment_file", "events", "extends",
-    "group", "heartbeat_timeout", "interpreter", "limits", "log", "max_restarts",
+    "group", "health", "heartbeat_timeout", "interpreter", "limits", "log", "max_restarts",
     "max_unavailable", "nice", "ok_exit_codes", "operators", "pool_size", "python", "ready",
     "requires", "restart", "run_timeout", "singleton", "sockets", "stable_run_period",
     "start_timeout", "stop_scope", "stop_signal", "stop_timeout", "umask", "user",
@@ -40,12 +40,14 @@ _NONE: Mapping[str, Shape] = {}
 #: Tables inside a worker whose keys are fixed: those of this version, and later ones.
 _INNER: Mapping[str, tuple[frozenset[str], Mapping[str, Shape]]] = {
     "backoff": (frozenset({"min", "max", "factor", "jitter"}), _NONE),
+    "health": (frozenset({"http", "tcp", "exec", "interval", "timeout", "failures"}), _NONE),
     "limits": (frozenset({"memory", "cpu", "pids", *RLIMITS}), _NONE),
     "log": (frozenset({"stdout", "stderr", "max_size", "backups", "format"}), later.LOG),
 }
 #: An example of each, for the way out of a header that swallows keys.
 _EXAMPLES = {
     "backoff": 'backoff.min = "1s"',
+    "health": 'health.interval = "10s"',
     "limits": "limits.nofile = 1024",
     "log": 'log.max_size = "100M"',
     "environment": 'environment.NAME = "…"',
@@ -54,7 +56,7 @@ _EXAMPLES = {
 
 #: Tables that may stand inside a worker.
 INNER_TABLES = frozenset({
-    *_EXAMPLES, "config", "container", "health", "recycle", "schedule", "secrets", "sockets"
+    *_EXAMPLES, "config", "container", "recycle", "schedule", "secrets", "sockets"
 })  # fmt: skip
 
 

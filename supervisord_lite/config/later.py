@@ -42,7 +42,6 @@ _CRON = r"@(?:yearly|annually|monthly|weekly|daily|midnight|hourly)|\S+(?:\s+\S+
 _CRON_FIELD = r"[0-9A-Za-z*?,/#-]+"
 _TIMEZONE = r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*"
 _KEPT_ELSEWHERE = r"(?s:file:.+|credential:[A-Za-z0-9_.-]+)"
-_HTTP = r"https?://[^\s/]+\S*|[A-Za-z0-9][A-Za-z0-9_-]*:/(?!/)\S*"
 _PORT = r"(?:[0-9]{1,5}|.*%(?:i|\{[0-9]+\.\.\}))"
 _HOST_PORT = rf"(?:[^\s:/\[\]]*|\[[0-9A-Fa-f:.]+\]):{_PORT}"
 _SOCKET = rf"unix:.+|systemd:[A-Za-z0-9_.-]+|private|(?:[^\s:/\[\]]*|\[[0-9A-Fa-f:.]+\]):{_PORT}"
@@ -115,14 +114,6 @@ WORKER: Mapping[str, Shape] = {
     "preload": each(like(_MODULE, 'a module such as "shop.model"')),
     "warm": whole(0, 1024),
     "schedule": either((str,), _cron, _schedule),
-    "health": keys(
-        http=like(_HTTP, '"http://HOST:PORT/PATH" or "SOCKET:/PATH"'),
-        tcp=_address,
-        exec=shapes.command,
-        interval=shapes.duration,
-        timeout=shapes.duration,
-        failures=whole(1, 1000),
-    ),
     "recycle": keys(
         memory=shapes.size,
         age=shapes.duration,

@@ -40,7 +40,7 @@ _LAUNCH = frozenset(
 _DURATIONS = frozenset(
     {("ready",), ("heartbeat_timeout",), ("start_timeout",), ("run_timeout",), ("stop_timeout",),
      ("stable_run_period",), ("circuit_window",), ("circuit_cooldown",),
-     ("backoff", "min"), ("backoff", "max")}
+     ("backoff", "min"), ("backoff", "max"), ("health", "interval"), ("health", "timeout")}
 )  # fmt: skip
 #: Characters at either end of a long value; two of these fit into a terminal's few lines.
 _SHOWN_ENDS = 60

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 _RESTART = ("always", "on-failure", "never")
 _STOP_SCOPE = ("leader", "tree")
 _READY = ("spawned", "exit", "health", "notify", "fd:3")
-_READY_LATER = ("health",)
-_READY_KINDS = '"spawned", "notify", "fd:3", "exit" or a duration such as "1s"'
+_READY_KINDS = '"spawned", "notify", "fd:3", "exit", "health" or a duration such as "1s"'
 #: The daemon keeps those below 10 free for handing on.
 _LAST_FD = 9
 _SIGNALS = {name: number.value for name, number in signal.Signals.__members__.items()}
@@ -91,6 +90,8 @@ def _ready(reader: Reader, table: Table, start_timeout_s: float) -> tuple[ReadyB
     """Return what makes it ready, and after how many seconds if it is a time."""
     node = table.get("ready")
     ready_s = _DEFAULT.ready_after_s
+    if node is None and _is_asked(table):
+        return "health", ready_s
     if node is None and "python" in table:
         return "said", ready_s  # it is when it runs, and says so by itself
     if node is not None:
@@ -106,10 +107,11 @@ def _ready(reader: Reader, table: Table, start_timeout_s: float) -> tuple[ReadyB
                 hint = "write a newline there when it is ready; below 3 are stdin, stdout, stderr"
                 reader.at_value(node, f"ready: a descriptor is from fd:3 to fd:{_LAST_FD}", hint)
             return "said", ready_s
-        if isinstance(value, str) and value in _READY_LATER:
-            hint = 'use "notify", "spawned", "exit" or a duration: ready when alive after it'
-            reader.at_value(node, f'ready: "{value}" is not in this version', hint)
-            return "alive", ready_s
+        if value == "health":
+            if not _is_asked(table):
+                hint = 'health.http = "http://HOST:PORT/PATH", health.tcp or health.exec'
+                reader.clash(node, 'ready: "health" is the first good answer: to what?', hint)
+            return "health", ready_s
         if isinstance(value, str) and not any(letter.isdigit() for letter in value):
             near = did_you_mean(value, _READY)
             reader.wrong(node, _READY_KINDS, f'did you mean "{near}"?' if near else "")
@@ -120,6 +122,12 @@ def _ready(reader: Reader, table: Table, start_timeout_s: float) -> tuple[ReadyB
         message = f"ready ({ready_s:g} s) must come before start_timeout ({start_timeout_s:g} s)"
         reader.clash(place, message, "raise start_timeout, or lower ready")
     return "alive", ready_s
+
+
+def _is_asked(table: Table) -> bool:
+    """Whether a health probe is set; how often it would ask is none."""
+    health = table["health"].table() if "health" in table else None
+    return any(kind in (health or {}) for kind in ("http", "tcp", "exec"))
 
 
 def read_ready_fd(table: Table) -> int | None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from supervisord_lite.config.values import Reader
 
 _KEYS = ("listen", "mode", "owner", "group", "backlog", "fd")
-_KINDS = 'an address: "HOST:PORT", "unix:PATH" or "systemd:NAME"'
+_KINDS = 'an address: "HOST:PORT", "unix:PATH", "systemd:NAME" or "private"'
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _MODE = re.compile(r"(?:0o)?[0-7]{3,4}")
 _BACKLOG = 4096
@@ -84,9 +84,8 @@ def _read(
         return None
     kind, host, place = "", "", ""
     if text == "private":
-        reader.at_value(listen, 'sockets: "private" is not in this version', f"use {_KINDS}")
-        return None
-    if text.startswith("unix:"):
+        kind = "private"
+    elif text.startswith("unix:"):
         kind, place = "unix", instance_path(listen, text.removeprefix("unix:"))
         for index in (1, pool_size):
             if len(instance_text(place, index).encode()) > MAX_SOCKET_PATH_BYTES:
@@ -106,7 +105,7 @@ def _read(
             reader.at_key(inner[key], f"{key}: only a unix socket has one")
     return Socket(
         name=name,
-        kind=kind,  # type: ignore[arg-type]  # one of three
+        kind=kind,  # type: ignore[arg-type]  # one of four
         host=host,
         place=place,
         mode=_mode(reader, inner),

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from supervisord_lite.base.record import fields_of, record, replace
 from supervisord_lite.core.policy import BackoffPolicy, Critical, Policy, Rung
+from supervisord_lite.core.probing import Pace
 
 #: What the command line, the environment and the paths of one start may take, as the JSON of the
 #: message in which the daemon passes them on; the rest of that message is for what it adds.
@@ -88,14 +89,15 @@ class Socket:
     Attributes:
         name: Among those of its worker; LISTEN_FDNAMES.
         kind: "tcp" (`host` in digits, empty: all addresses; `place` is the port), "unix" (`place`
-            is the path) or "systemd" (`place` is the name of a descriptor handed to the daemon).
+            is the path), "systemd" (`place` is the name of a descriptor handed to the daemon) or
+            "private" (a unix socket made anew for each process, known to the daemon only).
         mode, uid, gid: Of a unix socket; None: the daemon's.
         backlog: Connections that wait at most.
         fd: At which descriptor the process finds it.
     """
 
     name: str
-    kind: Literal["tcp", "unix", "systemd"]
+    kind: Literal["tcp", "unix", "systemd", "private"]
     host: str
     place: str
     mode: int = 0o660
@@ -124,6 +126,30 @@ class Python:
     interpreter: str
     config: str = "{}"
     says_ready: bool = False
+
+
+@record
+class Health:
+    """How a worker is asked whether it works. Texts may hold %i and %{N..}.
+
+    Attributes:
+        kind: "http", "tcp" or "exec".
+        pace: When, and what is a failure.
+        host: As written, without brackets; `addresses` are its own, in digits, tried in order.
+        port: Empty: that of HTTP.
+        path: Of the request.
+        socket: Name of the private socket that is asked instead of host and port.
+        argv: Of "exec".
+    """
+
+    kind: Literal["http", "tcp", "exec"]
+    pace: Pace = Pace()
+    host: str = ""
+    port: str = ""
+    path: str = ""
+    socket: str = ""
+    addresses: tuple[str, ...] = ()
+    argv: tuple[str, ...] = ()
 
 
 @record
@@ -183,6 +209,7 @@ class Spec:
         max_unavailable: Of a restart of several instances: so many are away at once.
         operators: Who may operate this pool, besides those who may operate all.
         events: Globs of the events that it is told on its stdin; none: that is empty.
+        health: How its instances are asked whether they work; None: they are not.
     """
 
     pool: str
@@ -197,6 +224,7 @@ class Spec:
     max_unavailable: int = 1
     operators: tuple[Grant, ...] = ()
     events: tuple[str, ...] = ()
+    health: Health | None = None
 
 
 @record
@@ -271,7 +299,17 @@ def _spec(data: dict[str, Any]) -> Spec:
         max_unavailable=data.get("max_unavailable", 1),
         operators=_grants(data.get("operators", ())),
         events=tuple(data.get("events", ())),
+        health=_health(data.get("health")),
     )
+
+
+def _health(data: dict[str, Any] | None) -> Health | None:
+    if data is None:
+        return None
+    for key in ("addresses", "argv"):
+        data[key] = tuple(data.get(key, ()))
+    data["pace"] = Pace(**data.get("pace", {}))
+    return Health(**data)
 
 
 def _settings(data: dict[str, Any]) -> Settings:

@@ -11,9 +11,11 @@ import re
 from typing import TYPE_CHECKING
 
 from supervisord_lite.config.expand import instance_text
+from supervisord_lite.config.health import read_health
 from supervisord_lite.config.keys import INNER_TABLES, check_worker
 from supervisord_lite.config.launch import LaunchReader, read_grants
 from supervisord_lite.config.listens import read_events
+from supervisord_lite.config.mistaken_health import check_health
 from supervisord_lite.config.order import Edge, OrderReader, note_circles, place_of
 from supervisord_lite.config.policy import read_policy
 from supervisord_lite.config.spec import MAX_PROCESSES, MAX_SOCKET_PATH_BYTES, Origin, Spec
@@ -88,6 +90,7 @@ class Workers:
         if not reader.alone:
             _check_instances(reader, self.headers, {spec.pool for spec in specs})
             _check_log_files(reader, specs, self._own, self.headers)
+            check_health(reader, specs, self.tables)
             self._check_voices(specs, settings.runtime_dir)
         return specs
 
@@ -98,11 +101,15 @@ class Workers:
         if longest <= MAX_SOCKET_PATH_BYTES:
             return
         for spec in specs:
-            if spec.launch.notify and spec.launch.python is None:  # that has another way to it
+            has_private = any(each.kind == "private" for each in spec.launch.sockets)
+            # A Python target has another way to its own.
+            if has_private or (spec.launch.notify and spec.launch.python is None):
                 table = self.tables[spec.pool]
-                node = table.get("ready") or table["heartbeat_timeout"]
-                message = f"runtime_dir is too long for a notification socket in it: {runtime_dir}"
-                self._reader.clash(node, message, "choose a shorter runtime_dir")
+                node = table["sockets"] if has_private else table.get("ready")
+                kind = "private" if has_private else "notification"
+                message = f"runtime_dir is too long for a {kind} socket in it: {runtime_dir}"
+                hint = "choose a shorter runtime_dir"
+                self._reader.clash(node or table["heartbeat_timeout"], message, hint)
 
     def _note_crowd(self, node: Node, name: str) -> None:
         """Note the pool with which there are too many processes."""
@@ -146,11 +153,12 @@ class Workers:
             hint = f"pool_size is {pool_size} ({place_of(table['pool_size'])})"
             message = f"singleton: {name} has {pool_size} instances, and may have one"
             reader.clash(table["singleton"], message, hint)
+        launch = launches.read(table, pool=name, pool_size=pool_size, header=header)
         return Spec(
             pool=name,
             pool_size=pool_size,
             policy=read_policy(reader, table),
-            launch=launches.read(table, pool=name, pool_size=pool_size, header=header),
+            launch=launch,
             origin=Origin(header.document.source.file, header.line()),
             requires=_names(edges, "requires"),
             after=_names(edges, "after"),
@@ -159,6 +167,7 @@ class Workers:
             max_unavailable=reader.whole(table, "max_unavailable", 1, least=1, most=MAX_POOL_SIZE),
             operators=read_grants(reader, table, "operators"),
             events=read_events(reader, table),
+            health=read_health(reader, table, launch.sockets, pool_size=pool_size),
         )
 
     def _check_defaults(self, launches: LaunchReader) -> None:
@@ -186,7 +195,8 @@ class Workers:
         reader.whole(table, "pool_size", 1, least=1, most=MAX_POOL_SIZE)
         reader.flag(table, "singleton", False)
         read_policy(reader, table)
-        launches.read(table, pool=name, pool_size=1, header=header, look_up=look_up)
+        launch = launches.read(table, pool=name, pool_size=1, header=header, look_up=look_up)
+        read_health(reader, table, launch.sockets, pool_size=1)
         _critical(reader, table)
         read_events(reader, table)
         for key in ("requires", "after"):

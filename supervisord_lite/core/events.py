@@ -1,5 +1,7 @@
 """What happened to one worker: past participles. `now_s` of `step` says when."""
 
+from typing import Literal
+
 from supervisord_lite.base.record import record
 from supervisord_lite.core.policy import Policy
 
@@ -69,12 +71,15 @@ class Lost:
 
 @record
 class ReadySaid:
-    """`run` is ready, says somebody who can know: the worker itself, or a health probe.
+    """`run` is ready, says somebody who can know.
 
-    Only where the policy waits for that word (`ready_by = "said"`).
+    Attributes:
+        by: "said": the worker itself; "health": a probe that was answered well. Only the one counts
+            that the policy waits for (`ready_by`).
     """
 
     run: int
+    by: Literal["said", "health"] = "said"
 
 
 @record

@@ -69,7 +69,7 @@ def ready_s(worker: Worker, live: Starting | Probing) -> float | None:
         return None
     if policy.ready_by == "alive":
         return live.spawned_at_s + policy.ready_after_s
-    if policy.ready_by == "said" and live.said_at_s is not None:
+    if policy.ready_by in ("said", "health") and live.said_at_s is not None:
         return max(live.said_at_s, live.spawned_at_s)
     return None
 

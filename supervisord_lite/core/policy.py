@@ -7,9 +7,9 @@ from supervisord_lite.base.record import record
 RestartPolicy = Literal["always", "on-failure", "never"]
 StopScope = Literal["leader", "tree"]
 #: What makes a start a ready worker. "alive": it has lived `ready_after_s` (0: spawned is ready).
-#: "exit": it ended with an ok exit code, as a one-shot does. "said": somebody who can know says so
-#: (`events.ReadySaid`): the worker by a notification or a descriptor, or a health probe.
-ReadyBy = Literal["alive", "exit", "said"]
+#: "exit": it ended with an ok exit code, as a one-shot does. "said" and "health": somebody who can
+#: know says so (`events.ReadySaid`): the worker by a notification or a descriptor, or a probe.
+ReadyBy = Literal["alive", "exit", "said", "health"]
 #: Whose open breaker ends the whole service: nobody's, any instance's, or that of all of them.
 Critical = Literal["no", "any", "all"]
 

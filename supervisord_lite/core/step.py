@@ -244,7 +244,7 @@ def _on_starting(
         case events.DeadlinePassed():
             return moves.advance(worker, state, now_s)
         case events.ReadySaid():
-            return _ready_said(worker, state, now_s)
+            return _ready_said(worker, state, event, now_s)
         case events.Extended():
             return _extended(worker, state, event)
         case events.JudgedFailed():
@@ -341,8 +341,13 @@ def _on_stopping(
             assert_never(event)
 
 
-def _ready_said(worker: Worker, state: states.Starting | states.Probing, now_s: float) -> Moved:
-    if worker.policy.ready_by != "said" or state.said_at_s is not None:
+def _ready_said(
+    worker: Worker,
+    state: states.Starting | states.Probing,
+    event: events.ReadySaid,
+    now_s: float,
+) -> Moved:
+    if worker.policy.ready_by != event.by or state.said_at_s is not None:
         return worker, ()
     said = replace(state, said_at_s=now_s)
     return moves.advance(worker.in_state(said), said, now_s)

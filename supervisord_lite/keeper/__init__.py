@@ -19,7 +19,10 @@ What it owns, and for how long
 * **Voices** (`voices.py`). Notification sockets and ready pipes of workers: what they say of
   themselves becomes facts, or unnumbered words where the latest is enough.
 * **Sockets of workers** (`listeners.py`): opened with the first process that wants one, and held
-  until no worker in force has it.
+  until no worker in force has it. Private ones (`privates.py`) are made for one process, and are
+  held by that one only.
+* **Probes** (`probes.py`): programs that say whether a run works, each a small tree of its own that
+  never outlives the run, nor the supervisor that had asked.
 * **Saves** (`table.py`). Opaque texts by key, written by the supervisor in the same message as the
   actions that follow from them, so that the two are atomic: a supervisor that dies has either said
   both or none.

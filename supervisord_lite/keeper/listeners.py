@@ -37,7 +37,7 @@ class Listeners:
         Raises:
             StageError: One of them cannot be had.
         """
-        return {each["fd"]: self._descriptor(each) for each in wanted}
+        return {each["fd"]: self._descriptor(each) for each in wanted if each["kind"] != "private"}
 
     def _descriptor(self, each: dict[str, Any]) -> int:
         if each["kind"] == "systemd":

@@ -89,6 +89,7 @@ class Keeper:
             if planned_s is not None and now_s > planned_s + _GAP_S:
                 self._supervisor.pulse.forgive(now_s)
                 self._scribe.pulse.forgive(now_s)
+                self._runs.probes.forgive(now_s)
             self._turn(now_s)
             if self._is_over(now_s):
                 break
@@ -201,6 +202,7 @@ class Keeper:
 
     def _supervisor_died(self, dead: reap.Ended, now_s: float) -> None:
         self._supervisor.buried(now_s)
+        self._runs.probes.end_all(now_s)
         if self._ending is not None:
             self._supervisor.start_at_s = None
             return

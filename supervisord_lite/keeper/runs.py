@@ -12,6 +12,8 @@ from supervisord_lite.keeper import cgroups
 from supervisord_lite.keeper.feeds import Feeds
 from supervisord_lite.keeper.last_words import LastWords
 from supervisord_lite.keeper.listeners import Listeners
+from supervisord_lite.keeper.privates import Privates
+from supervisord_lite.keeper.probes import Probes
 from supervisord_lite.keeper.reap import Ended
 from supervisord_lite.keeper.spawn import CannotCloneError, Launcher, StageError, cause, read_report
 from supervisord_lite.keeper.streams import Streams
@@ -80,7 +82,11 @@ class Runs:
         self._listeners = Listeners(calls, boot.inherited)
         self.voices = Voices(calls, table, watch, unwatch, tell)
         self.feeds = Feeds(calls, watch, unwatch, tell)
+        self._privates = Privates(calls)
         self._trees = Trees(calls, self.cgroups, known)
+        self.probes = Probes(
+            calls, self.cgroups, self._trees, known, self._launch_probe, watch, unwatch, tell
+        )
         self._setups: dict[int, _Setup] = {}
         self._failed: dict[Run, StageError] = {}
         # Whose target could not be run, and since when: something of its tree is still alive.
@@ -91,12 +97,13 @@ class Runs:
     @property
     def next_round_s(self) -> float | None:
         """When `turn` wants to be called again."""
-        return self._trees.next_round_s
+        due = (self._trees.next_round_s, self.probes.deadline_s)
+        return min((at_s for at_s in due if at_s is not None), default=None)
 
     @property
     def are_gone(self) -> bool:
         """Whether nothing of any run is alive."""
-        return all(run.emptied for run in self._table.runs.values())
+        return self.probes.are_gone and all(run.emptied for run in self._table.runs.values())
 
     # -- requests ---------------------------------------------------------------------------------
 
@@ -136,6 +143,10 @@ class Runs:
             self._relog(run, request)
         elif request["do"] == "beat":
             self.voices.answer(run)
+        elif request["do"] == "probe":
+            self.probes.begin(run, request, now_s)
+        elif request["do"] == "end_probe":
+            self.probes.end(run, now_s)
 
     def leave(self) -> bool:
         """Step out of the cgroup of a run; return whether the keeper is in its own."""
@@ -171,6 +182,7 @@ class Runs:
     def kill_all(self, now_s: float) -> None:
         """SIGKILL to every tree."""
         self.killing = True
+        self.probes.end_all(now_s)
         for run in self._table.runs.values():
             if not run.emptied:
                 self._trees.clear(run, now_s)
@@ -188,9 +200,10 @@ class Runs:
         voice: Voice | None = None
         try:
             outputs = self._outputs(request, streams, writers)
+            private = self._privates.open(request, writers)
             voice = self.voices.create(request)
             cgroup = self._make_cgroup(key)
-            files = self._listeners.open(request.get("sockets", ()))
+            files = {**self._listeners.open(request.get("sockets", ())), **private}
             if voice is not None and voice.writer >= 0:
                 files[request["ready_fd"]] = voice.writer
             files.update({1: outputs[0], 2: outputs[1]})
@@ -205,6 +218,7 @@ class Runs:
             self.feeds.end(key)
             if voice is not None:
                 self.voices.discard(voice)
+            self._privates.discard(request)
             known = error if isinstance(error, StageError) else StageError("fork", repr(error))
             self._table.fact("spawn_failed", time.monotonic(), key, **_told(known))
             return
@@ -215,6 +229,7 @@ class Runs:
         run.streams = streams
         self._table.add(run)
         self._known.add(pid)
+        self._privates.begin(run, request)
         if voice is not None:
             self.voices.begin(run, voice)
         self.feeds.begin(key)
@@ -314,6 +329,11 @@ class Runs:
             raise StageError(stage="cgroup", reason=reason) from None
         return self._launcher.launch(request, files)
 
+    def _launch_probe(
+        self, request: dict[str, Any], files: dict[int, int], cgroup: str | None
+    ) -> tuple[int, int]:
+        return self._launch(request, files, cgroup, is_alone=True)
+
     def _limit(self, run: Run, limits: dict[str, str]) -> bool:
         """Set the limits of a run that was just started; end it when the kernel refuses one."""
         if self.cgroups is None or run.cgroup is None or not limits:
@@ -360,7 +380,9 @@ class Runs:
         """Take the end of a leader, or of an orphan that became ours."""
         run = self._table.by_pid.get(dead.pid)
         if run is None:
+            self.probes.reaped(dead, now_s)
             return
+        self.probes.end(run, now_s)
         if run.report >= 0:
             self._read_setup(run.report)
         self.voices.listen(run, to_the_end=True)
@@ -370,10 +392,11 @@ class Runs:
 
     def turn(self, now_s: float) -> None:
         """Do what is due: clear trees, tell exits, and trees that are empty now."""
+        self.probes.expire(now_s)
         at_s = self._trees.next_round_s
         if at_s is None or (now_s < at_s and not self._ended):
             return
-        empty = set(self._trees.turn(now_s))
+        empty = self.probes.settle(set(self._trees.turn(now_s)))
         ended, self._ended = self._ended, []
         for run, dead, at in ended:
             self._tell_end(run, dead, at, emptied=run in empty)
@@ -414,6 +437,7 @@ class Runs:
     def _forget(self, run: Run) -> None:
         self.voices.end(run)
         self.feeds.end(run.key)
+        self._privates.end(run)
         self._table.note_emptied(run, self._table.last)
         for stream in run.streams:
             self.streams.retire(stream)

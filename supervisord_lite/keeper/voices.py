@@ -27,6 +27,7 @@ import select
 import socket
 import time
 
+from supervisord_lite.keeper import own_folder
 from supervisord_lite.keeper.spawn import StageError, cause
 
 TYPE_CHECKING = False
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from supervisord_lite.keeper.table import Run, Table
 
 _NAME = "notify"
-_FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: Of one datagram; the last words of a Python worker have a traceback in them.
 _MOST_BYTES = 1 << 16
 #: Of one voice in one turn: nobody may keep the keeper from the others.
@@ -104,26 +104,12 @@ class Voices:
         return None
 
     def _bind(self, folder: str, identity: dict[str, Any] | None) -> Voice:
-        for path, mode in ((os.path.dirname(folder), 0o711), (folder, 0o700)):
-            try:
-                self._calls.mkdir(path, mode)
-            except FileExistsError:
-                continue
-            self._calls.chmod(path, mode)  # whatever our umask is
+        own_folder.make(self._calls, folder)
         own = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             # Before it has a name: nobody can put a link in its place. The folder keeps others out.
             os.fchmod(own.fileno(), 0o666)
-            umask = self._calls.umask(0)
-            try:
-                inside = self._calls.open(folder, _FOLDER)
-                try:
-                    self._unlink(inside)
-                    own.bind(f"/proc/self/fd/{inside}/{_NAME}")
-                finally:
-                    self._calls.close(inside)
-            finally:
-                self._calls.umask(umask)
+            own_folder.bind(self._calls, own, folder, _NAME)
             if identity:
                 self._calls.chown(folder, identity["uid"], identity["gid"], follow_symlinks=False)
             return Voice(own.detach(), folder=folder)
@@ -243,20 +229,5 @@ class Voices:
 
     def _close(self, voice: Voice) -> None:
         self._calls.close(voice.reader)
-        if not voice.folder:
-            return
-        try:
-            inside = self._calls.open(voice.folder, _FOLDER)
-            try:
-                self._unlink(inside)
-            finally:
-                self._calls.close(inside)
-            self._calls.rmdir(voice.folder)
-        except OSError:
-            return  # the worker keeps something there, or has taken the folder away
-
-    def _unlink(self, folder: int) -> None:
-        try:
-            self._calls.unlink(_NAME, dir_fd=folder)
-        except OSError:
-            return
+        if voice.folder:
+            own_folder.remove(self._calls, voice.folder, [_NAME])

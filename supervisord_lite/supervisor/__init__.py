@@ -33,6 +33,8 @@ Dying is normal
 * An escalation (`escalation.py`) is saved with its reason before anybody is stopped for it, so the
   next supervisor goes on with it and ends with the same exit status.
 * What the next service would begin with, if the keeper died, stands in a file (`carry.py`).
+* Who is asked whether it works (`health.py`, `probes.py`), and how it has answered so far, is known
+  to one supervisor only: the next one counts anew.
 * What happened stands in the event journal (`events.py`): told in the message of the record that it
   follows from, so never lost or doubled. Questions about it are answered by a child (`stories.py`).
 

@@ -56,9 +56,9 @@ def spawn_request(spec: Spec, index: int, run: int, settings: Settings) -> dict[
     """
     launch = spec.launch
     marker = os.urandom(16).hex()
-    folder = own_folder(spec.pool, index, run, settings.runtime_dir) if launch.notify else None
-    identity = launch.identity
-    record_fd, record = launch_record(spec, index, folder)
+    folder = own_folder(spec.pool, index, run, settings.runtime_dir)
+    voice = folder if launch.notify else None
+    record_fd, record = launch_record(spec, index, voice)
     return {
         "do": "spawn",
         "pool": spec.pool,
@@ -70,20 +70,14 @@ def spawn_request(spec: Spec, index: int, run: int, settings: Settings) -> dict[
         "python": record,
         "record_fd": record_fd,
         "directory": instance_text(launch.directory, index),
-        "environment": _environment(spec, index, marker, settings.control_path, folder),
+        "environment": _environment(spec, index, marker, settings.control_path, voice),
         "umask": launch.umask,
         "nice": launch.nice,
-        "identity": identity
-        and {
-            "uid": identity.uid,
-            "gid": identity.gid,
-            "groups": list(identity.groups),
-            "user": identity.user,
-        },
+        "identity": _identity(launch),
         "rlimits": [[limit.name, limit.value] for limit in launch.rlimits],
         "cgroup": cgroup_limits(launch),
-        "sockets": [_socket(spec.pool, each, index) for each in launch.sockets],
-        "notify": folder,
+        "sockets": [_socket(spec.pool, each, index, folder) for each in launch.sockets],
+        "notify": voice,
         "ready_fd": launch.ready_fd,
         "listens": bool(spec.events),
         "stdout": _output(launch, launch.stdout, index),
@@ -131,6 +125,52 @@ def _argv(spec: Spec, index: int, record_fd: int) -> list[str]:
     return [python.interpreter, _BOOT, str(record_fd), name, python.target]
 
 
+def probe_request(
+    spec: Spec, index: int, run: int, number: int, settings: Settings
+) -> dict[str, object]:
+    """Return what the keeper is asked when a program is to say whether a run works.
+
+    Args:
+        spec: Of the pool; it has such a program.
+        index: Of the instance, from 1.
+        run: Number of the run that it is about.
+        number: Of the question; the answer brings it back.
+        settings: As above.
+    """
+    launch, health = spec.launch, spec.health
+    assert health is not None
+    marker = os.urandom(16).hex()
+    return {
+        "do": "probe",
+        "pool": spec.pool,
+        "index": index,
+        "run": run,
+        "number": number,
+        "timeout_s": health.pace.timeout_s,
+        "marker": marker,
+        "argv": [instance_text(word, index) for word in health.argv],
+        "directory": instance_text(launch.directory, index),
+        "environment": _environment(spec, index, marker, settings.control_path, None),
+        "umask": launch.umask,
+        "nice": launch.nice,
+        "identity": _identity(launch),
+        "rlimits": [[limit.name, limit.value] for limit in launch.rlimits],
+        "cgroup": cgroup_limits(launch),
+    }
+
+
+def _identity(launch: Launch) -> dict[str, object] | None:
+    identity = launch.identity
+    if identity is None:
+        return None
+    return {
+        "uid": identity.uid,
+        "gid": identity.gid,
+        "groups": list(identity.groups),
+        "user": identity.user,
+    }
+
+
 def relog_request(spec: Spec, index: int, run: int) -> dict[str, object]:
     """Return what the keeper is asked when the output of a run goes elsewhere from now on."""
     launch = spec.launch
@@ -164,15 +204,30 @@ def _environment(
     # it, unless somebody wants to hear more than that it runs.
     is_told = python is None or python.says_ready or timeout_s is not None
     voice = [("NOTIFY_SOCKET", f"{folder}/notify")] if folder is not None and is_told else []
-    if timeout_s is not None:
+    if timeout_s is not None and folder is not None:
         # Source: sd_watchdog_enabled(3). Without WATCHDOG_PID a wrapper's child may speak too.
         voice.append(("WATCHDOG_USEC", str(int(timeout_s * 1e6))))
     return [*theirs, *ours, *voice]
 
 
-def _socket(pool: str, own: Socket, index: int) -> dict[str, object]:
+def _socket(pool: str, own: Socket, index: int, folder: str) -> dict[str, object]:
+    if own.kind == "private":
+        return {**fields_of(own), "place": _private_place(own, folder), "key": ""}
     place = instance_text(own.place, index)
     return {**fields_of(own), "place": place, "key": socket_key(pool, own, index)}
+
+
+def _private_place(own: Socket, folder: str) -> str:
+    """Return the path of a private socket: not longer than that of the notification socket."""
+    return f"{folder}/s{own.fd}"
+
+
+def private_place(spec: Spec, name: str, index: int, run: int, settings: Settings) -> str | None:
+    """Return the path of a private socket of one run; None: its spec has none of that name."""
+    folder = own_folder(spec.pool, index, run, settings.runtime_dir)
+    found = (each for each in spec.launch.sockets if (each.name, each.kind) == (name, "private"))
+    own = next(found, None)
+    return None if own is None else _private_place(own, folder)
 
 
 def socket_key(pool: str, own: Socket, index: int) -> str:
@@ -187,6 +242,7 @@ def socket_keys(specs: Iterable[Spec]) -> list[str]:
         socket_key(spec.pool, each, index)
         for spec in specs
         for each in spec.launch.sockets
+        if each.kind != "private"
         for index in range(1, spec.pool_size + 1)
     )
     return list(dict.fromkeys(keys))

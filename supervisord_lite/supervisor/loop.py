@@ -17,6 +17,7 @@ from supervisord_lite.supervisor.carry import CarryFile
 from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.escalation import EscalationNote, StartNote
 from supervisord_lite.supervisor.events import Events
+from supervisord_lite.supervisor.health import Health
 from supervisord_lite.supervisor.heartbeats import Heartbeats
 from supervisord_lite.supervisor.listeners import Listeners
 from supervisord_lite.supervisor.logs import Logs
@@ -93,6 +94,7 @@ class Supervisor:
         self._fleet.on_fault = self._worker_fault
         self._heartbeats = Heartbeats(self._fleet, clock)
         self._rolls = Rolls(self._fleet, self._outbox, saves, log)
+        self._health = Health(self._fleet, self._poller, clock, self._rolls.outdated.has)
         self._reloads = Reloads(
             self._fleet, self._rolls, self._daemon, self._poller, saves, clock, log,
             start_loading=start_loading,
@@ -117,7 +119,7 @@ class Supervisor:
         self._verbs = Verbs(
             self._fleet, self._daemon, self._reloads, self._handover, self._clock, self._logs,
             self._words, self._rolls, self._rights, self._events, self._stories,
-            self._storms,
+            self._storms, self._health,
         )  # fmt: skip
         self._server = self._serve(listener)
         self._web = Web(
@@ -161,6 +163,7 @@ class Supervisor:
         self._daemon.decide()
         self._fleet.fire_due(now_s)
         self._heartbeats.expire(now_s)
+        self._health.expire(now_s)
         self._server.expire(now_s)
         self._web.expire(now_s)
         self._reloads.expire(now_s)
@@ -213,6 +216,7 @@ class Supervisor:
         self._rolls.go_on()
         self._daemon.decide()
         self._daemon.tell()
+        self._health.follow()
         wake_s = self._fleet.next_deadline_s()
         if wake_s != self._said_wake_s:
             self._said_wake_s = wake_s
@@ -232,6 +236,7 @@ class Supervisor:
         deadlines = (
             self._fleet.next_deadline_s(),
             self._heartbeats.deadline_s,
+            self._health.deadline_s,
             self._server.next_deadline_s(),
             self._web.deadline_s,
             self._daemon.deadline_s,
@@ -268,6 +273,7 @@ class Supervisor:
                 self._storms.take(message)
                 self._words.take(message)
                 self._heartbeats.take(message)
+                self._health.take(message)
         if self._channel.ended:
             _give_up()
 

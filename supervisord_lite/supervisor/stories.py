@@ -15,6 +15,8 @@ from supervisord_lite.base.clock import Clock
 from supervisord_lite.base.log_line import rfc3339
 from supervisord_lite.base.record import fields_of
 from supervisord_lite.base.signals import name_of
+from supervisord_lite.config.flat import health_keys
+from supervisord_lite.config.spec import Spec
 from supervisord_lite.control import interface, parameters
 from supervisord_lite.control.calls import Call
 from supervisord_lite.core.states import (
@@ -157,7 +159,7 @@ class Stories:
             chain = [self._link(pool) for pool in self._fleet.core.standing.chain(slot[0])[1:]]
         return {
             "since": since,
-            "policy": _policy(worker),
+            "policy": _policy(worker, spec),
             "origin": f"{spec.origin.file}:{spec.origin.line}",
             "requires": spec.requires,
             "after": spec.after,
@@ -283,7 +285,7 @@ def _since_s(worker: Worker) -> float | None:
             return None
 
 
-def _policy(worker: Worker) -> dict[str, object]:
+def _policy(worker: Worker, spec: Spec) -> dict[str, object]:
     """Return what decides about a worker's life, as far as a story needs it."""
     policy, backoff = worker.policy, worker.policy.backoff
     return {
@@ -298,4 +300,6 @@ def _policy(worker: Worker) -> dict[str, object]:
         "autostart": policy.autostart,
         "stop_signals": [name_of(rung.signal) for rung in policy.stop_ladder],
         "backoff": fields_of(backoff),
+        "heartbeat_timeout_s": spec.launch.heartbeat_timeout_s,
+        "health": {key[1]: value for key, value in health_keys(spec.health).items()} or None,
     }

@@ -22,6 +22,7 @@ from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.escalation import LastEscalation
 from supervisord_lite.supervisor.events import Events
 from supervisord_lite.supervisor.fleet import Fleet
+from supervisord_lite.supervisor.health import Health
 from supervisord_lite.supervisor.launch import outputs
 from supervisord_lite.supervisor.logs import Logs
 from supervisord_lite.supervisor.names import NoSuchWorkerError, resolve
@@ -78,6 +79,7 @@ class Verbs:
         journal: Events,
         stories: Stories,
         storms: Storms,
+        health: Health,
     ) -> None:
         """Take what is asked about."""
         self._fleet = fleet
@@ -99,6 +101,7 @@ class Verbs:
         self._journal = journal
         self._stories = stories
         self._storms = storms
+        self._health = health
         rolls.on_failed = self._roll_failed
         self._changes = ConfigurationVerbs(fleet, reloads, self._is_refused, self._replies, journal)
         self._methods: dict[str, Callable[[Call], None]] = {
@@ -195,7 +198,7 @@ class Verbs:
                     wall_s=wall_s,
                     controllers=self._handover.controllers,
                     logs=self._logs,
-                    words=self._words.of(slot, worker.run),
+                    words=self._health.note(slot, worker.run) or self._words.of(slot, worker.run),
                     by_hand=self._reloads.in_force.by_hand.get(slot[0]),
                     stuck=self._fleet.why_stuck(slot),
                     is_outdated=self._rolls.outdated.has(slot)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from random import Random  # noqa: TID251  # hypothesis hands one over, seeded
+from typing import Literal
 
 import pytest
 from hypothesis import event as note
@@ -19,7 +20,7 @@ LADDERS = ((Rung(TERM, 10.0),), (Rung(TERM, 5.0), Rung(3, 2.0)), (Rung(TERM, 0.0
 policies = st.builds(
     Policy,
     restart=st.sampled_from(("always", "on-failure", "never")),
-    ready_by=st.sampled_from(("alive", "alive", "said", "exit")),
+    ready_by=st.sampled_from(("alive", "alive", "said", "health", "exit")),
     run_timeout_s=st.sampled_from((None, None, 20.0, 90.0)),
     ready_after_s=st.sampled_from((0.0, 1.0, 40.0, 90.0)),
     stop_ladder=st.sampled_from(LADDERS),
@@ -124,7 +125,8 @@ def reopen(world: World, _: float) -> None:
 def say_ready(world: World, amount: float) -> None:
     """It says that it is ready, sometimes before the keeper says that it lives."""
     if world.tree in ("asked", "alive"):
-        world.tell(events.ReadySaid(world.worker.run), lag_s=min(amount, 0.5))
+        by: Literal["said", "health"] = "health" if int(amount * 10) % 2 else "said"
+        world.tell(events.ReadySaid(world.worker.run, by), lag_s=min(amount, 0.5))
 
 
 def extend(world: World, amount: float) -> None:

@@ -320,6 +320,34 @@ def test_keys_of_each_state() -> None:
     assert deciding.keys_for("exited", "still running after 5s", has_run=True) == (
         "restart", "ok_exit_codes", "run_timeout",
     )  # fmt: skip
+    assert "heartbeat_timeout" in deciding.keys_for("backoff", "no heartbeat for 5s", has_run=True)
+    keys = deciding.keys_for("backoff", "health: HTTP 503, 3 times", has_run=True)
+    assert keys[-6:] == (
+        "health.http", "health.tcp", "health.exec",
+        "health.failures", "health.interval", "health.timeout",
+    )  # fmt: skip
+
+
+def test_a_probe_that_decided_is_told_with_its_place(tmp_path: Any) -> None:
+    """And one that is another by now."""
+    file = tmp_path / "shop.toml"
+    file.write_text(
+        f'[supervisor]\nstate_dir = "{tmp_path}"\nruntime_dir = "{tmp_path}"\n'
+        '[defaults]\nhealth.interval = "5s"\n[worker.web]\ncommand = ["true"]\n'
+        'health.tcp = "127.0.0.1:80"\nhealth.failures = 2\nheartbeat_timeout = "9s"\n'
+    )
+    health = {"tcp": "127.0.0.1:80", "interval": "5s", "timeout": "3s", "failures": 3}
+    story = {"worker": {"pool": "web"}, "origin": "shop.toml:6",
+             "policy": {**POLICY, "health": health, "heartbeat_timeout_s": 9.0}}  # fmt: skip
+    reasons = "health: connection refused, 3 times; no heartbeat for 9s"
+    keys = deciding.keys_for("running", reasons, has_run=True)
+    assert deciding.decided_by(story, keys, str(file)) == [
+        ('health.tcp "127.0.0.1:80"', "shop.toml:8"),
+        ("health.failures 3", "in force; the file differs"),
+        ('health.interval "5s"', "shop.toml:5 via [defaults]"),
+        ('health.timeout "3s"', "default"),
+        ('heartbeat_timeout "9s"', "shop.toml:10"),
+    ]
 
 
 def test_values_come_with_their_place_and_say_when_the_file_differs(tmp_path: Any) -> None:

@@ -38,12 +38,6 @@ GOOD = {
         'schedule.every = "1h"\nschedule.overlap = "wait"\nschedule.missed = "once"',
         'schedule = "@daily"',
     ],
-    "health": [
-        'health.http = "probe:/healthz"\nhealth.interval = "5s"\nhealth.failures = 2',
-        'health.http = "http://127.0.0.1:80%i/"\nhealth.timeout = 1',
-        'health.tcp = "[::1]:%{8000..}"',
-        'health.exec = ["redis-cli", "ping"]',
-    ],
     "recycle": [
         'recycle.memory = "900M"\nrecycle.age = "1d"\nrecycle.runs = 9\nrecycle.jitter = true',
     ],
@@ -81,13 +75,10 @@ BAD = {
     "cron of strange letters": ('schedule.cron = "* * ! * *"', 17, '"!" is not a field', ""),
     "schedule without a time": ('schedule.timezone = "UTC"', 1, "schedule: when?", "every"),
     "overlap": ('schedule.every = "1h"\nschedule.overlap = "queue"', 20, "overlapping", '"wait"'),
-    "health's typo": ('health.htp = "http://x"', 8, 'unknown key "health.htp"', '"health.http"?'),
-    "health's header": (
-        '[worker.a.health]\nhttp = "http://x"\ndirectory = "/"', 1,
-        'unknown key "health.directory"', "[worker.a.health] takes every key below it"),
-    "health by no URL": ('health.http = "htp://x"', 15, "health.http: expected", ""),
-    "health by no port": ('health.tcp = "localhost"', 14, "an address", ""),
-    "health of nobody": ("health.exec = []", 15, "the program has no name", ""),
+    "recycle's typo": ('recycle.memry = "1G"', 9, 'unknown key "recycle.memry"', "recycle.memory"),
+    "recycle's header": (
+        '[worker.a.recycle]\nmemory = "1G"\ndirectory = "/"', 1,
+        'unknown key "recycle.directory"', "[worker.a.recycle] takes every key below it"),
     "recycle": ('recycle.memory = "1GB"', 18, "expected a size", '"1G"'),
     "surge": ("max_surge = -1", 13, "from 0 to 1024", ""),
     "a secret itself": ('secrets.KEY = "hunter2"', 15, '"file:PATH"', "does not stand in the file"),

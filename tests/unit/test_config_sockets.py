@@ -17,6 +17,7 @@ sockets.all = ":%{9000..}"
 sockets.six = "[::1]:7000"
 sockets.unix = { listen = "unix:run/%i.sock", mode = "0600", owner = "0", group = "0", fd = 9 }
 sockets.given = "systemd:web"
+sockets.probe = "private"
 """
 
 
@@ -42,6 +43,7 @@ def test_each_form_of_an_address_arrives(tmp_path: Path) -> None:
         Socket("six", "tcp", "::1", "7000", fd=5),
         Socket("unix", "unix", "", f"{folder}/run/%i.sock", mode=0o600, uid=0, gid=0, fd=9),
         Socket("given", "systemd", "", "web", fd=6),
+        Socket("probe", "private", "", "", fd=7),
     )
 
 
@@ -85,7 +87,7 @@ def test_a_pool_shares_what_does_not_count_its_instances(tmp_path: Path) -> None
         ('sockets.a = ":%{65535..}"\npool_size = 2', "65536 is not a port"),
         ('sockets.a = ":http"', "http is not a port"),
         ('sockets.a = "no.such.host.invalid:1"', "no.such.host.invalid"),
-        ('sockets.a = "private"', '"private" is not in this version'),
+        ('sockets.a = { listen = "private", mode = "0600" }', "only a unix socket has one"),
         ("sockets.a = { fd = 0 }", "where?"),
         ('sockets.a = { listen = ":1", lissen = 3 }', 'unknown key "lissen"'),
         ('sockets.a = { listen = ":1", mode = "0600" }', "only a unix socket has one"),

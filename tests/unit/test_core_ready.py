@@ -236,3 +236,15 @@ def test_one_that_is_ready_has_nothing_to_ask_time_for() -> None:
     extended(slot, 1e9, 40.0)
     slot.tell(events.Extended(slot.worker.run - 1, 1e9), 40.0)
     assert slot.worker is before
+
+
+def test_only_the_word_that_the_policy_waits_for_makes_it_ready() -> None:
+    """A worker with a heartbeat may say READY=1 while a probe decides, and the other way round."""
+    for ready_by, other in (("said", "health"), ("health", "said")):
+        slot = OneWorker(a_policy(ready_by=ready_by))
+        slot.tell(events.StartRequested(), 0.0)
+        slot.tell(events.Spawned(1, 4123), 0.1)
+        slot.tell(events.ReadySaid(1, other), 0.2)  # type: ignore[arg-type]  # one of two
+        assert isinstance(slot.worker.state, Starting)
+        slot.tell(events.ReadySaid(1, ready_by), 0.3)  # type: ignore[arg-type]
+        assert isinstance(slot.worker.state, Running)

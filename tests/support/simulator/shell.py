@@ -14,6 +14,7 @@ from supervisord_lite.supervisor.adoption import Handover, build_fleet, reconcil
 from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.events import Events
 from supervisord_lite.supervisor.fleet import Fleet
+from supervisord_lite.supervisor.health import Health
 from supervisord_lite.supervisor.logs import Logs
 from supervisord_lite.supervisor.outbox import Outbox
 from supervisord_lite.supervisor.poller import Poller
@@ -111,6 +112,7 @@ class Shell:
             self._rolls, Rights(self.fleet, own_uid=0), journal,
             Stories(self.fleet, journal, self._watching, clock, no_child),
             Storms(self.fleet, journal, clock, logs),
+            Health(self.fleet, self._watching, clock),
         )  # fmt: skip
 
     def adopt(self) -> None:

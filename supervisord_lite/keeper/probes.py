@@ -1,0 +1,286 @@
+"""Programs that say whether a run works (`health.exec`): started, watched, and cleared away.
+
+A probe is a process tree of its own beside that of the run which it is about: with the same user,
+directory, environment and limits, in a cgroup or under a marker of its own. It is no fact: what it
+comes to is told once, unnumbered, and whoever had asked and is gone will not ask for it.
+
+A probe ends when its leader has ended, when its time is up, when its run ends or is about to, when
+the supervisor says so or dies, and with the daemon; what it has started is killed with it. A run is
+empty only when its probes are. When the keeper itself was stopped, no probe is late.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+
+from supervisord_lite.keeper.spawn import StageError, cause, read_report
+from supervisord_lite.keeper.table import Run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from supervisord_lite.keeper.calls import Calls
+    from supervisord_lite.keeper.cgroups import Cgroups
+    from supervisord_lite.keeper.reap import Ended
+    from supervisord_lite.keeper.trees import Trees
+
+#: Of its output, the end is kept.
+_KEPT_BYTES = 4096
+_READ_BYTES = 65536
+#: In one turn: nobody may keep the keeper from the others.
+_MOST_READS = 16
+_MAX_LINE_CHARS = 200
+#: Stages that fail for want of something of ours, whatever the probe is.
+_OURS = ("fork", "cgroup", "log")
+
+
+class Probe:
+    """One process that was asked about `run`.
+
+    Attributes:
+        run: Whom it is about.
+        tree: Its own processes, as the trees know them.
+        deadline_s: When it is late; None: it was told already.
+        report: Read end of the set-up pipe, or -1.
+        reader: Read end of its output, or -1.
+        output: The end of that.
+    """
+
+    __slots__ = ("deadline_s", "number", "output", "reader", "report", "run", "timeout_s", "tree")
+
+    def __init__(self, run: Run, tree: Run, request: dict[str, Any], now_s: float) -> None:
+        """Take over a process that was just started."""
+        self.run = run
+        self.tree = tree
+        self.number: int = request["number"]
+        self.timeout_s: float = request["timeout_s"]
+        self.deadline_s: float | None = now_s + self.timeout_s
+        self.report = -1
+        self.reader = -1
+        self.output = b""
+
+
+class Probes:
+    """Every probe of which something may be alive."""
+
+    def __init__(
+        self,
+        calls: Calls,
+        cgroups: Cgroups | None,
+        trees: Trees,
+        known: set[int],
+        launch: Callable[[dict[str, Any], dict[int, int], str | None], tuple[int, int]],
+        watch: Callable[[int, int, Callable[[int], None]], None],
+        unwatch: Callable[[int], None],
+        tell: Callable[[dict[str, Any]], None],
+    ) -> None:
+        """Begin with none; the arguments are as those of `Runs`.
+
+        *launch* starts a process from a request, with these descriptors, in this cgroup.
+        """
+        self._calls = calls
+        self._cgroups = cgroups
+        self._trees = trees
+        self._known = known
+        self._launch = launch
+        self._watch = watch
+        self._unwatch = unwatch
+        self._tell = tell
+        self._by_pid: dict[int, Probe] = {}
+        self._by_tree: dict[Run, Probe] = {}
+        self._by_run: dict[Run, list[Probe]] = {}
+        #: Runs of which only probes are left.
+        self._held: set[Run] = set()
+        self._count = 0
+
+    @property
+    def deadline_s(self) -> float | None:
+        """When to call `expire`; None: not at all."""
+        due = (probe.deadline_s for probe in self._by_tree.values())
+        return min((at_s for at_s in due if at_s is not None), default=None)
+
+    @property
+    def are_gone(self) -> bool:
+        """Whether nothing of any probe is alive."""
+        return not self._by_tree
+
+    # -- beginning ---------------------------------------------------------------------------------
+
+    def begin(self, run: Run, request: dict[str, Any], now_s: float) -> None:
+        """Start what a request of the supervisor wants; one of before gives way to it."""
+        self.end(run, now_s)
+        if run.ended:
+            return
+        self._count += 1
+        reader = writer = report = -1
+        cgroup: str | None = None
+        try:
+            reader, writer = self._pipe()
+            cgroup = self._make_cgroup(f"{run.key[0]}.{run.key[1]}.{run.key[2]}.probe{self._count}")
+            pid, report = self._launch(request, {1: writer, 2: writer}, cgroup)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the supervisor waits to hear
+            if cgroup is not None and self._cgroups is not None:
+                self._cgroups.remove(cgroup)
+            if reader >= 0:
+                self._calls.close(reader)
+            known = error if isinstance(error, StageError) else StageError("fork", repr(error))
+            self._tell_outcome(run, request["number"], _not_started(known))
+            return
+        finally:
+            if writer >= 0:
+                self._calls.close(writer)
+        probe = Probe(run, Run(run.key, pid, request["marker"], cgroup), request, now_s)
+        probe.report, probe.reader = report, reader
+        self._known.add(pid)
+        self._by_pid[pid] = self._by_tree[probe.tree] = probe
+        self._by_run.setdefault(run, []).append(probe)
+        self._watch(reader, select.EPOLLIN, lambda _mask: self._read(probe))
+        self._limit(probe, request["cgroup"], now_s)
+
+    def _pipe(self) -> tuple[int, int]:
+        try:
+            reader, writer = self._calls.pipe2(os.O_CLOEXEC)
+        except OSError as error:
+            raise StageError(stage="log", reason=cause(error)) from None
+        os.set_blocking(reader, False)
+        return reader, writer
+
+    def _make_cgroup(self, name: str) -> str | None:
+        if self._cgroups is None:
+            return None
+        try:
+            return self._cgroups.create(name)
+        except OSError as error:
+            raise StageError(stage="cgroup", reason=cause(error)) from None
+
+    def _limit(self, probe: Probe, limits: dict[str, str], now_s: float) -> None:
+        cgroup = probe.tree.cgroup
+        if self._cgroups is None or cgroup is None or not limits:
+            return
+        self._cgroups.leave()
+        try:
+            self._cgroups.limit(cgroup, limits)
+        except OSError as error:
+            self._finish(probe, now_s, _not_started(StageError("cgroup", cause(error))))
+
+    # -- its words ---------------------------------------------------------------------------------
+
+    def _read(self, probe: Probe) -> None:
+        for _ in range(_MOST_READS):
+            try:
+                data = self._calls.read(probe.reader, _READ_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self._close_reader(probe)
+                return
+            probe.output = (probe.output + data)[-_KEPT_BYTES:]
+
+    def _close_reader(self, probe: Probe) -> None:
+        if probe.reader >= 0:
+            self._unwatch(probe.reader)
+            self._calls.close(probe.reader)
+            probe.reader = -1
+
+    def _read_report(self, probe: Probe) -> StageError | None:
+        """Return why it never ran; None: it has."""
+        data = b""
+        try:
+            while piece := self._calls.read(probe.report, 4096):
+                data += piece
+        except OSError:
+            pass  # as good as its end
+        return read_report(data) if data else None
+
+    # -- ends --------------------------------------------------------------------------------------
+
+    def reaped(self, dead: Ended, now_s: float) -> None:
+        """Take the end of a leader, if it was one."""
+        probe = self._by_pid.pop(dead.pid, None)
+        if probe is None:
+            return
+        probe.tree.ended = True
+        if probe.reader >= 0:
+            self._read(probe)
+        outcome: dict[str, Any] = {"code": dead.code, "signal": dead.signal}
+        if probe.report >= 0:
+            error = self._read_report(probe)
+            self._calls.close(probe.report)
+            probe.report = -1
+            if error is not None:
+                outcome = _not_started(error)
+        self._finish(probe, now_s, {**outcome, "line": _last_line(probe.output)})
+
+    def _finish(self, probe: Probe, now_s: float, outcome: dict[str, Any] | None) -> None:
+        """Tell what it came to, unless that was told; and clear away what is left of it."""
+        if probe.deadline_s is not None:
+            probe.deadline_s = None
+            if outcome is not None:
+                self._tell_outcome(probe.run, probe.number, outcome)
+        self._trees.clear(probe.tree, now_s)
+
+    def _tell_outcome(self, run: Run, number: int, outcome: dict[str, Any]) -> None:
+        self._tell({"probed": [*run.key, number, outcome]})
+
+    def expire(self, now_s: float) -> None:
+        """End those whose time is up."""
+        for probe in self._by_tree.values():
+            if probe.deadline_s is not None and now_s >= probe.deadline_s:
+                self._finish(probe, now_s, {"late_s": probe.timeout_s})
+
+    def forgive(self, now_s: float) -> None:
+        """We were stopped ourselves: whoever looks late has its whole time again."""
+        for probe in self._by_tree.values():
+            if probe.deadline_s is not None:
+                probe.deadline_s = now_s + probe.timeout_s
+
+    def end(self, run: Run, now_s: float) -> None:
+        """Nobody wants to know any more whether *run* works."""
+        for probe in self._by_run.get(run, ()):
+            self._finish(probe, now_s, None)
+
+    def end_all(self, now_s: float) -> None:
+        """Whoever had asked is gone, or the daemon ends."""
+        for probe in self._by_tree.values():
+            self._finish(probe, now_s, None)
+
+    def settle(self, empty: set[Run]) -> set[Run]:
+        """Return the runs of which nothing is left, probes included.
+
+        Args:
+            empty: The trees, of runs and of probes, that have become empty.
+        """
+        settled = set()
+        for tree in empty:
+            probe = self._by_tree.pop(tree, None)
+            if probe is None:
+                if tree in self._by_run:
+                    self._held.add(tree)
+                else:
+                    settled.add(tree)
+                continue
+            self._close_reader(probe)
+            left = self._by_run[probe.run]
+            left.remove(probe)
+            if not left:
+                del self._by_run[probe.run]
+                if probe.run in self._held:
+                    self._held.discard(probe.run)
+                    settled.add(probe.run)
+        return settled
+
+
+def _not_started(error: StageError) -> dict[str, Any]:
+    return {"not_started": error.reason, "is_ours": error.stage in _OURS}
+
+
+def _last_line(output: bytes) -> str:
+    """Return the last line that says something, printable."""
+    lines = [line.strip() for line in output.decode("utf-8", "replace").splitlines()]
+    last = next((line for line in reversed(lines) if line), "")
+    return "".join(c if c.isprintable() else "?" for c in last[:_MAX_LINE_CHARS])
