@@ -29,6 +29,7 @@ HELP = {
     "why": "why a worker is as it is: its story, last words, what decided",
     "events": "what happened, and who asked for it; -f follows",
     "metrics": "the status in the format of Prometheus, as http serves it",
+    "doctor": "what is wrong with file, box, unit and daemon, and the remedy",
     "install-unit": "write the systemd units of this installation",
     "shutdown": "stop everything in order and end the daemon",
     "version": "of this command and of the daemon",
@@ -39,7 +40,7 @@ _LOCAL = frozenset({"run", "check", "install-unit"})
 
 #: Fixed names that come with a later version.
 _LATER = frozenset(
-    {"exec", "top", "doctor", "upgrade",
+    {"exec", "top", "upgrade",
      "import", "export", "init", "task", "queue", "lock", "agent", "fleet"}
 )  # fmt: skip
 

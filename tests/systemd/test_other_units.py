@@ -181,3 +181,18 @@ def test_a_user_has_a_service_of_his_own(machine: Machine) -> None:
     finally:
         machine.systemctl("stop", f"user@{UID}", check=False)
         machine.run("rm", "-rf", f"{home}/.config", f"{home}/.local")
+
+
+def test_doctor_in_a_real_systemd(machine: Machine) -> None:
+    """As shipped it has no error; with a bad drop-in it names the line that is missing."""
+    machine.write(CONFIG, f"[worker.web]\n{SLEEP}")
+    machine.systemctl("start", "supervisord-lite")
+    done = machine.run("supervisord-lite", "doctor", "--json", check=False)
+    answer = json.loads(done.stdout)
+    assert [each for each in answer["findings"] if each["level"] != "note"] == []
+    assert done.returncode == 0
+    assert {"unit", "stop time", "start limit", "limits"} <= set(answer["looked_at"])
+    machine.write(f"{UNITS}/supervisord-lite.service.d/bad.conf", "[Service]\nDelegate=no\n")
+    machine.systemctl("daemon-reload")
+    said = machine.run("supervisord-lite", "doctor", check=False).stdout
+    assert "systemctl edit supervisord-lite, below [Service]: Delegate=yes" in said

@@ -1,0 +1,313 @@
+"""What `doctor` thinks of what it has seen. Pure: facts in, findings out."""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING, Literal
+
+from supervisord_lite.base.record import record
+from supervisord_lite.base.units import format_duration
+from supervisord_lite.core.backoff import backoff_s
+from supervisord_lite.core.fleet import Fleet
+from supervisord_lite.core.pools import Pool
+from supervisord_lite.core.states import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from supervisord_lite.cli.doctor_facts import Facts, Folder
+    from supervisord_lite.config.spec import Configuration, Spec
+
+#: "error": it will not work, or is not safe. "warning": it will hurt some day. "note": to be known.
+Level = Literal["error", "warning", "note"]
+
+#: Of the keeper for each process, and for everything else.
+_DESCRIPTORS_EACH = 3
+_DESCRIPTORS_OURS = 64
+_UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0,
+            "w": 604800.0, "month": 2629800.0, "y": 31557600.0}  # fmt: skip
+_EDIT = "systemctl edit {unit}, below [Service]: {line}"
+
+
+@record
+class Finding:
+    """One thing that somebody should know.
+
+    Attributes:
+        level: How bad it is.
+        about: The check: a word.
+        text: What is so, and why that matters.
+        remedy: What to type or to write.
+    """
+
+    level: Level
+    about: str
+    text: str
+    remedy: str
+
+
+def findings(facts: Facts) -> list[Finding]:
+    """Return everything that is found, the worst first, else in the order of the checks."""
+    found = [finding for check in CHECKS for finding in check(facts)]
+    return sorted(found, key=lambda each: ("error", "warning", "note").index(each.level))
+
+
+def _configuration(facts: Facts) -> Iterator[Finding]:
+    if facts.judged is None:
+        text = f"{facts.config_path} is not good: {facts.error.splitlines()[0]}"
+        yield Finding(
+            "error", "configuration", text, f"supervisord-lite check -c {facts.config_path}"
+        )
+        return
+    for problem in facts.judged.warnings:
+        place = f"{problem.file}:{problem.line}"
+        yield Finding("warning", "configuration", f"{place}: {problem.message}", problem.hint)
+
+
+def _daemon(facts: Facts) -> Iterator[Finding]:
+    if facts.status is None:
+        active = facts.unit.get("ActiveState") == "active"
+        text = facts.no_answer + (", though its unit is active" if active else "")
+        remedy = f"supervisord-lite run -c {facts.config_path}"
+        if facts.unit.get("LoadState") == "loaded":
+            remedy = f"systemctl status {facts.unit_name}"
+        yield Finding("error" if active else "note", "daemon", text, remedy)
+        return
+    for warning in facts.status["supervisor"].get("warnings") or []:
+        yield Finding("warning", "daemon", warning, "supervisord-lite status")
+    unmet: dict[str, list[str]] = {}
+    for worker in facts.status["workers"]:
+        for sentence in worker.get("limits") or []:
+            unmet.setdefault(sentence, []).append(worker["name"])
+    for sentence, names in unmet.items():
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        text = f"limits of {', '.join(names[:3])}{more}: {sentence}"
+        yield Finding("warning", "limits", text, _delegation_remedy(facts))
+
+
+def _descriptors(facts: Facts) -> Iterator[Finding]:
+    if facts.judged is None:
+        return
+    processes = sum(spec.pool_size for spec in facts.judged.configuration.specs)
+    wanted = processes * _DESCRIPTORS_EACH + _DESCRIPTORS_OURS
+    hard = facts.descriptors[1]
+    if hard >= wanted or hard < 0:
+        return
+    text = f"{processes} processes may need {wanted} descriptors in the daemon; the limit is {hard}"
+    line = f"LimitNOFILE=1024:{max(524288, wanted)}"
+    remedy = _EDIT.format(unit=facts.unit_name, line=line) if facts.unit else f"ulimit -n {wanted}"
+    yield Finding("error", "descriptors", text, remedy)
+
+
+def _delegation_remedy(facts: Facts) -> str:
+    if facts.unit and facts.unit.get("Delegate") != "yes":
+        return _EDIT.format(unit=facts.unit_name, line="Delegate=yes")
+    if not facts.has_cgroup_v2:
+        return (
+            "boot with cgroup v2: systemd.unified_cgroup_hierarchy=1 on the kernel's command line"
+        )
+    return "the controller is not in cgroup v2 here: cat /sys/fs/cgroup/cgroup.controllers"
+
+
+def _delegation(facts: Facts) -> Iterator[Finding]:
+    if facts.unit.get("LoadState") == "loaded" and facts.unit.get("Delegate") != "yes":
+        text = "without cgroups of their own, trees of workers are found by marks and sessions only"
+        yield Finding("warning", "delegation", text, _delegation_remedy(facts))
+    elif not facts.has_cgroup_v2:
+        text = "no cgroup v2 is mounted: trees of workers are found by marks and sessions only"
+        yield Finding("warning", "delegation", text, _delegation_remedy(facts))
+
+
+def _journald(facts: Facts) -> Iterator[Finding]:
+    if facts.judged is None or facts.has_journal:
+        return
+    names = [
+        spec.pool
+        for spec in facts.judged.configuration.specs
+        if "journal" in (str(spec.launch.stdout.kind), str(spec.launch.stderr.kind))
+    ]
+    if names:
+        text = f"{', '.join(names[:5])} log to the journal, and no journald takes messages here"
+        yield Finding("error", "journald", text, 'log = "PATH", or start systemd-journald')
+
+
+def _clock(facts: Facts) -> Iterator[Finding]:
+    if facts.judged is None:
+        return
+    scheduled = [
+        spec.pool
+        for spec in facts.judged.configuration.specs
+        if getattr(spec, "schedule", None) is not None
+    ]
+    if facts.is_clock_synchronised is False:
+        level: Level = "warning" if scheduled else "note"
+        text = "the clock is not synchronised: times in logs, and schedules, go by it"
+        yield Finding(level, "clock", text, "timedatectl set-ntp true, or chrony")
+    if scheduled and not facts.has_timezone:
+        text = f"{scheduled[0]} has a schedule, and the box has no time zone: it means UTC"
+        yield Finding("note", "clock", text, 'schedule.timezone = "Europe/Vienna", or timedatectl')
+
+
+def _unit(facts: Facts) -> Iterator[Finding]:
+    unit = facts.unit
+    if not unit:
+        return
+    if unit.get("LoadState") != "loaded":
+        text = f"there is no unit {facts.unit_name}: nothing starts the daemon at boot"
+        yield Finding("note", "unit", text, "supervisord-lite install-unit")
+        return
+    for key, wanted, why in (
+        ("Type", ("notify", "notify-reload"), "systemd would not hear when it is ready"),
+        ("KillMode", ("mixed",), "systemd would stop the workers itself, in no order"),
+        ("OOMPolicy", ("continue",), "a worker that the kernel kills would end the whole service"),
+        ("RuntimeDirectoryPreserve", ("yes", "restart"), "a restart would remove its sockets"),
+    ):
+        if unit.get(key, wanted[0]) not in wanted:
+            line = f"{key}={wanted[0]}"
+            text = f"{key}={unit[key]}: {why}"
+            yield Finding("error", "unit", text, _EDIT.format(unit=facts.unit_name, line=line))
+    prevented = unit.get("RestartPreventExitStatus", "").split()
+    missing = [code for code in ("2", "77", "78") if code not in prevented]
+    if unit.get("Restart") not in ("no", None) and missing:
+        text = (
+            f"systemd would start it again after {', '.join(missing)}, which would only come again"
+        )
+        line = "RestartPreventExitStatus=2 77 78"
+        yield Finding("warning", "unit", text, _EDIT.format(unit=facts.unit_name, line=line))
+    if unit.get("NeedDaemonReload") == "yes":
+        text = "the unit's file has changed since systemd read it"
+        yield Finding("warning", "unit", text, "systemctl daemon-reload")
+
+
+def _stop_time(facts: Facts) -> Iterator[Finding]:
+    if facts.judged is None:
+        return
+    stop_s = longest_stop_s(facts.judged.configuration)
+    timeout_s = seconds_of(facts.unit.get("TimeoutStopUSec", ""))
+    if timeout_s is None or stop_s <= timeout_s:
+        return
+    if facts.unit.get("Type", "").startswith("notify") and facts.unit.get("NotifyAccess") != "none":
+        # The daemon asks for more with EXTEND_TIMEOUT_USEC: `systemctl stop` waits.
+        level: Level = "note"
+        text = (
+            f"an ordered stop may take {format_duration(stop_s)}, and TimeoutStopSec is "
+            f"{format_duration(timeout_s)}: the daemon asks systemd for the difference, "
+            "but at shutdown of the box it may not get it"
+        )
+    else:
+        level = "error"
+        text = (
+            f"an ordered stop may take {format_duration(stop_s)}; after TimeoutStopSec="
+            f"{format_duration(timeout_s)} systemd kills what is left"
+        )
+    line = f"TimeoutStopSec={int(stop_s) + 10}s"
+    remedy = _EDIT.format(unit=facts.unit_name, line=line) + ", or shorten stop_timeout"
+    yield Finding(level, "stop time", text, remedy)
+
+
+def longest_stop_s(configuration: Configuration) -> float:
+    """Return how long an ordered stop of everything can take, in seconds."""
+    pools = [
+        Pool(spec.pool, spec.requires, spec.after, spec.critical) for spec in configuration.specs
+    ]
+    workers = {(spec.pool, 1): Worker(spec.pool, 1, spec.policy) for spec in configuration.specs}
+    return Fleet(pools, workers).longest_stop_s() + configuration.settings.drain_s
+
+
+def _start_limit(facts: Facts) -> Iterator[Finding]:
+    """A critical worker that always fails must make the unit fail, not go round for ever."""
+    interval_s = seconds_of(facts.unit.get("StartLimitIntervalUSec", ""))
+    burst = facts.unit.get("StartLimitBurst", "")
+    if facts.judged is None or not interval_s or not burst.isdigit():
+        return
+    for spec in facts.judged.configuration.specs:
+        if spec.critical == "no":
+            continue
+        cycle_s = trip_s(spec)
+        if cycle_s * int(burst) <= interval_s:
+            continue
+        text = (
+            f"critical worker {spec.pool} takes {format_duration(round(cycle_s))} or more to trip; "
+            f"{burst} times that is more than StartLimitInterval={format_duration(interval_s)}, so "
+            "systemd never gives up and OnFailure= never runs"
+        )
+        line = f"StartLimitIntervalSec={int(cycle_s * (int(burst) + 1)) // 60 + 1}min"
+        remedy = f"systemctl edit {facts.unit_name}, below [Unit]: {line}; or lower backoff.max"
+        yield Finding("warning", "start limit", text, remedy)
+
+
+def trip_s(spec: Spec) -> float:
+    """Return how long a worker that fails at once takes to trip its breaker, in seconds."""
+    policy = spec.policy
+    return sum(backoff_s(attempt, policy.backoff) for attempt in range(1, policy.max_restarts))
+
+
+def _permissions(facts: Facts) -> Iterator[Finding]:
+    for folder in facts.folders:
+        who = who_may_change(folder, facts.uid)
+        if not who:
+            continue
+        kind = "folder" if folder.is_folder else "file"
+        is_code = folder.what == "configuration" or folder.what.startswith("command")
+        level: Level = "error" if is_code and facts.as_root else "warning"
+        whose = "root" if facts.as_root else "the daemon"
+        harm = f"and so what {whose} runs" if is_code else "and so redirect or forge what is kept"
+        text = f"{who} may change the {kind} {folder.path} ({folder.what}), {harm}"
+        remedy = f"chmod go-w {folder.path}"
+        if folder.uid not in (0, facts.uid):
+            remedy = f"chown {'root' if facts.as_root else facts.uid} {folder.path}"
+        yield Finding(level, "permissions", text, remedy)
+
+
+def who_may_change(folder: Folder, uid: int) -> str:
+    """Return who else may put another thing in this place; empty: nobody.
+
+    In a sticky folder that root owns (/tmp) nobody may replace what is somebody else's.
+    """
+    if folder.uid not in (0, uid):
+        # A log folder or a release may belong to the worker's user; its parents are ours.
+        is_theirs = folder.what.startswith(("folder of", "command"))
+        return "" if is_theirs and not folder.mode & stat.S_IWOTH else f"uid {folder.uid}"
+    if folder.is_folder and folder.mode & stat.S_ISVTX and folder.uid == 0:
+        return ""
+    if folder.mode & stat.S_IWOTH:
+        return "everybody"
+    if folder.mode & stat.S_IWGRP and folder.gid != 0 and folder.what == "configuration":
+        return f"group {folder.gid}"
+    return ""
+
+
+def seconds_of(text: str) -> float | None:
+    """Return a time span as systemctl shows it ("1min 30s") in seconds; None: there is none."""
+    if not text or text == "infinity":
+        return None
+    total_s = 0.0
+    for word in text.split():
+        digits = word.rstrip("abcdefghijklmnopqrstuvwxyz")
+        unit = word[len(digits) :]
+        if unit not in _UNITS_S:
+            return None
+        total_s += float(digits) * _UNITS_S[unit]
+    return total_s
+
+
+#: In the order in which they are told.
+CHECKS: tuple[Callable[[Facts], Iterable[Finding]], ...] = (
+    _configuration, _daemon, _descriptors, _delegation, _journald, _clock, _unit, _stop_time,
+    _start_limit, _permissions,
+)  # fmt: skip
+_ALWAYS = ("configuration", "daemon", "delegation")
+_OF_A_CONFIGURATION = ("descriptors", "journald", "clock", "permissions")
+
+
+def looked_at(facts: Facts) -> list[str]:
+    """Return which checks could be made, by the words that findings name them with."""
+    names = [*_ALWAYS]
+    if facts.status is not None:
+        names.append("limits")
+    if facts.judged is not None:
+        names += _OF_A_CONFIGURATION
+    if facts.unit:
+        names.append("unit")
+        names += ["stop time", "start limit"] if facts.judged is not None else []
+    return names

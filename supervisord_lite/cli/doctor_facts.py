@@ -1,0 +1,220 @@
+"""What `doctor` looks at: the files, the box, the unit and the daemon. Nothing is changed."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from supervisord_lite.base.errors import SupervisordLiteError
+from supervisord_lite.base.record import record
+from supervisord_lite.cli import place
+from supervisord_lite.config.errors import ConfigurationError
+from supervisord_lite.config.load import judge
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable
+
+    from supervisord_lite.config.load import Judged
+
+#: What of a unit is looked at: systemd.service(5), systemd.exec(5), systemd.resource-control(5).
+_PROPERTIES = (
+    "LoadState", "ActiveState", "Type", "NotifyAccess", "User", "TimeoutStopUSec", "WatchdogUSec",
+    "Delegate", "KillMode", "OOMPolicy", "TasksMax", "LimitNOFILE", "LimitNOFILESoft", "Restart",
+    "RestartPreventExitStatus", "StartLimitIntervalUSec", "StartLimitBurst", "MainPID",
+    "NeedDaemonReload", "RuntimeDirectoryPreserve",
+)  # fmt: skip
+_ANSWER_TIMEOUT_S = 5.0
+#: adjtimex(2): the clock is not synchronised.
+_TIME_ERROR = 5
+
+
+@record
+class Folder:
+    """A file or folder that others might change.
+
+    Attributes:
+        what: What it is to the daemon: "configuration", "log folder", "command of web" …
+        path: Absolute, links resolved.
+        mode, uid, gid: As stat(2) has them.
+        is_folder: It is one.
+    """
+
+    what: str
+    path: str
+    mode: int
+    uid: int
+    gid: int
+    is_folder: bool
+
+
+@record
+class Facts:
+    """Everything that the checks need; nothing here is a judgement.
+
+    Attributes:
+        config_path: The file that was judged.
+        judged: What it means; None: it has errors, or is not there.
+        error: What is wrong with it then, first lines.
+        as_root: The daemon is root.
+        uid: Of the daemon.
+        unit_name: That would run it.
+        unit: Its properties, as `systemctl show` has them; empty: no systemd runs.
+        status: Of a daemon that answers; None: there is none.
+        no_answer: Why none answers.
+        descriptors: Soft and hard limit of the daemon, else of this process.
+        controllers: Of cgroup v2, where this process is.
+        has_cgroup_v2: It is mounted.
+        has_journal: journald takes messages here.
+        is_clock_synchronised: None: the kernel does not say.
+        has_timezone: /etc/localtime, or TZ, is there.
+        folders: Whatever others might change, each once.
+    """
+
+    config_path: str
+    judged: Judged | None
+    error: str
+    as_root: bool
+    uid: int
+    unit_name: str
+    unit: dict[str, str]
+    status: dict[str, Any] | None
+    no_answer: str
+    descriptors: tuple[int, int]
+    controllers: tuple[str, ...]
+    has_cgroup_v2: bool
+    has_journal: bool
+    is_clock_synchronised: bool | None
+    has_timezone: bool
+    folders: tuple[Folder, ...]
+
+
+def gather(arguments: argparse.Namespace, config_path: str) -> Facts:
+    """Look at everything once."""
+    uid = os.geteuid()
+    as_root = uid == 0
+    judged, error = None, ""
+    try:
+        judged = judge(config_path, environ=os.environ, as_root=as_root)
+    except ConfigurationError as failure:
+        error = str(failure)
+    unit_name = "supervisord-lite"
+    if arguments.instance:
+        unit_name = f"supervisord-lite@{arguments.instance}"
+    status, no_answer = _status(arguments)
+    keeper_pid = status["supervisor"].get("keeper_pid") if status else None
+    cgroup = _cgroup(keeper_pid)
+    return Facts(
+        config_path=config_path,
+        judged=judged,
+        error=error,
+        as_root=as_root,
+        uid=uid,
+        unit_name=unit_name,
+        unit=_unit(unit_name, as_root=as_root),
+        status=status,
+        no_answer=no_answer,
+        descriptors=_descriptors(keeper_pid),
+        controllers=_controllers(cgroup),
+        has_cgroup_v2=cgroup is not None,
+        has_journal=Path("/run/systemd/journal/socket").is_socket(),
+        is_clock_synchronised=_is_synchronised(),
+        has_timezone=bool(os.environ.get("TZ")) or Path("/etc/localtime").exists(),
+        folders=() if judged is None else tuple(_folders(judged)),
+    )
+
+
+def _status(arguments: argparse.Namespace) -> tuple[dict[str, Any] | None, str]:
+    try:
+        with place.connect(arguments, answer_timeout_s=_ANSWER_TIMEOUT_S) as client:
+            return client.call("Status", {"names": []}), ""
+    except SupervisordLiteError as error:
+        return None, str(error)
+
+
+def _unit(name: str, *, as_root: bool) -> dict[str, str]:
+    systemctl = shutil.which("systemctl")
+    if systemctl is None or not Path("/run/systemd/system").is_dir():
+        return {}
+    manager = [] if as_root or "@" in name else ["--user"]
+    done = subprocess.run(
+        [systemctl, *manager, "show", name, f"--property={','.join(_PROPERTIES)}"],
+        capture_output=True, text=True, timeout=10, check=False,
+    )  # fmt: skip
+    lines = done.stdout.splitlines() if done.returncode == 0 else []
+    return dict(line.partition("=")[::2] for line in lines if "=" in line)
+
+
+def _cgroup(pid: int | None) -> Path | None:
+    """Return the folder of the cgroup v2 in which a process is; of this one for None."""
+    try:
+        lines = Path(f"/proc/{pid or 'self'}/cgroup").read_text().splitlines()
+        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    except OSError:
+        return None
+    own = next((line[3:] for line in lines if line.startswith("0::")), None)
+    place_of = next((line.split()[4] for line in mounts if " - cgroup2 " in line), None)
+    return None if own is None or place_of is None else Path(place_of, own.lstrip("/"))
+
+
+def _controllers(cgroup: Path | None) -> tuple[str, ...]:
+    # In the one of the keeper itself; those of the workers are below the same parent.
+    for folder in () if cgroup is None else (cgroup, cgroup.parent):
+        try:
+            return tuple((folder / "cgroup.controllers").read_text().split())
+        except OSError:
+            continue
+    return ()
+
+
+def _descriptors(pid: int | None) -> tuple[int, int]:
+    try:
+        return resource.prlimit(pid or os.getpid(), resource.RLIMIT_NOFILE)
+    except OSError:  # not ours to ask
+        return resource.getrlimit(resource.RLIMIT_NOFILE)
+
+
+def _is_synchronised() -> bool | None:
+    """Ask the kernel. Source: adjtimex(2); with modes = 0 it changes nothing."""
+    buffer = ctypes.create_string_buffer(512)
+    try:
+        state = ctypes.CDLL(None, use_errno=True).adjtimex(buffer)
+    except (OSError, AttributeError):
+        return None
+    return None if state < 0 else state != _TIME_ERROR
+
+
+def _folders(judged: Judged) -> Iterable[Folder]:
+    settings = judged.configuration.settings
+    seen: set[str] = set()
+    wanted = [("configuration", file) for file in judged.files]
+    wanted += [("state_dir", settings.state_dir), ("runtime_dir", settings.runtime_dir)]
+    if settings.log_dir is not None:
+        wanted.append(("log_dir", settings.log_dir))
+    for spec in judged.configuration.specs:
+        launch = spec.launch
+        for key, target in (("stdout", launch.stdout), ("stderr", launch.stderr)):
+            if target.kind == "file":
+                folder = str(Path(target.path).parent)
+                wanted.append((f"folder of log.{key} of {spec.pool}", folder))
+        program = launch.argv[0]
+        if program.startswith("/") and "%" not in program:
+            wanted.append((f"command of {spec.pool}", program))
+    for what, path in wanted:
+        real = Path(os.path.realpath(path))
+        for each in (real, *real.parents):
+            if str(each) in seen:
+                continue
+            seen.add(str(each))
+            try:
+                found = each.stat()
+            except OSError:
+                continue
+            yield Folder(
+                what, str(each), found.st_mode & 0o7777, found.st_uid, found.st_gid, each.is_dir()
+            )

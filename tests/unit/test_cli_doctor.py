@@ -1,0 +1,166 @@
+"""`doctor`: each finding from the facts that mean it, with its remedy."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from supervisord_lite.base.record import replace
+from supervisord_lite.cli.doctor_checks import (
+    Finding,
+    findings,
+    longest_stop_s,
+    looked_at,
+    seconds_of,
+    trip_s,
+)
+from supervisord_lite.cli.doctor_facts import Facts, Folder
+from supervisord_lite.config.load import judge
+
+#: As the unit that is shipped has it.
+UNIT = {
+    "LoadState": "loaded", "ActiveState": "active", "Type": "notify", "NotifyAccess": "main",
+    "TimeoutStopUSec": "1min 30s", "Delegate": "yes", "KillMode": "mixed",
+    "OOMPolicy": "continue", "Restart": "on-failure", "RestartPreventExitStatus": "2 77 78",
+    "StartLimitIntervalUSec": "1h", "StartLimitBurst": "5", "NeedDaemonReload": "no",
+    "RuntimeDirectoryPreserve": "yes",
+}  # fmt: skip
+
+
+@pytest.fixture
+def facts(tmp_path: Path) -> Any:
+    """Return a maker of facts in which nothing is wrong, but for what it is given."""
+
+    def make(text: str = '[worker.a]\ncommand = "sleep 1"\n', **changed: Any) -> Facts:
+        path = tmp_path / "x.toml"
+        path.write_text(text)
+        judged = judge(str(path), environ=os.environ, as_root=False)
+        status = {"supervisor": {"warnings": []}, "workers": []}
+        good = Facts(
+            config_path=str(path), judged=judged, error="", as_root=True, uid=0,
+            unit_name="supervisord-lite", unit=UNIT, status=status, no_answer="",
+            descriptors=(1024, 524288), controllers=("memory",), has_cgroup_v2=True,
+            has_journal=True, is_clock_synchronised=True, has_timezone=True, folders=(),
+        )  # fmt: skip
+        return replace(good, **changed)
+
+    return make
+
+
+def the_one(found: list[Finding]) -> Finding:
+    (finding,) = found
+    assert finding.remedy
+    return finding
+
+
+def test_nothing_is_found_where_nothing_is_wrong(facts: Any) -> None:
+    """Every check was made, and says nothing."""
+    assert findings(facts()) == []
+    assert len(looked_at(facts())) == 11
+
+
+@pytest.mark.parametrize(
+    ("changed", "level", "about", "text", "remedy"),
+    [
+        ({"judged": None, "error": "x.toml:3:1: error: no"}, "error", "configuration",
+         "x.toml:3:1: error: no", "supervisord-lite check -c "),
+        ({"status": None, "no_answer": "no daemon answers"}, "error", "daemon",
+         "though its unit is active", "systemctl status supervisord-lite"),
+        ({"unit": {**UNIT, "Delegate": "no"}}, "warning", "delegation", "marks and sessions",
+         "systemctl edit supervisord-lite, below [Service]: Delegate=yes"),
+        ({"has_cgroup_v2": False}, "warning", "delegation", "no cgroup v2", "unified_cgroup"),
+        ({"is_clock_synchronised": False}, "note", "clock", "not synchronised", "timedatectl"),
+        ({"unit": {**UNIT, "Type": "simple"}}, "error", "unit", "Type=simple", "Type=notify"),
+        ({"unit": {**UNIT, "KillMode": "control-group"}}, "error", "unit", "in no order",
+         "KillMode=mixed"),
+        ({"unit": {**UNIT, "RestartPreventExitStatus": "2"}}, "warning", "unit", "after 77, 78,",
+         "RestartPreventExitStatus=2 77 78"),
+        ({"unit": {**UNIT, "NeedDaemonReload": "yes"}}, "warning", "unit", "has changed",
+         "systemctl daemon-reload"),
+        ({"unit": {"LoadState": "not-found"}}, "note", "unit", "nothing starts the daemon",
+         "supervisord-lite install-unit"),
+        ({"descriptors": (64, 66)}, "error", "descriptors", "may need 67", "LimitNOFILE=1024:"),
+        ({"folders": (Folder("configuration", "/x", 0o777, 0, 0, True),)}, "error", "permissions",
+         "everybody may change the folder /x", "chmod go-w /x"),
+        ({"folders": (Folder("configuration", "/x", 0o755, 7, 0, True),)}, "error", "permissions",
+         "uid 7 may change", "chown root /x"),
+        ({"folders": (Folder("configuration", "/x", 0o664, 0, 7, False),)}, "error",
+         "permissions", "group 7 may change the file /x", "chmod go-w /x"),
+        ({"folders": (Folder("log_dir", "/x", 0o777, 0, 0, True),)}, "warning", "permissions",
+         "redirect or forge", "chmod go-w /x"),
+    ],
+)  # fmt: skip
+def test_each_finding_has_its_remedy(
+    facts: Any, changed: dict[str, Any], level: str, about: str, text: str, remedy: str
+) -> None:
+    """One thing is wrong, and that is said, and nothing else."""
+    finding = the_one(findings(facts(**changed)))
+    assert (finding.level, finding.about) == (level, about)
+    assert text in finding.text
+    assert remedy in finding.remedy
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        Folder("configuration", "/tmp", 0o1777, 0, 0, True),
+        Folder("configuration", "/x", 0o775, 0, 0, True),
+        Folder("command of web", "/srv/web/run", 0o755, 33, 33, False),
+        Folder("folder of log.stdout of web", "/srv/web/log", 0o755, 33, 33, True),
+    ],
+)
+def test_what_nobody_else_may_change_is_no_finding(facts: Any, folder: Folder) -> None:
+    """A sticky folder of root's, root's group, and what belongs to a worker's user."""
+    assert findings(facts(folders=(folder,))) == []
+
+
+def test_a_stop_that_takes_longer_than_systemd_waits(facts: Any) -> None:
+    """The chain of pools counts; where systemd is asked for more it is only to be known."""
+    text = (
+        '[worker.a]\ncommand = "sleep 1"\nstop_timeout = "60s"\n'
+        '[worker.b]\ncommand = "sleep 1"\nrequires = ["a"]\nstop_timeout = ["1m", "1m"]\n'
+        'stop_signal = ["SIGTERM", "SIGQUIT"]\n'
+    )
+    made = facts(text)
+    assert longest_stop_s(made.judged.configuration) == 180
+    finding = the_one(findings(made))
+    assert finding.level == "note"
+    assert "may take 3m" in finding.text
+    assert "TimeoutStopSec=190s" in finding.remedy
+    plain = {**UNIT, "NotifyAccess": "none"}
+    assert the_one(findings(facts(text, unit=plain))).level == "error"
+    assert findings(facts(text, unit={**UNIT, "TimeoutStopUSec": "infinity"})) == []
+
+
+def test_a_critical_worker_that_trips_too_slowly_for_systemd(facts: Any) -> None:
+    """Then the unit never fails, and nobody is told."""
+    text = (
+        '[worker.a]\ncommand = "x"\ncritical = true\nbackoff.min = "5m"\nbackoff.jitter = false\n'
+        'circuit_window = "2h"\n'
+    )
+    made = facts(text)
+    assert trip_s(made.judged.configuration.specs[0]) == 1200
+    finding = the_one(findings(made))
+    assert (finding.level, finding.about) == ("warning", "start limit")
+    assert "StartLimitIntervalSec=121min" in finding.remedy
+    assert findings(facts(text.replace('"5m"', '"1s"'))) == []
+
+
+def test_limits_that_nobody_enforces(facts: Any) -> None:
+    """Told once, with the first names."""
+    worker = {"limits": ["memory 1G NOT ENFORCED: no memory controller here"]}
+    workers = [{**worker, "name": f"web-{n}"} for n in range(1, 6)]
+    made = facts(status={"supervisor": {"warnings": []}, "workers": workers})
+    finding = the_one(findings(made))
+    assert finding.text.startswith("limits of web-1, web-2, web-3 and 2 more: memory 1G NOT")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("1min 30s", 90), ("1h", 3600), ("500ms", 0.5), ("infinity", None), ("", None), ("x", None),
+     ("2d 1h 5us", 176400.000005)],
+)  # fmt: skip
+def test_time_spans_as_systemctl_shows_them(text: str, seconds: float | None) -> None:
+    """Infinity, and what is none, is no number."""
+    assert seconds_of(text) == seconds
