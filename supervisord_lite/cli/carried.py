@@ -9,6 +9,7 @@ from typing import Any
 
 from supervisord_lite.base.record import record
 from supervisord_lite.config.plan import make_plan
+from supervisord_lite.config.secret_digests import unsealed
 from supervisord_lite.config.spec import Spec, spec_from_json
 from supervisord_lite.core.carry import carried_over, is_worth_carrying
 from supervisord_lite.core.records import from_record, to_record
@@ -140,8 +141,9 @@ def carry_over(found: dict[str, Any], specs: tuple[Spec, ...]) -> Carried:
 
 
 def _workers(found: dict[str, Any], specs: dict[str, Spec]) -> list[Worker]:
-    former = [spec_from_json(text) for text in found["specs"].values()]
-    changes = make_plan(former, specs.values()).changed
+    # Digests of secrets were made with that daemon's key, and say nothing to this one.
+    former = [unsealed(spec_from_json(text)) for text in found["specs"].values()]
+    changes = make_plan(former, map(unsealed, specs.values())).changed
     others = {change.new.pool for change in changes if change.is_other_program}
     workers = []
     for each in found["records"]:

@@ -111,7 +111,7 @@ def _show(name: str, judged: Judged, *, as_json: bool) -> None:
         raise NoSuchWorkerError(name, judged.tables)
     from supervisord_lite.config.show import show
 
-    lines = show(name, judged)
+    lines = show(name, judged, credentials=os.environ.get("CREDENTIALS_DIRECTORY"))
     if as_json:
         keys = [line._asdict() for line in lines]
         print(json.dumps({"worker": name, "keys": keys}, ensure_ascii=False))
@@ -121,7 +121,11 @@ def _show(name: str, judged: Judged, *, as_json: bool) -> None:
 
 
 def _row(line: Line) -> str:
-    notes = [f"via {line.via}" if line.via else "", f"({line.beaten})" if line.beaten else ""]
+    notes = (
+        f"via {line.via}" if line.via else "",
+        line.note,
+        f"({line.beaten})" if line.beaten else "",
+    )
     note = "  ".join(filter(None, notes))
     text, origin = printable(line.text()), printable(line.origin)
     where = f"{origin:{_ORIGIN_COLUMNS}}  {printable(note)}".rstrip()

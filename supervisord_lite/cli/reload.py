@@ -132,6 +132,9 @@ def _changes(entry: dict[str, Any]) -> list[str]:
 def _key(key: dict[str, Any]) -> str:
     """Return "stop_timeout 30s -> 45s"."""
     name, old, new = key.get("key"), key.get("old"), key.get("new")
+    if str(name).startswith("secrets."):
+        what = "is new" if old is None else "is no longer given" if new is None else "has changed"
+        return f"secret {str(name).removeprefix('secrets.')} {what}"
     if old == new:
         return f"{name} has changed"
     return f"{name} {'unset' if old is None else old} -> {'unset' if new is None else new}"

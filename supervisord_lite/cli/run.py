@@ -35,6 +35,7 @@ from supervisord_lite.config.effective import FILE_NAME, write_effective
 from supervisord_lite.config.errors import render
 from supervisord_lite.config.load import judge
 from supervisord_lite.config.modes import set_modes
+from supervisord_lite.config.secret_digests import KEY_VARIABLE, sealed
 from supervisord_lite.config.spec import Configuration, Settings, to_json
 from supervisord_lite.keeper import boot
 from supervisord_lite.keeper.listeners import listen_tcp
@@ -81,7 +82,9 @@ def run(arguments: argparse.Namespace) -> int:
     as_root = os.geteuid() == 0
     path = arguments.config or default_config_path(os.environ, as_root=as_root)
     judged = judge(path, environ=os.environ, as_root=as_root)
-    configuration, settings = judged.configuration, judged.configuration.settings
+    key = secrets.token_hex(16)
+    configuration = sealed(judged.configuration, key, os.environ)
+    settings = configuration.settings
     if judged.warnings:
         _tell(render(judged.warnings, "warning"))
     _open_standard_descriptors()
@@ -102,6 +105,8 @@ def run(arguments: argparse.Namespace) -> int:
     _note_effective(configuration)
     locks = [each.lock for each in taken.values()]
     digests = digests_of(judged.documents)
+    # For reading the file again: the supervisor itself is started with next to nothing.
+    saves["environment"] = json.dumps({**os.environ, KEY_VARIABLE: key})
     _become_keeper(configuration, digests, locks, (listener, http), arguments.owner, saves)
 
 
@@ -144,8 +149,6 @@ def _become_keeper(
         "pools": json.dumps([spec.pool for spec in configuration.specs]),
         "log": f"{style} {settings.log_level}",
         "force": force_text(1, digests, rfc3339(SystemClock().wall_s())),
-        # For reading the file again: the supervisor itself is started with next to nothing.
-        "environment": json.dumps(dict(os.environ)),
         events.LIFE: secrets.token_hex(4),
     }
     saves.update(more)

@@ -54,10 +54,13 @@ def _judge(path: str, answer: IO[str]) -> Configuration | None:
 
     from supervisord_lite.config.digests import digests_of
     from supervisord_lite.config.errors import ConfigurationError, render
+    from supervisord_lite.config.secret_digests import KEY_VARIABLE, sealed
     from supervisord_lite.config.settled import judge_settled
 
+    key = os.environ.pop(KEY_VARIABLE, "")
     try:
         judged = judge_settled(path, environ=os.environ, as_root=os.geteuid() == 0)
+        configuration = sealed(judged.configuration, key, os.environ)
     except ConfigurationError as error:
         # The message says how many there are in all.
         problems = [_shortened(problem) for problem in error.problems[:_MOST_PROBLEMS]]
@@ -71,8 +74,8 @@ def _judge(path: str, answer: IO[str]) -> Configuration | None:
         answer.flush()
         raise
     answer.write(f"version {__version__}\n")
-    answer.write(f"settings {to_json(judged.configuration.settings)}\n")
-    for spec in judged.configuration.specs:
+    answer.write(f"settings {to_json(configuration.settings)}\n")
+    for spec in configuration.specs:
         answer.write(f"spec {to_json(spec)}\n")
     said = {
         "files": judged.files,
@@ -80,7 +83,7 @@ def _judge(path: str, answer: IO[str]) -> Configuration | None:
         "digests": digests_of(judged.documents),
     }
     _say(answer, "good", said)
-    return judged.configuration
+    return configuration
 
 
 def _shortened(problem: Problem) -> dict[str, object]:

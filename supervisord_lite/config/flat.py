@@ -178,6 +178,9 @@ def _launch(launch: Launch) -> dict[Key, object]:
         table["environment", name] = False if value is None else value
     for each in launch.sockets:
         table.update(_socket(each))
+    for secret in launch.secrets:
+        table["secrets", secret.name] = f"{secret.kind}:{secret.place}"
+    table["secrets_as",] = launch.secrets_as if launch.secrets else None
     table["limits", "memory"] = _size(launch.memory_bytes)
     table["limits", "cpu"] = launch.cpu_cores
     table["limits", "pids"] = launch.pids

@@ -33,8 +33,9 @@ _WORKER = frozenset({
     "critical", "directory", "enabled", "environment", "environment_file", "events", "extends",
     "group", "health", "heartbeat_timeout", "interpreter", "limits", "log", "max_restarts",
     "max_unavailable", "nice", "ok_exit_codes", "operators", "pool_size", "python", "ready",
-    "requires", "restart", "run_timeout", "singleton", "sockets", "stable_run_period",
-    "start_timeout", "stop_scope", "stop_signal", "stop_timeout", "umask", "user",
+    "requires", "restart", "run_timeout", "secrets", "secrets_as", "singleton", "sockets",
+    "stable_run_period", "start_timeout", "stop_scope", "stop_signal", "stop_timeout", "umask",
+    "user",
 })  # fmt: skip
 _NONE: Mapping[str, Shape] = {}
 #: Tables inside a worker whose keys are fixed: those of this version, and later ones.
@@ -51,12 +52,13 @@ _EXAMPLES = {
     "limits": "limits.nofile = 1024",
     "log": 'log.max_size = "100M"',
     "environment": 'environment.NAME = "…"',
+    "secrets": 'secrets.NAME = "file:PATH"',
 }
 
 
 #: Tables that may stand inside a worker.
 INNER_TABLES = frozenset({
-    *_EXAMPLES, "config", "container", "recycle", "schedule", "secrets", "sockets"
+    *_EXAMPLES, "config", "container", "recycle", "schedule", "sockets"
 })  # fmt: skip
 
 
@@ -191,6 +193,8 @@ def _swallowed(reader: Reader, name: str, key: str, item: Node, node: Node) -> N
 
 def _example(name: str, node: Node) -> str:
     """Return a key that does belong into the table, as it stands there if it is short."""
+    if name == "secrets":
+        return _EXAMPLES[name]  # whatever stands there is not shown
     known = _INNER[name][0] if name in _INNER else frozenset[str]()
     for key, item in (node.table() or {}).items():
         if (key in known or key not in _WORKER) and isinstance(item.value, (str, int, float)):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from supervisord_lite.config import shapes
 from supervisord_lite.config.policy import read_ok_exit_codes, read_stop_ladder
+from supervisord_lite.config.secret_keys import secret_shape
 from supervisord_lite.config.shapes import each, either, keys, like, named, one_of, whole
 from supervisord_lite.config.values import name_of, shown
 from supervisord_lite.config.words import did_you_mean
@@ -41,7 +42,6 @@ _MODULE = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _CRON = r"@(?:yearly|annually|monthly|weekly|daily|midnight|hourly)|\S+(?:\s+\S+){4}"
 _CRON_FIELD = r"[0-9A-Za-z*?,/#-]+"
 _TIMEZONE = r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*"
-_KEPT_ELSEWHERE = r"(?s:file:.+|credential:[A-Za-z0-9_.-]+)"
 _PORT = r"(?:[0-9]{1,5}|.*%(?:i|\{[0-9]+\.\.\}))"
 _HOST_PORT = rf"(?:[^\s:/\[\]]*|\[[0-9A-Fa-f:.]+\]):{_PORT}"
 _SOCKET = rf"unix:.+|systemd:[A-Za-z0-9_.-]+|private|(?:[^\s:/\[\]]*|\[[0-9A-Fa-f:.]+\]):{_PORT}"
@@ -49,9 +49,6 @@ _MODE = r"(?:0o)?[0-7]{3,4}"
 _STORE = r"sqlite|rediss?://\S+|unix://\S+"
 
 _address = like(_HOST_PORT, 'an address such as "127.0.0.1:8000" or "[::]:8000"')
-_secret = like(
-    _KEPT_ELSEWHERE, '"file:PATH" or "credential:NAME"', "a secret does not stand in the file"
-)
 
 
 def _cron(reader: Reader, node: Node) -> None:
@@ -121,7 +118,6 @@ WORKER: Mapping[str, Shape] = {
         jitter=either((bool,), shapes.flag, shapes.duration),
     ),
     "max_surge": whole(0, 1024),
-    "secrets": named(_secret),
     "capabilities": each(_capability),
     "no_new_privs": shapes.flag,
 }  # fmt: skip
@@ -156,7 +152,7 @@ _AGENT: Mapping[str, Shape] = {
     "parser": one_of(_PARSERS, "a parser of an agent's output"),
     "environment": _VARIABLES,
     "environment_pass": shapes.texts,
-    "secrets": named(_secret),
+    "secrets": named(secret_shape),
     "run_timeout": shapes.duration,
     "start_silence": shapes.duration,
     "silence": shapes.duration,
@@ -174,7 +170,7 @@ TOP: Mapping[str, Shape] = {
     "work": keys(
         store=like(_STORE, '"sqlite" or "redis://HOST:PORT/NUMBER"'),
         machine=shapes.text,
-        secrets=named(_secret),
+        secrets=named(secret_shape),
     ),
     "queue": named(keys(_QUEUE)),
     "agent": named(_agent),

@@ -11,6 +11,7 @@ from supervisord_lite.config.files import note_unreadable
 from supervisord_lite.config.flat import RLIMITS_IN_BYTES
 from supervisord_lite.config.policy import read_ready_fd
 from supervisord_lite.config.python import read_python
+from supervisord_lite.config.secret_keys import SecretsReader, note_clashes
 from supervisord_lite.config.sockets import read_sockets
 from supervisord_lite.config.source import Source, read_source
 from supervisord_lite.config.spec import Grant, Identity, Launch, Limit, LogTarget
@@ -90,15 +91,19 @@ def read_grants(reader: Reader, table: Table, key: str) -> tuple[Grant, ...]:
 class LaunchReader:
     """Reads launches of one document; what many workers share is looked up once."""
 
-    def __init__(self, reader: Reader, *, log_dir: str | None, as_root: bool) -> None:
+    def __init__(
+        self, reader: Reader, *, log_dir: str | None, as_root: bool, credentials: str | None = None
+    ) -> None:
         """Read with *reader*.
 
         Args:
             reader: Takes the problems.
             log_dir: Where output goes that a worker says nothing about; None: to the daemon's.
             as_root: Whether the daemon will be root.
+            credentials: Folder of the daemon's credentials; None: it has none here.
         """
         self._reader = reader
+        self._secrets = SecretsReader(reader, credentials=credentials)
         self._log_dir = log_dir
         self._as_root = as_root
         self._identities: dict[tuple[Name | None, Name | None], Identity | list[AccountError]] = {}
@@ -136,6 +141,7 @@ class LaunchReader:
             if each.fd == ready_fd:
                 message = f'ready: descriptor {ready_fd} is that of the socket "{each.name}"'
                 reader.clash(table["ready"], message, "choose another one")
+        secrets, secrets_as = self._secrets.read(table, pool_size=pool_size, look_up=look_up)
         says_ready = "ready" in table and table["ready"].value == "notify"
         python = read_python(reader, table)
         if python is not None and ready_fd is not None:
@@ -153,6 +159,8 @@ class LaunchReader:
             cpu_cores=reader.number(limits, "cpu", None, least=0.01, most=_MAX_CORES),
             pids=reader.whole(limits, "pids", None, least=1, most=MAX_ID),
             sockets=sockets,
+            secrets=secrets,
+            secrets_as=secrets_as,
             notify=says_ready or heartbeat_timeout_s is not None or python is not None,
             ready_fd=ready_fd,
             heartbeat_timeout_s=heartbeat_timeout_s,
@@ -165,6 +173,7 @@ class LaunchReader:
             log_format=self._log_format(log),
             python=python,
         )
+        note_clashes(reader, launch, table)
         note_too_large(reader, launch, table, header)
         return launch
 

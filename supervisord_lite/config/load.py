@@ -89,7 +89,8 @@ def judge(
     top = reduce(merge, files.tops)
     settings = read_settings(reader, top, file=path, environ=environ, as_root=as_root)
     settings = replace(settings, secrets=files.secrets)
-    specs = workers.specs(settings, as_root=as_root)
+    credentials = environ.get("CREDENTIALS_DIRECTORY")
+    specs = workers.specs(settings, as_root=as_root, credentials=credentials)
     check_names(reader, top, {spec.pool: workers.tables[spec.pool] for spec in specs})
     configuration = Configuration(settings, tuple(specs))
     warn(

@@ -34,7 +34,8 @@ _EFFECTS: tuple[Effect, ...] = ("live", "reopen", "restart")
 #: Keys that are handed to the process; whole tables by their first part.
 _LAUNCH = frozenset(
     {"command", "config", "directory", "environment", "group", "heartbeat_timeout",
-     "interpreter", "limits", "nice", "python", "sockets", "umask", "user"}
+     "interpreter", "limits", "nice", "python", "secrets",
+     "secrets_as", "sockets", "umask", "user"}
 )  # fmt: skip
 #: Written without quotes, as people say them.
 _DURATIONS = frozenset(
@@ -159,7 +160,9 @@ class _Secrets:
 
     def shown(self, key: Key, old: object, new: object) -> tuple[str | None, str | None]:
         """Return two values as people may read them; None: there is none."""
-        if key[0] in ("environment", "config") and any(map(is_secret, key[1:])):
+        if key[0] == "secrets" or (
+            key[0] in ("environment", "config") and any(map(is_secret, key[1:]))
+        ):
             return None if old is None else HIDDEN, None if new is None else HIDDEN
         was, now = (_text(key, masked(value, self._found)) for value in (old, new))
         return _shortened(was), _shortened(now)
@@ -175,6 +178,7 @@ def _changed_keys(old: Spec, new: Spec, secrets: _Secrets) -> tuple[KeyChange, .
         KeyChange(flat.dotted(key), *secrets.shown(key, was, now), _effect(key, old, new))
         for key, was, now in _differences(flat.worker_keys(old), flat.worker_keys(new))
     )
+    changes += _rotated(old.launch, new.launch)
     if old.launch.identity == new.launch.identity:
         return changes
     if any(change.key in ("user", "group") for change in changes):
@@ -182,6 +186,17 @@ def _changed_keys(old: Spec, new: Spec, secrets: _Secrets) -> tuple[KeyChange, .
     # The same name, and another account behind it.
     was, now = _shortened(_account(old.launch)), _shortened(_account(new.launch))
     return (*changes, KeyChange("user", was, now, "restart"))
+
+
+def _rotated(old: Launch, new: Launch) -> tuple[KeyChange, ...]:
+    """Return the secrets that are kept where they were, and are others now."""
+    before = {(each.name, each.kind, each.place): each.digest for each in old.secrets}
+    return tuple(
+        KeyChange(flat.dotted(("secrets", each.name)), HIDDEN, HIDDEN, "restart")
+        for each in new.secrets
+        if each.digest
+        and before.get((each.name, each.kind, each.place), "") not in ("", each.digest)
+    )
 
 
 def _account(launch: Launch) -> str | None:

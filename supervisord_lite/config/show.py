@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from supervisord_lite.config.effective import ACCOUNT, inline_text, worker_table, written_text
 from supervisord_lite.config.effective import DOT as EFFECTIVE_DOT
 from supervisord_lite.config.secrecy import HIDDEN, is_secret, masked
+from supervisord_lite.config.secret_keys import note_of
 from supervisord_lite.config.values import shown
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Line(NamedTuple):
         origin: "conf.d/shop.toml:54", "default", or the key that brings it along.
         via: How it came to this worker: "", "extends NAME" or "[defaults]".
         beaten: What it has replaced: "8 in conf.d/shop.toml"; empty: nothing.
+        note: Of a secret, how it is kept: "file, 0640 root:shop".
     """
 
     key: str
@@ -38,27 +40,46 @@ class Line(NamedTuple):
     origin: str
     via: str = ""
     beaten: str = ""
+    note: str = ""
 
     def text(self) -> str:
-        """Return "key = value" as TOML."""
+        """Return "key = value" as TOML; a secret is no value."""
+        if self.note:
+            return f"{self.key} = {HIDDEN}"
         return f"{self.key} = {_toml(self.value)}"
 
 
-def show(name: str, judged: Judged) -> list[Line]:
+def show(name: str, judged: Judged, *, credentials: str | None = None) -> list[Line]:
     """Return the keys of the worker *name*: its own, the inherited ones, the defaults.
 
     Variables out of files are left out, for such files hold secrets; and where a value may be one,
     or has one of the daemon's in it, it is hidden.
+
+    Args:
+        name: Of the worker.
+        judged: All of it.
+        credentials: Folder of the daemon's credentials; None: it has none here.
     """
     secrets = judged.configuration.settings.secrets
     ranked = sorted(_written(name, judged.tables[name], (), secrets), key=lambda pair: pair[0])
     written = [line for _, line in ranked]
     spec = next((spec for spec in judged.configuration.specs if spec.pool == name), None)
     if spec is None:
-        return written
+        return [_noted(line, "not looked at: enabled = false") for line in written]
+    notes = {_dotted(("secrets", each.name)): note_of(each, credentials)
+             for each in spec.launch.secrets}  # fmt: skip
+    written = [_noted(line, notes.get(line.key, "")) for line in written]
     known = {line.key for line in written}
     others = (line for line in _others(spec, judged.tables[name]) if line.key not in known)
     return written + [line._replace(value=masked(line.value, secrets)) for line in others]
+
+
+def _noted(line: Line, note: str) -> Line:
+    return line._replace(note=note) if line.value == HIDDEN and _is_kept(line) else line
+
+
+def _is_kept(line: Line) -> bool:
+    return line.key.startswith("secrets.")
 
 
 def _others(spec: Spec, table: Table) -> Iterator[Line]:
@@ -66,6 +87,8 @@ def _others(spec: Spec, table: Table) -> Iterator[Line]:
         parts = key.split(EFFECTIVE_DOT)
         if value is None or value == [] or (parts[0] == "group" and "user" in table):
             continue
+        if parts[0] == "secrets":
+            continue  # written, or there is none
         if parts[0] != "environment":
             yield Line(_dotted(parts), value, "default")
         elif "user" in table and parts[1] in ACCOUNT:
@@ -94,6 +117,8 @@ def _written(
 
 def _readable(parts: tuple[str, ...], value: object, secrets: Iterable[str]) -> object:
     """Return the value of a key as people may read it."""
+    if parts[0] == "secrets" and value is not False:
+        return HIDDEN
     if parts[0] in ("environment", "config") and any(map(is_secret, parts[1:])):
         return HIDDEN
     return masked(value, secrets)

@@ -153,6 +153,24 @@ class Health:
 
 
 @record
+class Secret:
+    """What a worker gets, and nobody else may read.
+
+    Attributes:
+        name: Of the variable, or of the file.
+        kind: "file" (`place` is the path, absolute, may hold %i) or "credential" (`place` is the
+            name of one that systemd has handed to the daemon).
+        digest: What tells one value from another, by a key that only this daemon has: see
+            secret_digests.py. Empty: not known.
+    """
+
+    name: str
+    kind: Literal["file", "credential"]
+    place: str
+    digest: str = ""
+
+
+@record
 class Launch:
     """How one process is started. Texts may hold %i and %{N..}: see `instance_text`.
 
@@ -166,6 +184,8 @@ class Launch:
         identity: None: the daemon's own user.
         memory_bytes, cpu_cores, pids: cgroup limits; enforced where a controller is delegated.
         sockets: In the order of the file.
+        secrets: Read anew at each start.
+        secrets_as: As variables, or as files in the folder of the run.
         notify: It has a notification socket of its own.
         ready_fd: Where it writes a newline when it is ready; None: nowhere.
         heartbeat_timeout_s: It must say WATCHDOG=1 so often once it is ready; None: it need not.
@@ -186,6 +206,8 @@ class Launch:
     cpu_cores: float | None = None
     pids: int | None = None
     sockets: tuple[Socket, ...] = ()
+    secrets: tuple[Secret, ...] = ()
+    secrets_as: Literal["environment", "files"] = "environment"
     notify: bool = False
     ready_fd: int | None = None
     heartbeat_timeout_s: float | None = None
@@ -346,6 +368,8 @@ def _launch(data: dict[str, Any]) -> Launch:
         data["sockets"] = tuple(Socket(**each) for each in data["sockets"])
     if data.get("python") is not None:
         data["python"] = Python(**data["python"])
+    if "secrets" in data:
+        data["secrets"] = tuple(Secret(**each) for each in data["secrets"])
     for stream in ("stdout", "stderr"):
         if stream in data:
             data[stream] = LogTarget(**data[stream])

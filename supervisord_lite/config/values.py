@@ -58,6 +58,15 @@ class Reader:
             return
         self.problems[_problem(node, node.places.value(node.path), message, hint)] = None
 
+    def at_hidden(
+        self, node: Node, message: str, hint: str = "", *, is_warning: bool = False
+    ) -> None:
+        """Note a problem, or what may not be meant, without showing the line: it holds a secret."""
+        if (node.document.source.file, node.path) in self.unknown or (is_warning and self.alone):
+            return
+        problem = _problem(node, node.places.value(node.path), message, hint)
+        (self.warnings if is_warning else self.problems)[problem._replace(source="")] = None
+
     def clash(self, node: Node, message: str, hint: str = "") -> None:
         """Note that the value of *node* does not go together with another key."""
         if not self.alone:

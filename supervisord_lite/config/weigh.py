@@ -44,6 +44,7 @@ def note_too_large(reader: Reader, launch: Launch, table: Table, header: Node) -
     words = [*launch.argv, launch.directory, launch.stdout.path, launch.stderr.path]
     words += [text for pair in launch.environment for text in pair if text]
     words += [] if launch.python is None else [launch.python.config, launch.python.interpreter]
+    words += [text for each in launch.secrets for text in (each.name, each.place)]
     groups = launch.identity.groups if launch.identity else ()
     if _MOST_PER_CHARACTER * (sum(map(len, words)) + 3 * len(words) + len(groups)) < MAX_PATH_BYTES:
         return  # nearly all are small: nothing need be counted
@@ -92,6 +93,7 @@ def _check_all(reader: Reader, launch: Launch, command: Node) -> None:
     strings = [
         *launch.argv, launch.directory, launch.stdout.path, launch.stderr.path,
         *(text for _, text in launch.environment if text),
+        *(text for each in launch.secrets for text in (each.name, each.place)),
     ]  # fmt: skip
     expanded = [instance_text(text, MAX_POOL_SIZE) for text in strings]
     names = [name for name, _ in launch.environment]

@@ -67,10 +67,14 @@ class Workers:
             if not reader.flag(table, "enabled", True)
         }
 
-    def specs(self, settings: Settings, *, as_root: bool) -> list[Spec]:
+    def specs(
+        self, settings: Settings, *, as_root: bool, credentials: str | None = None
+    ) -> list[Spec]:
         """Return a spec for each enabled worker, in the order of the files."""
         reader = self._reader
-        launches = LaunchReader(reader, log_dir=settings.log_dir, as_root=as_root)
+        launches = LaunchReader(
+            reader, log_dir=settings.log_dir, as_root=as_root, credentials=credentials
+        )
         self._check_defaults(launches)
         order = OrderReader(reader, self.headers, self.disabled)
         edges: dict[str, list[Edge]] = {}

@@ -8,7 +8,7 @@ import select
 import signal
 import time
 
-from supervisord_lite.keeper import cgroups
+from supervisord_lite.keeper import cgroups, own_folder, secret_stage
 from supervisord_lite.keeper.feeds import Feeds
 from supervisord_lite.keeper.last_words import LastWords
 from supervisord_lite.keeper.listeners import Listeners
@@ -202,6 +202,7 @@ class Runs:
             outputs = self._outputs(request, streams, writers)
             private = self._privates.open(request, writers)
             voice = self.voices.create(request)
+            self._make_secret_folder(request)
             cgroup = self._make_cgroup(key)
             files = {**self._listeners.open(request.get("sockets", ())), **private}
             if voice is not None and voice.writer >= 0:
@@ -219,6 +220,8 @@ class Runs:
             if voice is not None:
                 self.voices.discard(voice)
             self._privates.discard(request)
+            if secret_stage.file_names(request):
+                own_folder.remove(self._calls, request["folder"], ())
             known = error if isinstance(error, StageError) else StageError("fork", repr(error))
             self._table.fact("spawn_failed", time.monotonic(), key, **_told(known))
             return
@@ -227,6 +230,8 @@ class Runs:
                 self._calls.close(descriptor)
         run = Run(key, pid, request["marker"], cgroup)
         run.streams = streams
+        run.secret_files = secret_stage.file_names(request)
+        run.folder = request.get("folder") or ""
         self._table.add(run)
         self._known.add(pid)
         self._privates.begin(run, request)
@@ -288,6 +293,19 @@ class Runs:
         except OSError as error:
             raise StageError(stage="target", reason=cause(error)) from None
         return descriptor
+
+    def _make_secret_folder(self, request: dict[str, Any]) -> None:
+        if not secret_stage.file_names(request):
+            return
+        try:
+            own_folder.make(self._calls, request["folder"])
+            if owner := request["identity"]:
+                self._calls.chown(
+                    request["folder"], owner["uid"], owner["gid"], follow_symlinks=False
+                )
+        except OSError as error:
+            reason = f"{cause(error)}: {request['folder']}"
+            raise StageError("secret", reason) from None
 
     def _make_cgroup(self, key: Key) -> str | None:
         if self.cgroups is None:
@@ -438,6 +456,8 @@ class Runs:
         self.voices.end(run)
         self.feeds.end(run.key)
         self._privates.end(run)
+        if run.secret_files:
+            own_folder.remove(self._calls, run.folder, run.secret_files)
         self._table.note_emptied(run, self._table.last)
         for stream in run.streams:
             self.streams.retire(stream)

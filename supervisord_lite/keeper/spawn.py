@@ -1,10 +1,10 @@
 """Starting one command, in named stages.
 
 Stages, in order: "log" (pipes), "notify" (the voice), "cgroup", "socket", "events"
-(stdin), "session", "umask", "nice", "limits", "groups", "group", "user", "directory", "exec";
-"fork" when no process could be made at all. The error of a stage says which, why and whether a
-retry can help. In a forked child the failing stage is put into words where it fails (there the
-directory and the user are the worker's), and comes back over a pipe.
+(stdin), "session", "secret" (secret_stage.py), "umask", "nice", "limits", "groups", "group",
+"user", "directory", "exec"; "fork" when no process could be made at all. The error of a stage says
+which, why and whether a retry can help. In a forked child the failing stage is put into words where
+it fails (there the directory and the user are the worker's), and comes back over a pipe.
 
 Source for the order of giving up privileges: groups, gid, uid, then a check that root cannot be
 had back; setuid first makes setgid fail, and without setgroups root's groups stay.
@@ -18,8 +18,12 @@ import os
 import resource
 import signal
 
+from supervisord_lite.base.secret_file import SecretError
+from supervisord_lite.keeper import secret_stage
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any, NoReturn
 
     from supervisord_lite.keeper.calls import Calls
@@ -84,6 +88,7 @@ class Launcher:
             for name, value in environment.items()
             if not name.startswith(_DAEMON_ONLY) and name not in _DAEMON_ONLY_NAMES
         }
+        self._credentials = environment.get("CREDENTIALS_DIRECTORY")
         self._nofile = nofile_soft
         self._null = calls.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         # posix_spawn refuses to copy descriptors above the soft limit, which is the worker's for
@@ -106,7 +111,7 @@ class Launcher:
         """Start the process; return its pid and the set-up pipe to watch (-1: it runs already).
 
         Args:
-            request: argv, directory, environment, umask, nice, identity, rlimits.
+            request: argv, directory, environment, umask, nice, identity, rlimits, secrets.
             files: Where it finds a descriptor -> ours; -1 means /dev/null.
             cgroup: Descriptor of a cgroup to be born in; -1: the keeper's present one.
 
@@ -117,11 +122,20 @@ class Launcher:
         environment = self.environment_of(request["environment"])
         given = {to: self._null if fd < 0 else fd for to, fd in files.items()}
         files = {0: self._null, **given}
+        if request.get("secrets"):
+            request = {**request, "secret_places": self._secret_places(request)}
+            return self._fork(request, environment, files, cgroup)  # nobody else reads them
         if request.get("sockets"):
             return self._fork(request, environment, files, cgroup)  # LISTEN_PID is the child's
         if cgroup >= 0 or request["identity"] or request["nice"] or request["rlimits"]:
             return self._fork(request, environment, files, cgroup)
         return self._vfork(request, environment, files), -1
+
+    def _secret_places(self, request: dict[str, Any]) -> list[tuple[str, str]]:
+        try:
+            return secret_stage.places(request, self._credentials)
+        except SecretError as error:
+            raise _secret_failed(error) from None
 
     # -- vfork: the keeper takes on directory, umask and limit for the moment of the spawn --------
 
@@ -227,6 +241,7 @@ def _set_up(
 ) -> NoReturn:
     """Run the stages in the child, then exec. Never returns, never raises."""
     stage = "log"
+    secrets = secret_stage.Values()
     try:
         # Before any limit: a low one on descriptors would be in the way. By way of high numbers:
         # no source is overwritten by another one's target.
@@ -240,6 +255,11 @@ def _set_up(
         for number in _DEFAULTS:
             signal.signal(number, signal.SIG_DFL)
         os.setsid()
+        if request.get("secrets"):
+            stage = "secret"
+            _let_go({*files, reporter})
+            secrets.bring(request, request["secret_places"])
+            environment.update(secrets.variables)
         stage = "umask"
         os.umask(request["umask"])
         stage = "nice"
@@ -263,10 +283,21 @@ def _set_up(
         _exec(request["argv"], environment)
     except BaseException as error:  # noqa: BLE001  # whatever it is, the parent must hear of it
         told = error if isinstance(error, StageError) else _in_words(stage, error, request)
-        text = f"{told.stage}\0{told.missing:d}{told.hopeless:d}\0{told.reason}"
+        reason = secrets.masked(told.reason)
+        text = f"{told.stage}\0{told.missing:d}{told.hopeless:d}\0{reason}"
         os.write(reporter, text.encode(errors="replace")[:4000])
     finally:
         os._exit(127)
+
+
+def _let_go(kept: Iterable[int]) -> None:
+    """Close all but *kept*: a disk may let us wait, and others for the end of what is open here."""
+    start = 3
+    for number in sorted(kept):
+        if number > start:  # an empty range would be taken for all
+            os.closerange(start, number)
+        start = max(start, number + 1)
+    os.closerange(start, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 def _name_sockets(request: dict[str, Any], environment: dict[str, str]) -> None:
@@ -327,15 +358,22 @@ def read_report(data: bytes) -> StageError:
 
 def _in_words(stage: str, error: BaseException, request: dict[str, Any]) -> StageError:
     """Return the error of a stage of set-up, with the name that it is about."""
+    if isinstance(error, SecretError):
+        return _secret_failed(error)
     if not isinstance(error, OSError):
         return StageError(stage, str(error) or repr(error), hopeless=True)
     identity = request["identity"] or {"user": ""}
     user = identity["user"]
     subjects = {
         "directory": request["directory"], "groups": user, "group": user, "user": user,
-        "nice": str(request["nice"]),
+        "nice": str(request["nice"]), "secret": request.get("folder") or stage,
     }  # fmt: skip
     return _failed(stage, error, subjects.get(stage, stage))
+
+
+def _secret_failed(error: SecretError) -> StageError:
+    reason = f"{error}: {error.hint}" if error.hint else str(error)
+    return StageError("secret", reason, missing=error.missing, hopeless=error.hopeless)
 
 
 def _failed(stage: str, error: OSError, subject: str) -> StageError:

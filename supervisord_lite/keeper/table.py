@@ -28,13 +28,15 @@ class Run:
         recorded: pid -> start time (clock ticks) of descendants seen at the stop; without cgroup.
         last_fact: Number of the fact that ended it; it may be forgotten when that is applied.
         beat_s: When it gave its last sign of life; None: never.
+        folder: Its own, with `secret_files` in it; empty: it has none for such.
         words: The latest that it said of itself: "status", and "state" while it reloads or stops.
         last_words: Why it is about to end, as it said it: see last_words.py.
     """
 
     __slots__ = (
-        "beat_s", "cgroup", "emptied", "ended", "key", "killed", "last_fact", "last_words",
-        "marker", "pid", "recorded", "report", "spawned_at_s", "streams", "words",
+        "beat_s", "cgroup", "emptied", "ended", "folder", "key", "killed", "last_fact",
+        "last_words", "marker", "pid", "recorded", "report", "secret_files", "spawned_at_s",
+        "streams", "words",
     )  # fmt: skip
 
     def __init__(self, key: Key, pid: int, marker: str, cgroup: str | None) -> None:
@@ -54,6 +56,8 @@ class Run:
         self.beat_s: float | None = None
         self.words: dict[str, str] = {}
         self.last_words = ""
+        self.folder = ""
+        self.secret_files: tuple[str, ...] = ()
 
 
 class Table:

@@ -77,6 +77,11 @@ def spawn_request(spec: Spec, index: int, run: int, settings: Settings) -> dict[
         "rlimits": [[limit.name, limit.value] for limit in launch.rlimits],
         "cgroup": cgroup_limits(launch),
         "sockets": [_socket(spec.pool, each, index, folder) for each in launch.sockets],
+        "secrets": [
+            [each.name, each.kind, instance_text(each.place, index)] for each in launch.secrets
+        ],
+        "secrets_as": launch.secrets_as,
+        "folder": folder,
         "notify": voice,
         "ready_fd": launch.ready_fd,
         "listens": bool(spec.events),
@@ -207,6 +212,10 @@ def _environment(
     if timeout_s is not None and folder is not None:
         # Source: sd_watchdog_enabled(3). Without WATCHDOG_PID a wrapper's child may speak too.
         voice.append(("WATCHDOG_USEC", str(int(timeout_s * 1e6))))
+    if spec.launch.secrets:
+        # For a runtime that hides what it knows (worker/masks.py).
+        names = " ".join(each.name for each in spec.launch.secrets)
+        voice.append(("SUPERVISORD_LITE_SECRETS", names))
     return [*theirs, *ours, *voice]
 
 

@@ -42,7 +42,6 @@ GOOD = {
         'recycle.memory = "900M"\nrecycle.age = "1d"\nrecycle.runs = 9\nrecycle.jitter = true',
     ],
     "max_surge": ["max_surge = 0"],
-    "secrets": ['secrets.A = "file:/x y"\nsecrets.B = "credential:db_url"'],
     "capabilities": ['capabilities = ["CAP_NET_BIND_SERVICE", "KILL"]'],
     "no_new_privs": ["no_new_privs = true"],
 }  # fmt: skip
@@ -81,7 +80,6 @@ BAD = {
         'unknown key "recycle.directory"', "[worker.a.recycle] takes every key below it"),
     "recycle": ('recycle.memory = "1GB"', 18, "expected a size", '"1G"'),
     "surge": ("max_surge = -1", 13, "from 0 to 1024", ""),
-    "a secret itself": ('secrets.KEY = "hunter2"', 15, '"file:PATH"', "does not stand in the file"),
     "capability": ('capabilities = ["CAP_NET_BIND"]', 17, "is not a capability", "CAP_"),
     "compression": ('log.compress = "gzip"', 16, "true or false", ""),
 }  # fmt: skip
