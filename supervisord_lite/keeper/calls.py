@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import signal
 import socket
 
@@ -43,6 +44,8 @@ class Calls:
     fcntl = staticmethod(fcntl.fcntl)
     readable_bytes = staticmethod(readable_bytes)
     socketpair = staticmethod(socket.socketpair)
+    setpriority = staticmethod(os.setpriority)
+    prlimit = staticmethod(resource.prlimit)
 
 
 def read_text(calls: Calls, path: str) -> str:

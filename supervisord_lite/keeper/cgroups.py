@@ -136,6 +136,14 @@ class Cgroups:
         finally:
             self._calls.close(descriptor)
 
+    def move(self, path: str, pid: int) -> None:
+        """Put a process that has no children yet into a run's cgroup.
+
+        Raises:
+            OSError: The kernel refused; ESRCH: it has ended.
+        """
+        write_text(self._calls, f"{path}/cgroup.procs", str(pid))
+
     def leave(self) -> bool:
         """Step back home; return whether we are there.
 

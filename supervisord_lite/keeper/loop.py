@@ -90,6 +90,7 @@ class Keeper:
                 self._supervisor.pulse.forgive(now_s)
                 self._scribe.pulse.forgive(now_s)
                 self._runs.probes.forgive(now_s)
+                self._runs.servers.forgive(now_s)
             self._turn(now_s)
             if self._is_over(now_s):
                 break
@@ -186,6 +187,8 @@ class Keeper:
                 if dead.pid == self._supervisor.pid:
                     # What it had said before it died still counts.
                     self._supervisor.read()
+                if dead.pid not in self._known:
+                    self._runs.servers.listen()  # it may be one that has said hello
                 reap.reap(self._calls, dead.pid)
                 self._buried(dead, now_s)
         except OSError:
@@ -260,6 +263,7 @@ class Keeper:
             controllers=list(self._runs.cgroups.controllers) if self._runs.cgroups else [],
             dropped=self._scribe.dropped,
             troubles=self._scribe.troubles,
+            servers=self._runs.servers.inventory(),
         )
         self._known.add(self._supervisor.pid)
         self._ask(now_s)

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import json
-import os
+import errno
 import select
 import signal
 import time
 
 from supervisord_lite.keeper import cgroups, own_folder, secret_stage
 from supervisord_lite.keeper.feeds import Feeds
+from supervisord_lite.keeper.forkservers import Forkservers
 from supervisord_lite.keeper.last_words import LastWords
 from supervisord_lite.keeper.listeners import Listeners
 from supervisord_lite.keeper.privates import Privates
 from supervisord_lite.keeper.probes import Probes
 from supervisord_lite.keeper.reap import Ended
-from supervisord_lite.keeper.spawn import CannotCloneError, Launcher, StageError, cause, read_report
+from supervisord_lite.keeper.spawn import (
+    CannotCloneError,
+    Launcher,
+    StageError,
+    cause,
+    limit_from_outside,
+    read_report,
+)
+from supervisord_lite.keeper.starts import Start, Starts
 from supervisord_lite.keeper.streams import Streams
 from supervisord_lite.keeper.table import Key, Run
 from supervisord_lite.keeper.trees import Trees
@@ -28,9 +36,7 @@ if TYPE_CHECKING:
 
     from supervisord_lite.keeper.boot import Boot
     from supervisord_lite.keeper.calls import Calls
-    from supervisord_lite.keeper.streams import Stream
     from supervisord_lite.keeper.table import Table
-    from supervisord_lite.keeper.voices import Voice
 
 #: Of a failure's reason: a command may be long, and a fact must fit into a message.
 _REASON_CHARS = 2000
@@ -87,6 +93,13 @@ class Runs:
         self.probes = Probes(
             calls, self.cgroups, self._trees, known, self._launch_probe, watch, unwatch, tell
         )
+        self._starts = Starts(
+            calls, self.streams, self.voices, self.feeds, self._listeners, self._privates,
+            self.cgroups, self._launcher.null,
+        )  # fmt: skip
+        self.servers = Forkservers(
+            calls, self._starts, self, self._trees, known, watch, unwatch, tell
+        )
         self._setups: dict[int, _Setup] = {}
         self._failed: dict[Run, StageError] = {}
         # Whose target could not be run, and since when: something of its tree is still alive.
@@ -97,13 +110,15 @@ class Runs:
     @property
     def next_round_s(self) -> float | None:
         """When `turn` wants to be called again."""
-        due = (self._trees.next_round_s, self.probes.deadline_s)
+        due = (self._trees.next_round_s, self.probes.deadline_s, self.servers.deadline_s)
         return min((at_s for at_s in due if at_s is not None), default=None)
 
     @property
     def are_gone(self) -> bool:
-        """Whether nothing of any run is alive."""
-        return self.probes.are_gone and all(run.emptied for run in self._table.runs.values())
+        """Whether nothing of any run is alive, nor what would start one."""
+        others = (self.probes, self.servers)
+        runs = self._table.runs.values()
+        return all(each.are_gone for each in others) and all(run.emptied for run in runs)
 
     # -- requests ---------------------------------------------------------------------------------
 
@@ -126,14 +141,22 @@ class Runs:
 
     def _carry_out_one(self, request: dict[str, Any], now_s: float, *, is_alone: bool) -> None:
         if request["do"] == "spawn":
-            self._spawn(request, is_alone=is_alone)
+            self._spawn(request, now_s, is_alone=is_alone)
             return
         if request["do"] == "keep_sockets":
             self._listeners.keep(request["keys"])
             return
         self.leave()
+        if request["do"] == "build":
+            self.servers.build(request["server"], now_s)
+            return
+        if request["do"] == "keep_servers":
+            self.servers.keep(request["ids"])
+            return
         run = self._find(request)
         if run is None:
+            if request["do"] in ("kill", "cancel"):
+                self.servers.cancel(_key(request), at_once=request["do"] == "kill")
             return
         if request["do"] == "kill":
             self._trees.clear(run, now_s)
@@ -154,7 +177,7 @@ class Runs:
 
     def _find(self, request: dict[str, Any]) -> Run | None:
         """Return the run that is meant; None when nothing of it is left, so nothing to do."""
-        run = self._table.runs.get((request["pool"], request["index"], request["run"]))
+        run = self._table.runs.get(_key(request))
         return None if run is None or run.emptied else run
 
     def _signal(self, run: Run, request: dict[str, Any]) -> None:
@@ -175,7 +198,8 @@ class Runs:
             self.streams.move(stream, {"name": request["name"], **target["stream"]})
 
     def signal_all(self, number: int) -> None:
-        """Send a signal to every leader."""
+        """Send a signal to every leader; whoever has not begun does not begin."""
+        self.servers.end_all()
         for run in self._table.by_pid.values():
             self._trees.signal_leader(run, number)
 
@@ -183,61 +207,34 @@ class Runs:
         """SIGKILL to every tree."""
         self.killing = True
         self.probes.end_all(now_s)
+        self.servers.end_all()
         for run in self._table.runs.values():
             if not run.emptied:
                 self._trees.clear(run, now_s)
 
     # -- spawning ---------------------------------------------------------------------------------
 
-    def _spawn(self, request: dict[str, Any], *, is_alone: bool) -> None:
-        key: Key = (request["pool"], request["index"], request["run"])
+    def _spawn(self, request: dict[str, Any], now_s: float, *, is_alone: bool) -> None:
+        key = _key(request)
         if self._table.is_known(key):
             return
         self._table.note_asked(key)
-        streams: list[Stream] = []
-        writers: list[int] = []
-        cgroup: str | None = None
-        voice: Voice | None = None
+        if "server" in request:
+            self.leave()
+            self.servers.take(request, now_s)
+            return
+        start = Start(key, request)
         try:
-            outputs = self._outputs(request, streams, writers)
-            private = self._privates.open(request, writers)
-            voice = self.voices.create(request)
-            self._make_secret_folder(request)
-            cgroup = self._make_cgroup(key)
-            files = {**self._listeners.open(request.get("sockets", ())), **private}
-            if voice is not None and voice.writer >= 0:
-                files[request["ready_fd"]] = voice.writer
-            files.update({1: outputs[0], 2: outputs[1]})
-            if request.get("listens"):
-                files[0] = self._feed(key, request["name"])
-            if request.get("python") is not None:
-                files[request["record_fd"]] = record = self._record(request["python"])
-                writers.append(record)
-            pid, report = self._launch(request, files, cgroup, is_alone=is_alone)
+            self._starts.fill(start, "{}.{}.{}".format(*key))
+            pid, report = self.launch(start, is_alone=is_alone)
         except Exception as error:  # noqa: BLE001  # whatever it is, the supervisor waits to hear
-            self._discard(streams, cgroup)
-            self.feeds.end(key)
-            if voice is not None:
-                self.voices.discard(voice)
-            self._privates.discard(request)
-            if secret_stage.file_names(request):
-                own_folder.remove(self._calls, request["folder"], ())
+            self._starts.discard(start)
             known = error if isinstance(error, StageError) else StageError("fork", repr(error))
-            self._table.fact("spawn_failed", time.monotonic(), key, **_told(known))
+            self.has_failed(key, known)
             return
         finally:
-            for descriptor in writers:
-                self._calls.close(descriptor)
-        run = Run(key, pid, request["marker"], cgroup)
-        run.streams = streams
-        run.secret_files = secret_stage.file_names(request)
-        run.folder = request.get("folder") or ""
-        self._table.add(run)
-        self._known.add(pid)
-        self._privates.begin(run, request)
-        if voice is not None:
-            self.voices.begin(run, voice)
-        self.feeds.begin(key)
+            self._starts.close_writers(start)
+        run = self._enter(start, pid)
         if not self._limit(run, request["cgroup"]):
             if report >= 0:
                 self._calls.close(report)
@@ -248,73 +245,55 @@ class Runs:
             self._setups[report] = _Setup(run)
             self._watch(report, select.EPOLLIN, lambda _mask: self._read_setup(report))
 
+    def has_failed(self, key: Key, error: StageError) -> None:
+        """Tell that a run could not be started."""
+        self._table.fact("spawn_failed", time.monotonic(), key, **_told(error))
+
+    def _enter(self, start: Start, pid: int) -> Run:
+        run = Run(start.key, pid, start.request["marker"], start.cgroup)
+        run.streams = start.streams
+        run.secret_files = secret_stage.file_names(start.request)
+        run.folder = start.request.get("folder") or ""
+        self._table.add(run)
+        self._known.add(pid)
+        if start.voice is not None:
+            self.voices.begin(run, start.voice)
+        self._privates.begin(run, start.request)
+        self.feeds.begin(run.key)
+        return run
+
+    def is_born(self, start: Start, pid: int, left: dict[str, Any]) -> bool:
+        """Enter a process that a forkserver has made, and return whether it may run.
+
+        What its own user may not do to it is done here: its cgroup, and the limits in *left*.
+        """
+        run = self._enter(start, pid)
+        request = start.request
+        try:
+            if self.cgroups is not None and run.cgroup is not None:
+                try:
+                    self.cgroups.move(run.cgroup, pid)
+                except OSError as error:
+                    if error.errno != errno.ESRCH:  # it has ended: that is told as its exit
+                        reason = f"{cause(error)}: {run.cgroup}"
+                        raise StageError("cgroup", reason) from None
+            limit_from_outside(self._calls, pid, left)
+        except StageError as error:
+            self._failed[run] = error
+            self._trees.clear(run, time.monotonic())
+            return False
+        if not self._limit(run, request["cgroup"]):
+            return False
+        self._spawned(run)
+        return True
+
     def _spawned(self, run: Run) -> None:
         run.spawned_at_s = time.monotonic()
         self._table.fact("spawned", run.spawned_at_s, run.key, pid=run.pid)
 
-    def _outputs(
-        self, request: dict[str, Any], streams: list[Stream], writers: list[int]
-    ) -> tuple[int, int]:
-        """Return descriptors for stdout and stderr; pipes made go into *streams* and *writers*."""
-        outputs: list[int] = []
-        for number, target in enumerate((request["stdout"], request["stderr"]), start=1):
-            kind = target["to"]
-            if kind == "stdout":
-                outputs.append(outputs[0])
-            elif kind == "inherit":
-                outputs.append(number)
-            elif kind == "null":
-                outputs.append(-1)
-            else:
-                # The number alone begins anew with each daemon.
-                run = f"{request['run']}.{request['marker'][:8]}"
-                entry = {"name": request["name"], "run": run, **target["stream"]}
-                try:
-                    stream, writer = self.streams.create(entry)
-                except OSError as error:
-                    raise StageError(stage="log", reason=cause(error)) from None
-                streams.append(stream)
-                writers.append(writer)
-                outputs.append(writer)
-        return outputs[0], outputs[1]
-
-    def _feed(self, key: Key, name: str) -> int:
-        try:
-            return self.feeds.open(key, name)
-        except OSError as error:
-            raise StageError(stage="events", reason=cause(error)) from None
-
-    def _record(self, record: dict[str, Any]) -> int:
-        """Return a memory file with what a Python worker is told; nobody else can read it."""
-        try:
-            descriptor = self._calls.memfd_create("record")
-            with os.fdopen(descriptor, "wb", closefd=False) as file:
-                file.write(json.dumps(record).encode("ascii"))
-        except OSError as error:
-            raise StageError(stage="target", reason=cause(error)) from None
-        return descriptor
-
-    def _make_secret_folder(self, request: dict[str, Any]) -> None:
-        if not secret_stage.file_names(request):
-            return
-        try:
-            own_folder.make(self._calls, request["folder"])
-            if owner := request["identity"]:
-                self._calls.chown(
-                    request["folder"], owner["uid"], owner["gid"], follow_symlinks=False
-                )
-        except OSError as error:
-            reason = f"{cause(error)}: {request['folder']}"
-            raise StageError("secret", reason) from None
-
-    def _make_cgroup(self, key: Key) -> str | None:
-        if self.cgroups is None:
-            return None
-        try:
-            return self.cgroups.create(f"{key[0]}.{key[1]}.{key[2]}")
-        except OSError as error:
-            reason = f"{cause(error)}: {self.cgroups.workers}"
-            raise StageError(stage="cgroup", reason=reason) from None
+    def launch(self, start: Start, *, is_alone: bool = True) -> tuple[int, int]:
+        """Start the process of a run, or of a server; see `Launcher.launch`."""
+        return self._launch(start.request, start.files, start.cgroup, is_alone=is_alone)
 
     def _launch(
         self,
@@ -366,12 +345,6 @@ class Runs:
             return False
         return True
 
-    def _discard(self, streams: list[Stream], cgroup: str | None) -> None:
-        for stream in streams:
-            self.streams.discard(stream)
-        if cgroup is not None and self.cgroups is not None:
-            self.cgroups.remove(cgroup)
-
     def _read_setup(self, report: int) -> None:
         """Read the set-up pipe: its end without a word means that exec has worked."""
         setup = self._setups[report]
@@ -398,7 +371,8 @@ class Runs:
         """Take the end of a leader, or of an orphan that became ours."""
         run = self._table.by_pid.get(dead.pid)
         if run is None:
-            self.probes.reaped(dead, now_s)
+            if not self.servers.reaped(dead):
+                self.probes.reaped(dead, now_s)
             return
         self.probes.end(run, now_s)
         if run.report >= 0:
@@ -411,10 +385,12 @@ class Runs:
     def turn(self, now_s: float) -> None:
         """Do what is due: clear trees, tell exits, and trees that are empty now."""
         self.probes.expire(now_s)
+        self.servers.turn(now_s)
         at_s = self._trees.next_round_s
         if at_s is None or (now_s < at_s and not self._ended):
             return
         empty = self.probes.settle(set(self._trees.turn(now_s)))
+        empty = {run for run in empty if not self.servers.emptied(run)}
         ended, self._ended = self._ended, []
         for run, dead, at in ended:
             self._tell_end(run, dead, at, emptied=run in empty)
@@ -468,6 +444,10 @@ class Runs:
         self._listeners.close()
         if self.cgroups is not None:
             self.cgroups.close()
+
+
+def _key(request: dict[str, Any]) -> Key:
+    return (request["pool"], request["index"], request["run"])
 
 
 def _told(error: StageError) -> dict[str, object]:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from supervisord_lite.keeper.calls import Calls
 
 _DEFAULTS = tuple(set(range(1, 32)) - {signal.SIGKILL, signal.SIGSTOP})
-_LIMITS = {
+#: Name as in the file -> number for setrlimit(2).
+LIMITS = {
     name[7:].lower(): getattr(resource, name) for name in dir(resource) if name[:7] == "RLIMIT_"
 }
 #: Variables that are the daemon's own business.
@@ -70,7 +71,11 @@ class CannotCloneError(Exception):
 
 
 class Launcher:
-    """Starts commands with the daemon's own cleaned environment as a base."""
+    """Starts commands with the daemon's own cleaned environment as a base.
+
+    Attributes:
+        null: Descriptor of /dev/null.
+    """
 
     def __init__(self, calls: Calls, environment: dict[str, str], nofile_soft: int) -> None:
         """Prepare.
@@ -89,10 +94,10 @@ class Launcher:
         }
         self._credentials = environment.get("CREDENTIALS_DIRECTORY")
         self._nofile = nofile_soft
-        self._null = calls.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        self.null = calls.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         # posix_spawn refuses to copy descriptors above the soft limit, which is the worker's for
         # the moment of the spawn; so outputs are copied to these low ones first.
-        self._low = tuple(calls.fcntl(self._null, fcntl.F_DUPFD_CLOEXEC, 3) for _ in range(4))
+        self._low = tuple(calls.fcntl(self.null, fcntl.F_DUPFD_CLOEXEC, 3) for _ in range(4))
 
     def environment_of(self, changes: list[tuple[str, str | None]]) -> dict[str, str]:
         """Return the environment of one worker: the base with *changes*; None unsets."""
@@ -119,8 +124,8 @@ class Launcher:
             CannotCloneError: Nothing was started; try again without *cgroup*.
         """
         environment = self.environment_of(request["environment"])
-        given = {to: self._null if fd < 0 else fd for to, fd in files.items()}
-        files = {0: self._null, **given}
+        given = {to: self.null if fd < 0 else fd for to, fd in files.items()}
+        files = {0: self.null, **given}
         if request.get("secrets"):
             request = {**request, "secret_places": self._secret_places(request)}
             return self._fork(request, environment, files, cgroup)  # nobody else reads them
@@ -148,7 +153,7 @@ class Launcher:
         umask = self._calls.umask(request["umask"])
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         try:
-            given = (to for to, fd in files.items() if fd != self._null)
+            given = (to for to, fd in files.items() if fd != self.null)
             low = dict(zip(given, self._low, strict=False))
             for to, fd in low.items():
                 os.dup2(files[to], fd, inheritable=False)
@@ -157,7 +162,7 @@ class Launcher:
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             for fd in self._low:
-                os.dup2(self._null, fd, inheritable=False)
+                os.dup2(self.null, fd, inheritable=False)
             self._calls.umask(umask)
             self._go_home()
 
@@ -308,9 +313,41 @@ def _limit(limits: list[tuple[str, int | None]], nofile: int) -> None:
     for name, value in limits:
         number = resource.RLIM_INFINITY if value is None else value
         try:
-            resource.setrlimit(_LIMITS[name], (number, number))
+            resource.setrlimit(LIMITS[name], (number, number))
         except (ValueError, OverflowError) as error:
             reason = f"{name} = {'unlimited' if value is None else value}: {error}"
+            raise StageError("limits", reason, hopeless=True) from None
+
+
+def limit_from_outside(calls: Calls, pid: int, left: dict[str, Any]) -> None:
+    """Set for a child of ours what it may not set itself: it has given up the right to.
+
+    Args:
+        calls: The seam.
+        pid: Its.
+        left: nice, and rlimits as (number, value); None: unlimited.
+
+    Raises:
+        StageError: We may not either.
+    """
+    try:
+        if left["nice"]:
+            nice = os.getpriority(os.PRIO_PROCESS, 0) + left["nice"]
+            calls.setpriority(os.PRIO_PROCESS, pid, max(-20, min(19, nice)))
+    except ProcessLookupError:
+        return  # it has ended: that is told as its exit
+    except OSError as error:
+        raise _failed("nice", error, str(left["nice"])) from None
+    for number, value in left["rlimits"]:
+        wanted = resource.RLIM_INFINITY if value is None else value
+        try:
+            calls.prlimit(pid, number, (wanted, wanted))
+        except ProcessLookupError:
+            return
+        except (OSError, ValueError, OverflowError) as error:
+            name = next(name for name, each in LIMITS.items() if each == number)
+            why = cause(error) if isinstance(error, OSError) else error
+            reason = f"{name} = {'unlimited' if value is None else value}: {why}"
             raise StageError("limits", reason, hopeless=True) from None
 
 

@@ -64,6 +64,9 @@ class Streams:
 
     def discard(self, stream: Stream) -> None:
         """The process for it could not be started: forget the pipe."""
+        if stream not in self._untold:
+            self.retire(stream)  # the scribe has it already, and says when it has seen its end
+            return
         self._untold.remove(stream)
         del self._open[stream.entry["stream"]]
         self._calls.close(stream.descriptor)

@@ -149,6 +149,8 @@ class SupervisorSide(Child):
         if "sockets" in message:
             keep = {"do": "keep_sockets", "keys": message["sockets"]}
             self._carry_out([keep], self._now_s())
+        if "servers" in message:
+            self._carry_out([{"do": "keep_servers", "ids": message["servers"]}], self._now_s())
         if "do" in message:
             self._carry_out(message["do"], self._now_s())
         if "notify" in message:

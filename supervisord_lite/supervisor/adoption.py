@@ -25,6 +25,7 @@ class Handover:
         controllers: Which of cpu, memory, pids are enforced by cgroups.
         dropped: Log path -> (bytes, lines) dropped since the daemon started.
         troubles: Log path -> why nothing can be written there now.
+        servers: Id -> how a forkserver is.
     """
 
     saves: dict[str, str]
@@ -38,6 +39,7 @@ class Handover:
     controllers: list[str]
     dropped: dict[str, list[int]]
     troubles: dict[str, str]
+    servers: dict[str, dict[str, Any]]
 
 
 def read_handover(descriptor: int) -> Handover:

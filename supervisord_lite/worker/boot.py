@@ -8,6 +8,9 @@ own. PYTHONPATH stays as it is configured, for the worker and for what it starts
 
 The record of the launch is read from descriptor FD, a memory file that only this process has: what
 stands in a command line or in the environment can be read by others. NAME and TARGET are for `ps`.
+
+``INTERPRETER …/worker/boot.py warm DIRECTORY MODULE…`` is the entrance of a forkserver, which
+imports the modules, and what every worker needs, once: `forkserver.py` goes on from here.
 """
 
 from __future__ import annotations
@@ -49,6 +52,8 @@ def read_record(descriptor: int) -> bytes:
 
 def main() -> int:
     """Run the target; return the exit code."""
+    if sys.argv[1] == "warm":
+        return warm()
     text = read_record(int(sys.argv[1]))
     sys.argv[:] = sys.argv[3:]
     make_importable()
@@ -59,6 +64,19 @@ def main() -> int:
     from supervisord_lite.worker.launched import run
 
     return run(json.loads(text))
+
+
+def warm() -> int:
+    """Serve; return in a worker that was forked, with its exit code."""
+    directory, *modules = sys.argv[2:]
+    sys.argv[:] = [directory]
+    make_importable()
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    from supervisord_lite.worker import forkserver
+    from supervisord_lite.worker.launched import run
+
+    sys.path.insert(0, directory)
+    return forkserver.main(modules, run)
 
 
 if __name__ == "__main__":

@@ -163,7 +163,10 @@ class Household:
         )  # fmt: skip
 
     def _watch(self, descriptor: int, mask: int, callback: Callable[[int], None]) -> None:
-        self._poll.register(descriptor, mask)
+        if descriptor in self._callbacks:
+            self._poll.modify(descriptor, mask)
+        else:
+            self._poll.register(descriptor, mask)
         self._callbacks[descriptor] = callback
 
     def _unwatch(self, descriptor: int) -> None:
@@ -185,6 +188,8 @@ class Household:
     def turn(self) -> None:
         now_s = time.monotonic()
         while (dead := reap.ended(self.calls)) is not None:
+            if dead.pid not in self.known:
+                self.runs.servers.listen()
             reap.reap(self.calls, dead.pid)
             self.known.discard(dead.pid)
             self.runs.reaped(dead, now_s)
@@ -281,7 +286,7 @@ def close_runs(runs: Runs) -> None:
         runs.streams.done(number)
     if runs.cgroups is not None:
         runs.cgroups.close()
-    for descriptor in (runs._launcher._null, *runs._launcher._low):
+    for descriptor in (runs._launcher.null, *runs._launcher._low):
         os.close(descriptor)
 
 

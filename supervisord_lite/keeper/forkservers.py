@@ -1,0 +1,572 @@
+"""Forkservers, and the starts that wait for one: see worker/forkserver.py for what one does.
+
+A request to start a run may name a server: then the run is a fork of that one. What is asked of a
+server that is not there yet is *parked*, as the bare request, until it is ready; then the run gets
+its pipes and its gate, and is *opening* until its process has said hello.
+
+=====================  =============================================================================
+a server is            what was asked of it
+=====================  =============================================================================
+starting               is parked; nothing was made for it yet
+ready                  is opening at once
+gone while starting    has failed at the stage at which the server has ("preload" for its imports)
+gone while ready       said hello before: goes on; else has failed ("forkserver"), its gate closed
+not answering          as gone: it is killed when its time is over
+=====================  =============================================================================
+
+A server that is gone is built again by the next request that names it. The supervisor says which
+ones are needed (`keep`); another one ends when nothing that was asked of it is open any more.
+
+A hello comes with the pid that the kernel has added, and counts when that process is a child of
+ours that we do not know. So that no pid can mean another process by then, every hello that was said
+is read before an unknown child is reaped (`listen`).
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import select
+import socket
+import struct
+import time
+
+from supervisord_lite.base.packets import PacketSocket
+from supervisord_lite.keeper.spawn import LIMITS, StageError, cause, read_report
+from supervisord_lite.keeper.starts import Start
+from supervisord_lite.keeper.table import Run
+from supervisord_lite.wire import channel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, Protocol
+
+    from supervisord_lite.keeper.calls import Calls
+    from supervisord_lite.keeper.reap import Ended
+    from supervisord_lite.keeper.starts import Starts
+    from supervisord_lite.keeper.table import Key
+    from supervisord_lite.keeper.trees import Trees
+
+    class Office(Protocol):
+        """What `Runs` does for us."""
+
+        def launch(self, start: Start) -> tuple[int, int]:
+            """Start a process; return its pid and its set-up pipe, or -1."""
+
+        def is_born(self, start: Start, pid: int, left: dict[str, Any]) -> bool:
+            """Enter the process of a run; return whether it may run.
+
+            Args:
+                start: What it has.
+                pid: Its.
+                left: "nice" and "rlimits" that it may not set itself.
+            """
+
+        def has_failed(self, key: Key, error: StageError) -> None:
+            """Tell that a run could not be started."""
+
+
+#: A server that forks at all answers within milliseconds.
+_HANG_S = 30.0
+#: From the end of its channel to its own.
+_LAST_S = 2.0
+_CREDENTIALS = struct.Struct("3i")
+#: Where a server finds its end of the channel.
+_CHANNEL = 3
+_MOST_HELLO_BYTES = 8192
+
+
+class Server:
+    """One forkserver.
+
+    Attributes:
+        about: As the supervisor has described it.
+        run: Its process and tree, which is in no table.
+        channel: To talk to it.
+        report: Read end of its set-up pipe, else -1; `told` is what has come of it.
+        is_ready: Its imports are done.
+        parked: Requests that wait for that.
+        openings: Runs whose process has not said hello, by our end of the gate.
+        deadline_s: It is hung when it has not answered by then; None: nothing is asked.
+        problem: Why it ends; None: nothing is wrong.
+        said: What it has told of itself.
+    """
+
+    __slots__ = (
+        "about", "began_s", "channel", "deadline_s", "is_ready", "is_wanted", "openings", "parked",
+        "problem", "report", "run", "said", "start", "told",
+    )  # fmt: skip
+
+    def __init__(self, about: dict[str, Any], start: Start, now_s: float) -> None:
+        """Begin without a process."""
+        self.about = about
+        self.start = start
+        self.run = Run(start.key, 0, start.request["marker"], None)
+        self.channel: PacketSocket | None = None
+        self.report = -1
+        self.told = b""
+        self.is_ready = False
+        self.is_wanted = True
+        self.parked: list[dict[str, Any]] = []
+        self.openings: dict[int, tuple[Start, socket.socket]] = {}
+        self.began_s = now_s
+        self.deadline_s: float | None = now_s + about["timeout_s"]
+        self.problem: StageError | None = None
+        self.said: dict[str, Any] = {}
+
+
+class Forkservers:
+    """All of them."""
+
+    def __init__(
+        self,
+        calls: Calls,
+        starts: Starts,
+        office: Office,
+        trees: Trees,
+        known: set[int],
+        watch: Callable[[int, int, Callable[[int], None]], None],
+        unwatch: Callable[[int], None],
+        tell: Callable[[dict[str, Any]], None],
+    ) -> None:
+        """Begin with none; arguments as of `Runs`."""
+        self._calls = calls
+        self._starts = starts
+        self._office = office
+        self._trees = trees
+        self._known = known
+        self._watch = watch
+        self._unwatch = unwatch
+        self._tell = tell
+        self._by_id: dict[str, Server] = {}
+        self._by_run: dict[Run, Server] = {}
+        self._lives = 0
+
+    @property
+    def are_gone(self) -> bool:
+        """Return whether nothing of any is alive, and nobody waits."""
+        return not self._by_run
+
+    @property
+    def deadline_s(self) -> float | None:
+        """When to call `turn`; None: not at all."""
+        deadlines = (server.deadline_s for server in self._by_run.values())
+        return min((at_s for at_s in deadlines if at_s is not None), default=None)
+
+    def forgive(self, now_s: float) -> None:
+        """We ourselves were stopped: nobody is late."""
+        for server in self._by_run.values():
+            if server.deadline_s is not None:
+                patience_s = _HANG_S if server.is_ready else server.about["timeout_s"]
+                server.deadline_s = max(server.deadline_s, now_s + patience_s)
+
+    def inventory(self) -> dict[str, dict[str, object]]:
+        """Return what a new supervisor is told of them, by id."""
+        return {each: _shown(server) for each, server in self._by_id.items()}
+
+    # -- requests ----------------------------------------------------------------------------------
+
+    def take(self, request: dict[str, Any], now_s: float) -> None:
+        """Start a run by the server that its request names."""
+        try:
+            server = self._server(request["server"], now_s)
+        except StageError as error:
+            self._office.has_failed(_key(request), error)
+            return
+        server.parked.append(request)
+        if server.is_ready:
+            self._open_all(server, now_s)
+
+    def build(self, about: dict[str, Any], now_s: float) -> None:
+        """Have a server ready, and say what came of it."""
+        try:
+            server = self._server(about, now_s)
+        except StageError:
+            return  # that was said
+        if server.is_ready:
+            self._say(server, _shown(server))
+
+    def keep(self, ids: Iterable[str]) -> None:
+        """End all others, as soon as nobody waits for them."""
+        wanted = set(ids)
+        for server in list(self._by_id.values()):
+            server.is_wanted = server.about["id"] in wanted
+            self._end_if_idle(server)
+
+    def cancel(self, key: Key, *, at_once: bool) -> None:
+        """Start a run no more, if that has not begun; with *at_once* also when it has."""
+        error = StageError("forkserver", "stopped before it began")
+        for server in list(self._by_run.values()):
+            for request in server.parked:
+                if _key(request) == key:
+                    server.parked.remove(request)
+                    self._office.has_failed(key, error)
+                    self._end_if_idle(server)
+                    return
+            for gate, (start, _) in list(server.openings.items()):
+                if at_once and start.key == key:
+                    self._drop(server, gate, error)
+                    self._end_if_idle(server)
+                    return
+
+    def end_all(self) -> None:
+        """The daemon ends: nobody is started any more."""
+        for server in list(self._by_run.values()):
+            self._give_up(server, StageError("forkserver", "the daemon ends"))
+
+    # -- a server's life ---------------------------------------------------------------------------
+
+    def _server(self, about: dict[str, Any], now_s: float) -> Server:
+        """Return a server, which may have been started just now.
+
+        Raises:
+            StageError: It could not be.
+        """
+        server = self._by_id.get(about["id"])
+        if server is not None:
+            return server
+        self._lives += 1
+        marker = os.urandom(16).hex()
+        request = {
+            **about,
+            "marker": marker,
+            "environment": [*about["environment"], ["INVOCATION_ID", marker]],
+            "nice": 0,
+            "rlimits": [],
+        }
+        server = Server(about, Start(("", 0, self._lives), request), now_s)
+        self._by_id[about["id"]] = server
+        self._by_run[server.run] = server
+        try:
+            self._launch(server)
+        except Exception as error:  # noqa: BLE001  # whatever it is, somebody waits to hear
+            known = error if isinstance(error, StageError) else StageError("fork", repr(error))
+            self._give_up(server, known)
+            raise known from None
+        return server
+
+    def _launch(self, server: Server) -> None:
+        start = server.start
+        ours, theirs = self._calls.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self._starts.fill(start, f"forkserver-{self._lives}")
+            start.files[_CHANNEL] = theirs.fileno()
+            pid, server.report = self._office.launch(start)
+        except BaseException:
+            ours.close()
+            self._starts.discard(start)
+            raise
+        finally:
+            theirs.close()
+            self._starts.close_writers(start)
+        server.run.pid = pid
+        server.run.cgroup = start.cgroup
+        self._known.add(pid)
+        server.channel = PacketSocket(ours, channel.MAX_MESSAGE_BYTES)
+        self._mind(server)
+        if server.report >= 0:
+            self._watch(server.report, select.EPOLLIN, lambda _mask: self._read_report(server))
+
+    def _mind(self, server: Server) -> None:
+        own = server.channel
+        if own is None:
+            return
+        if own.ended:
+            self._close_channel(server)
+            if server.problem is None:
+                server.deadline_s = time.monotonic() + _LAST_S  # how it ended is known by then
+            return
+        mask = select.EPOLLIN | (select.EPOLLOUT if own.is_blocked else 0)
+        self._watch(own.fileno(), mask, lambda _mask: self._hear(server))
+
+    def _close_channel(self, server: Server) -> None:
+        if server.channel is not None:
+            self._unwatch(server.channel.fileno())
+            server.channel.close()
+            server.channel = None
+
+    def _read_report(self, server: Server) -> None:
+        """Read the set-up pipe: its end without a word means that exec has worked."""
+        try:
+            while data := self._calls.read(server.report, 4096):
+                server.told += data
+        except BlockingIOError:
+            return
+        except OSError:
+            pass  # as good as its end
+        self._unwatch(server.report)
+        self._calls.close(server.report)
+        server.report = -1
+
+    def _hear(self, server: Server) -> None:
+        own = server.channel
+        if own is None:
+            return
+        own.flush()
+        for data, _ in own.receive():
+            try:
+                self._take(server, channel.decode(data))
+            except Exception as error:  # noqa: BLE001  # what runs there is not ours
+                self._give_up(server, StageError("forkserver", f"said what is no answer: {error}"))
+                return
+        self._mind(server)
+
+    def _take(self, server: Server, message: dict[str, Any]) -> None:
+        if "ready" in message and not server.is_ready and server.problem is None:
+            now_s = time.monotonic()
+            said = message["ready"]
+            server.said = {
+                "took_s": now_s - server.began_s,
+                "rss_bytes": int(said["rss_bytes"]),
+                "warnings": [str(each)[:500] for each in said["warnings"][:10]],
+            }
+            server.is_ready = True
+            server.deadline_s = None
+            self._say(server, _shown(server))
+            self._open_all(server, now_s)
+            self._end_if_idle(server)
+        elif "failed" in message and not server.is_ready and server.problem is None:
+            said = message["failed"]
+            server.said = {"lines": [str(each)[:500] for each in said["lines"][:100]]}
+            self._give_up(server, StageError("preload", str(said["reason"])[:1000]))
+
+    def _end_if_idle(self, server: Server) -> None:
+        is_idle = not server.parked and not server.openings
+        if not server.is_wanted and is_idle and server.problem is None:
+            self._give_up(server, StageError("forkserver", "not needed any more"), is_news=False)
+
+    def _give_up(self, server: Server, error: StageError, *, is_news: bool = True) -> None:
+        """Let nobody wait for it any more, and kill it: it has nothing to finish."""
+        if server.problem is not None:
+            return
+        server.problem = error
+        server.deadline_s = None
+        if self._by_id.get(server.about["id"]) is server:
+            del self._by_id[server.about["id"]]
+        for gate in list(server.openings):
+            self._read_gate(server, gate)
+        for gate in list(server.openings):
+            self._drop(server, gate, error)
+        if is_news:
+            about = {"stage": error.stage, "reason": error.reason, **server.said}
+            self._say(server, {"state": "ended" if server.is_ready else "failed", **about})
+        if server.run.pid:
+            self._trees.clear(server.run, time.monotonic())
+        else:
+            self._by_run.pop(server.run, None)
+        parked, server.parked = server.parked, []
+        for request in parked:
+            self._office.has_failed(_key(request), error)
+
+    def _say(self, server: Server, about: dict[str, object]) -> None:
+        self._tell({"servers": {server.about["id"]: about}})
+
+    def turn(self, now_s: float) -> None:
+        """Give up who has not answered in time."""
+        for server in list(self._by_run.values()):
+            if server.deadline_s is None or now_s < server.deadline_s:
+                continue
+            self._hear(server)  # its answer may be there already
+            if server.deadline_s is None or now_s < server.deadline_s:
+                continue
+            if server.channel is None:
+                self._give_up(server, StageError("forkserver", "it has closed its channel"))
+            elif server.is_ready:
+                self._give_up(server, StageError("forkserver", f"no answer for {_HANG_S:g}s"))
+            else:
+                reason = f"not ready after {server.about['timeout_s']:g}s"
+                self._give_up(server, StageError("preload", reason))
+
+    def reaped(self, dead: Ended) -> bool:
+        """Take the end of a server; return whether it was one."""
+        server = next((s for s in self._by_run.values() if s.run.pid == dead.pid), None)
+        if server is None or server.run.ended:
+            return False
+        if server.report >= 0:
+            self._read_report(server)
+        self._hear(server)
+        server.run.ended = True
+        how = ", ".join(f"{name} {value}" for name, value in dead.how().items())
+        if server.told and not server.is_ready:
+            error = read_report(server.told)
+        elif server.is_ready:
+            error = StageError("forkserver", f"the forkserver has ended ({how})")
+        else:
+            error = StageError("preload", f"the forkserver has ended while it imported ({how})")
+        self._give_up(server, error)
+        self._trees.clear(server.run, time.monotonic())
+        self._close_channel(server)
+        return True
+
+    def emptied(self, run: Run) -> bool:
+        """Nothing of a tree is alive; return whether it was that of a server."""
+        server = self._by_run.pop(run, None)
+        if server is None:
+            return False
+        self._starts.retire(server.start)
+        return True
+
+    # -- the gate ----------------------------------------------------------------------------------
+
+    def _open_all(self, server: Server, now_s: float) -> None:
+        parked, server.parked = server.parked, []
+        for request in parked:
+            start = Start(_key(request), request)
+            try:
+                self._open(server, start)
+            except Exception as error:  # noqa: BLE001  # whatever it is, somebody waits to hear
+                self._starts.discard(start)
+                known = error if isinstance(error, StageError) else StageError("fork", repr(error))
+                self._office.has_failed(start.key, known)
+            finally:
+                self._starts.close_writers(start)
+        if server.openings and server.deadline_s is None:
+            server.deadline_s = now_s + _HANG_S
+        self._mind(server)
+
+    def _open(self, server: Server, start: Start) -> None:
+        """Ask the server for one fork."""
+        if server.channel is None:
+            raise StageError("forkserver", "the forkserver has ended")
+        request = start.request
+        self._starts.fill(start, "{}.{}.{}".format(*start.key))
+        descriptors: list[int] = []
+        try:
+            ours, theirs = self._calls.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            descriptors.append(theirs.detach())
+            files = self._starts.duplicates(start, descriptors)
+            message = {
+                "fork": start.key[2],
+                "files": files,
+                "sockets": [
+                    {"fd": each["fd"], "name": each["name"]} for each in request.get("sockets", ())
+                ],
+                "nice": request["nice"],
+                "rlimits": [[LIMITS[name], value] for name, value in request["rlimits"]],
+                **{
+                    name: request[name]
+                    for name in ("environment", "umask", "directory", "marker", "title", "python")
+                },
+            }
+            data = channel.encode(message)
+        except OSError as error:
+            for descriptor in descriptors:
+                self._calls.close(descriptor)
+            raise StageError("fork", cause(error)) from None
+        ours.setblocking(False)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        gate = ours.fileno()
+        server.openings[gate] = (start, ours)
+        self._watch(gate, select.EPOLLIN, lambda _mask: self._read_gate(server, gate))
+        server.channel.send(data, descriptors, owned=True)
+
+    def listen(self) -> None:
+        """Read every hello that was said until now: an unknown child is about to be reaped."""
+        for server in list(self._by_run.values()):
+            for gate in list(server.openings):
+                self._read_gate(server, gate)
+
+    def _read_gate(self, server: Server, gate: int) -> None:
+        if gate not in server.openings:
+            return
+        _, ours = server.openings[gate]
+        space = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(4 * 64)
+        try:
+            flags = socket.MSG_CMSG_CLOEXEC
+            data, ancillary, _, _ = ours.recvmsg(_MOST_HELLO_BYTES, space, flags)
+        except BlockingIOError:
+            return
+        except OSError:
+            data, ancillary = b"", []
+        pid = 0
+        for level, kind, content in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+                pid = _CREDENTIALS.unpack(content)[0]
+            elif level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                received = array.array("i")
+                received.frombytes(content[: len(content) - len(content) % 4])
+                for descriptor in received:
+                    self._calls.close(descriptor)
+        server.deadline_s = time.monotonic() + _HANG_S
+        said = _understood(data)
+        if isinstance(said, StageError):
+            self._drop(server, gate, said)
+        elif not self._is_new_child(pid):
+            reason = f"process {pid} is no child of the daemon; did a preloaded module adopt it?"
+            self._drop(server, gate, StageError("forkserver", reason))
+        else:
+            if said["is_marked"] is not True:
+                # Its children look like those of the server: nobody may be killed for such a mark.
+                server.run.marker = os.urandom(16).hex()
+            self._let_in(server, gate, pid, said["left"])
+        if not server.openings:
+            server.deadline_s = None
+        self._end_if_idle(server)
+
+    def _is_new_child(self, pid: int) -> bool:
+        if pid in self._known:
+            return False
+        try:
+            self._calls.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return False
+        return True
+
+    def _let_in(self, server: Server, gate: int, pid: int, left: dict[str, Any]) -> None:
+        start, ours = server.openings.pop(gate)
+        self._unwatch(gate)
+        try:
+            if self._office.is_born(start, pid, left):
+                ours.send(b"go")
+        except OSError:
+            return  # it has ended at the gate: that is told as its exit
+        finally:
+            ours.close()
+
+    def _drop(self, server: Server, gate: int, error: StageError) -> None:
+        """Close a gate: whoever stands at it ends."""
+        start, ours = server.openings.pop(gate)
+        self._unwatch(gate)
+        ours.close()
+        self._starts.discard(start)
+        self._office.has_failed(start.key, error)
+
+
+def _understood(data: bytes) -> StageError | dict[str, Any]:
+    """Return what a hello says; or the error that was said instead, or that there is none."""
+    if not data:
+        return StageError("forkserver", "the new process has ended before it was set up")
+    try:
+        said = json.loads(data)
+        if "failed" in said:
+            failed = said["failed"]
+            return StageError(
+                str(failed["stage"])[:100],
+                str(failed["reason"])[:1000],
+                missing=failed["missing"] is True,
+                hopeless=failed["hopeless"] is True,
+            )
+        left = said["hello"]["left"]
+        return {
+            "is_marked": said["hello"]["is_marked"],
+            "left": {
+                "nice": int(left["nice"]),
+                "rlimits": [
+                    (int(number), None if value is None else int(value))
+                    for number, value in left["rlimits"]
+                ],
+            },
+        }
+    except (ValueError, KeyError, TypeError):
+        return StageError("forkserver", "the new process has said what is no hello")
+
+
+def _key(request: dict[str, Any]) -> Key:
+    return (request["pool"], request["index"], request["run"])
+
+
+def _shown(server: Server) -> dict[str, object]:
+    state = "ready" if server.is_ready else "starting"
+    return {"state": state, "pid": server.run.pid, **server.said}

@@ -1,0 +1,403 @@
+"""A warm interpreter: it imports once, then every worker is a fork of it.
+
+Theory of operation
+===================
+
+The keeper starts one of these for each group of Python workers that may share memory, as their
+user, in their directory and environment. It imports what `preload` names, freezes what the garbage
+collector knows (so that a collection in a worker does not copy every page), says that it is ready,
+and then forks on request. It never runs a target itself, and it is never root for a worker that is
+not.
+
+A worker is forked twice::
+
+    keeper ── fork request, descriptors ──▶ forkserver ──fork──▶ between ──fork──▶ worker
+                                                                 ends at once       │
+    keeper ◀── becomes its parent (the keeper is a subreaper) ◀─────────────────────┤
+    keeper ◀── hello; the kernel adds the pid that says it ◀────────────────────────┤
+    keeper ── go ──▶ the gate ──────────────────────────────────────────────────────▶ target
+
+The worker sets itself up (descriptors, directory, environment, marks by which it is recognised),
+waits until its parent has changed, and says hello. No line of a target runs before "go". The end of
+the gate's file is `_exit`: whatever happens to the keeper's request, no process is left that
+nobody has entered in a table.
+
+What happens when something is killed here
+------------------------------------------
+
+* *The forkserver, idle or importing*: the keeper reaps it. Workers live on: they are the keeper's
+  children. The next start builds it again.
+* *The forkserver, with a request open*: the keeper takes every hello that was said, closes the
+  gates of all others, and tells these as failed starts.
+* *The process between*: the worker becomes the keeper's child a little earlier.
+* *The worker at its gate*: it has said hello, then it is an exit like any other; or it has not,
+  then the keeper sees the end of the gate's file.
+* *The keeper*: the channel ends, and so do the forkserver and everybody at a gate.
+
+Messages are JSON in SEQPACKET packets::
+
+    keeper      {"fork": …, "files": [3, 1, 2], …}     with descriptors: the gate, then the files
+    forkserver  {"ready": {"rss_bytes", "warnings"}}   once
+                {"failed": {"reason", "lines"}}        instead; then it ends
+    worker      {"hello": {"is_marked", "left"}}       at the gate; left: limits that it may not set
+                {"failed": {"stage", "reason", "missing", "hopeless"}}   instead; then it ends
+
+Runs on every Python from 3.9 on, and imports nothing but the standard library: it may be another
+interpreter than the daemon's.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import errno
+import fcntl
+import gc
+import importlib
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+import traceback
+import warnings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Request = dict[str, Any]
+
+#: Where the keeper puts our end of the channel.
+CHANNEL = 3
+_MOST_BYTES = 256 * 1024
+_MOST_DESCRIPTORS = 253
+#: Numbers above those that a worker is given.
+_HIGH = 200
+#: Of a traceback, told to whoever waits for this; the whole is on stderr.
+_MOST_LINES = 40
+_PR_SET_DUMPABLE = 4
+
+
+def main(modules: list[str], run: Callable[[Request], int]) -> int:
+    """Import *modules*, then fork a worker for each request until the keeper goes.
+
+    Args:
+        modules: Names, in the order of the configuration.
+        run: Called in a worker's process with its launch record; returns its exit code.
+
+    Returns:
+        In a worker its exit code; in the forkserver 1, when it could not get ready.
+    """
+    number = fcntl.fcntl(CHANNEL, fcntl.F_DUPFD_CLOEXEC, _HIGH)
+    os.close(CHANNEL)
+    channel = socket.socket(fileno=number)
+    try:
+        said = _warm_up(modules)
+    except BaseException as error:  # noqa: BLE001  # also SystemExit: no import may end us unseen
+        _say(channel, {"failed": _why(error)})
+        return 1
+    _say(channel, {"ready": said})
+    request = _serve(channel)
+    if request is None:
+        os._exit(0)  # what modules have registered for an end is the workers' business
+    record = request["python"]
+    sys.argv[:] = [record["target"]]
+    return run(record)
+
+
+class _PreloadError(Exception):
+    """A preloaded module did something that no fork survives."""
+
+
+def _warm_up(modules: list[str]) -> dict[str, object]:
+    for name in modules:
+        importlib.import_module(name)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()  # else each worker would print it again
+    others = [each.name for each in threading.enumerate() if each is not threading.main_thread()]
+    if others:
+        names = ", ".join(f'"{name}"' for name in others)
+        message = f"the preloaded modules left a thread running: {names}; no fork can have it"
+        raise _PreloadError(message)
+    warned = _inherited_sockets() if modules else []
+    rss_bytes = _rss_bytes()
+    _set_dumpable(0)
+    gc.collect()
+    gc.freeze()
+    return {"rss_bytes": rss_bytes, "warnings": warned}
+
+
+def _why(error: BaseException) -> dict[str, object]:
+    if isinstance(error, _PreloadError):
+        sys.stderr.write(f"supervisord-lite: {error}\n")
+        return {"reason": str(error), "lines": []}
+    # Our own frames, and those of the import machinery, tell nobody anything.
+    trace = error.__traceback__
+    while trace is not None and _is_ours(trace.tb_frame.f_code.co_filename):
+        trace = trace.tb_next
+    lines = "".join(traceback.format_exception(type(error), error, trace)).splitlines()
+    with contextlib.suppress(Exception):
+        sys.stderr.write("\n".join(lines) + "\n")
+        sys.stderr.flush()
+    last = traceback.format_exception_only(type(error), error)[-1].strip()
+    return {"reason": last[:1000], "lines": [line[:500] for line in lines[-_MOST_LINES:]]}
+
+
+def _is_ours(file: str) -> bool:
+    return file in (__file__, importlib.__file__) or file.startswith("<frozen importlib")
+
+
+def _inherited_sockets() -> list[str]:
+    """Return what is to be said of listening sockets that modules have opened: workers share it."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  # no pathlib in here
+        with contextlib.suppress(OSError):
+            own = socket.socket(fileno=os.dup(int(name)))
+            try:
+                if own.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                    where = own.getsockname()
+                    found.append(f"a preloaded module listens on {where}; all workers share that")
+            finally:
+                own.close()
+    return found
+
+
+def _rss_bytes() -> int:
+    try:
+        with open("/proc/self/statm", "rb") as file:  # noqa: PTH123  # no pathlib in here
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _set_dumpable(value: int) -> None:
+    """Keep others of the same user from our memory, or (1) be like any program again."""
+    try:
+        import ctypes  # an interpreter may have been built without
+
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, value, 0, 0, 0)
+    except (ImportError, OSError, AttributeError):
+        return
+
+
+def _say(own: socket.socket, message: dict[str, object]) -> bool:
+    """Send one packet; return whether somebody may have it."""
+    try:
+        own.send(json.dumps(message).encode())
+    except OSError:
+        return False
+    return True
+
+
+# -- forking ---------------------------------------------------------------------------------------
+
+
+def _serve(channel: socket.socket) -> Request | None:
+    """Fork on request; return the request in a worker that may run, None when the keeper is gone.
+
+    Returning, and not calling, lets a worker begin with a stack that has nothing of this on it.
+    """
+    between: list[int] = []
+    while True:
+        received = _receive(channel, between)
+        if received is None:
+            return None
+        request, descriptors = received
+        # All that comes with a request is ours to close.
+        gate = socket.socket(fileno=descriptors[0]) if descriptors else None
+        try:
+            if gate is None or len(descriptors) != 1 + len(request["files"]):
+                continue  # descriptors were lost on the way: the keeper sees the end of its gate
+            pid = _fork()
+            if pid == 0:
+                files = descriptors[1:]
+                del descriptors[1:]  # not closed twice: the numbers are used again
+                _between(channel, gate, request, files)
+                return request
+            between.append(pid)
+        except OSError as error:
+            assert gate is not None
+            _say(gate, {"failed": _failed("fork", error, "fork")})
+        finally:
+            if gate is not None:
+                gate.close()
+            for descriptor in descriptors[1:]:
+                with contextlib.suppress(OSError):
+                    os.close(descriptor)
+
+
+def _receive(channel: socket.socket, between: list[int]) -> tuple[Request, list[int]] | None:
+    """Return the next request; while there is none, reap what has stood between."""
+    space = socket.CMSG_SPACE(_MOST_DESCRIPTORS * 4)
+    flags = socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
+    while True:
+        try:
+            data, ancillary, _, _ = channel.recvmsg(_MOST_BYTES, space, flags)
+        except BlockingIOError:
+            for pid in between:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, 0)
+            between.clear()
+            flags = socket.MSG_CMSG_CLOEXEC
+            continue
+        except OSError:
+            return None
+        descriptors = array.array("i")
+        for level, kind, rights in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                descriptors.frombytes(rights[: len(rights) - len(rights) % 4])
+        if not data:
+            return None
+        return json.loads(data), list(descriptors)
+
+
+def _fork() -> int:
+    with warnings.catch_warnings():
+        # Threads of libraries (of linear algebra, say) that know what to do about a fork.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
+def _between(
+    channel: socket.socket, gate: socket.socket, request: Request, descriptors: list[int]
+) -> None:
+    """Fork once more and end; in the worker set up, and return when it may run."""
+    set_up = _SetUp(request)
+    try:
+        me = os.getpid()
+        if _fork() > 0:
+            os._exit(0)
+        channel.close()
+        set_up.run(descriptors)
+        # The last thing before hello: the keeper only takes its own children in.
+        while os.getppid() == me:
+            os.sched_yield()
+        hello = {
+            "is_marked": _mark(request["marker"], request["title"]),
+            "left": _limit(request),  # the last of all: a limit might be in the way
+        }
+        if not _say(gate, {"hello": hello}) or gate.recv(16) != b"go":
+            os._exit(0)
+    except BaseException as error:  # noqa: BLE001  # whatever it is, the keeper must hear of it
+        _say(gate, {"failed": _failed(set_up.stage, error, request["directory"])})
+        os._exit(127)
+    gate.close()
+
+
+class _SetUp:
+    """What makes a fork this worker; `stage` is what it is at."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self.stage = "fork"
+
+    def run(self, descriptors: list[int]) -> None:
+        request = self._request
+        self.stage = "session"
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        os.setsid()
+        self.stage = "log"
+        _put(dict(zip(request["files"], descriptors)))  # noqa: B905  # Python 3.9
+        self.stage = "umask"
+        os.umask(request["umask"])
+        self.stage = "directory"
+        os.chdir(request["directory"])
+        self.stage = "exec"
+        _set_environment(request)
+        _set_dumpable(1)
+        # Python's own generator does that by itself after a fork.
+        numpy_random = sys.modules.get("numpy.random")
+        if numpy_random is not None:
+            numpy_random.seed()
+
+
+def _put(files: dict[int, int]) -> None:
+    """Put each descriptor where it is wanted, by way of high numbers: none overwrites another."""
+    top = max(_HIGH, *files) + 1
+    high = {to: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, top) for to, fd in files.items()}
+    for fd in files.values():
+        os.close(fd)
+    for to, fd in high.items():
+        os.dup2(fd, to, inheritable=True)
+        os.close(fd)
+
+
+def _set_environment(request: Request) -> None:
+    for name, value in request["environment"]:
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    # Source: sd_listen_fds(3). Only here the pid is known.
+    names = {each["fd"]: each["name"] for each in request["sockets"]}
+    count = 0
+    while CHANNEL + count in names:
+        count += 1
+    if count:
+        os.environ["LISTEN_PID"] = str(os.getpid())
+        os.environ["LISTEN_FDS"] = str(count)
+        os.environ["LISTEN_FDNAMES"] = ":".join(names[3 + number] for number in range(count))
+
+
+def _limit(request: Request) -> dict[str, object]:
+    """Set niceness and limits as far as we may; return what is left for somebody with the right."""
+    left: dict[str, Any] = {"nice": 0, "rlimits": []}
+    if request["nice"]:
+        try:
+            os.nice(request["nice"])
+        except OSError:
+            left["nice"] = request["nice"]
+    for number, value in request["rlimits"]:
+        wanted = resource.RLIM_INFINITY if value is None else value
+        try:
+            resource.setrlimit(number, (wanted, wanted))
+        except (OSError, ValueError, OverflowError):
+            left["rlimits"].append([number, value])
+    return left
+
+
+def _mark(marker: str, title: str) -> bool:
+    """Write marker and title where others read them; return whether the marker is there.
+
+    /proc/PID/environ and /proc/PID/cmdline show the memory that exec has filled, for all forks of
+    one exec the same. Children of this worker that change nothing are recognised by it.
+    """
+    with contextlib.suppress(OSError), open("/proc/self/comm", "wb") as file:  # noqa: PTH123
+        file.write(title.partition(" ")[0].encode()[:15])
+    try:
+        with open("/proc/self/stat", "rb") as file:  # noqa: PTH123
+            fields = file.read().rpartition(b")")[2].split()
+        arguments, arguments_end, environment, environment_end = map(int, fields[45:49])
+        memory = os.open("/proc/self/mem", os.O_RDWR | os.O_CLOEXEC)
+    except (OSError, ValueError, IndexError):
+        return False
+    try:
+        # The last byte stays NUL: else ps would read on.
+        size = arguments_end - arguments - 1
+        words = f"{sys.executable} {title}".encode(errors="replace")[:size]
+        os.pwrite(memory, words.ljust(size, b"\0"), arguments)
+        block = b"\0" + os.pread(memory, environment_end - environment, environment)
+        at = block.find(b"\0INVOCATION_ID=")
+        value = block[at + 15 : at + 15 + len(marker) + 1]
+        if at < 0 or len(value) != len(marker) + 1 or value[-1:] != b"\0":
+            return False
+        os.pwrite(memory, marker.encode(), environment + at + 14)
+    except OSError:
+        return False
+    finally:
+        os.close(memory)
+    return True
+
+
+def _failed(stage: str, error: BaseException, subject: str) -> dict[str, object]:
+    if not isinstance(error, OSError):
+        reason = "".join(traceback.format_exception_only(type(error), error)).strip()
+        return {"stage": stage, "reason": reason[:1000], "missing": False, "hopeless": False}
+    missing = stage == "directory" and error.errno in (errno.ENOENT, errno.ENOTDIR)
+    reason = f"{os.strerror(error.errno or 0)}: {subject if stage == 'directory' else stage}"
+    return {"stage": stage, "reason": reason, "missing": missing, "hopeless": False}
