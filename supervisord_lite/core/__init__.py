@@ -29,7 +29,8 @@ States (`states.py`), and what each waits for::
 ``NEXT`` (`states.py`) is the table of legal moves; `step` asserts it and README's diagram is
 printed from it.
 
-What else is decided here: who is replaced next (`roll.py`), how many there are (`scale.py`), what
+What else is decided here: when a run is asked whether it works and when it does not (`probing.py`),
+who is replaced next (`roll.py`), how many there are (`scale.py`), what
 one life of the service leaves to the next (`carry.py`), and who waits for whom when two things are
 wanted at once (`meetings.py`).
 

@@ -50,7 +50,7 @@ class Asked:
         next_at_s: When to ask it; None: a question is under way, or it has failed.
         asked_at_s: When the question was asked that is under way.
         bad_count: Bad answers in a row since it is ready.
-        problem: Of the latest answer, for people; empty: it was good, or there was none.
+        problem: Of the latest answer, for people, or why there was none; empty: all is well.
     """
 
     run: int
@@ -65,7 +65,7 @@ class Asked:
         """Return what to say of the latest answer, for people; empty: nothing is wrong."""
         if not self.problem:
             return ""
-        if self.is_awaited:
+        if self.is_awaited or not self.bad_count:
             return f"health: {self.problem}"
         return f"health: {self.bad_count} of {pace.failures} bad: {self.problem}"
 
@@ -108,9 +108,13 @@ def ask(asked: Asked, now_s: float) -> Asked:
     return replace(asked, next_at_s=None, asked_at_s=now_s)
 
 
-def put_off(asked: Asked, at_s: float) -> Asked:
-    """Nothing can be concluded from the question that was under way: ask again at *at_s*."""
-    return replace(asked, next_at_s=at_s, asked_at_s=None)
+def put_off(asked: Asked, at_s: float, problem: str | None = None) -> Asked:
+    """Nothing can be concluded from the question that was under way: ask again at *at_s*.
+
+    *problem* says why, for people; None: nobody need know.
+    """
+    shown = asked.problem if problem is None else problem
+    return replace(asked, next_at_s=at_s, asked_at_s=None, problem=shown)
 
 
 def answered(

@@ -33,8 +33,6 @@ _READ_BYTES = 65536
 #: In one turn: nobody may keep the keeper from the others.
 _MOST_READS = 16
 _MAX_LINE_CHARS = 200
-#: Stages that fail for want of something of ours, whatever the probe is.
-_OURS = ("fork", "cgroup", "log")
 
 
 class Probe:
@@ -276,7 +274,8 @@ class Probes:
 
 
 def _not_started(error: StageError) -> dict[str, Any]:
-    return {"not_started": error.reason, "is_ours": error.stage in _OURS}
+    # All other stages fail for reasons that are the machine's, or the worker's own table's.
+    return {"not_started": error.reason, "is_its_own": error.stage == "exec"}
 
 
 def _last_line(output: bytes) -> str:

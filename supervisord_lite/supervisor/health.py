@@ -46,7 +46,7 @@ _MOST_PROGRAMS = 16
 _MOST_IN_TURN = 64
 #: The keeper tells when a program is late; this much later nothing will come any more.
 _LOST_S = 10.0
-#: After our own shortage.
+#: After a question that could not be asked.
 _AGAIN_S = 1.0
 
 
@@ -256,8 +256,8 @@ class Health:
             self._stop_asking(case)
             self._put_off(slot, case, now_s)
 
-    def _put_off(self, slot: Slot, case: _Case, at_s: float) -> None:
-        case.asked = probing.put_off(case.asked, at_s)
+    def _put_off(self, slot: Slot, case: _Case, at_s: float, problem: str | None = None) -> None:
+        case.asked = probing.put_off(case.asked, at_s, problem)
         self._deadlines.put(slot, at_s)
 
     def _late(self, slot: Slot, case: _Case, now_s: float) -> None:
@@ -290,11 +290,15 @@ class Health:
         case.question = Question(self._poller, case.target, partial(self._done, slot, case))
         case.question.start()
 
-    def _done(self, slot: Slot, case: _Case, problem: str | None) -> None:
-        """A question over a socket has been answered."""
+    def _done(self, slot: Slot, case: _Case, problem: str, counts: bool) -> None:
+        """A question over a socket has been answered, or cannot be."""
         case.question = None
         self._questions -= 1
-        self._take(slot, case, problem, self._clock.now_s())
+        now_s = self._clock.now_s()
+        if counts:
+            self._take(slot, case, problem, now_s)
+        else:
+            self._put_off(slot, case, now_s + _AGAIN_S, problem)
 
     def take(self, message: dict[str, Any]) -> None:
         """Take what a program came to, if *message* of the keeper tells of one."""
@@ -307,13 +311,14 @@ class Health:
         if case is None or not is_asked or (case.asked.run, case.number) != (run, number):
             return
         self._programs -= 1
-        self._take(slot, case, _problem(outcome), self._clock.now_s())
+        now_s, problem = self._clock.now_s(), _problem(outcome)
+        if outcome.get("is_its_own", True):
+            self._take(slot, case, problem, now_s)
+        else:
+            self._put_off(slot, case, now_s + _AGAIN_S, problem)
 
-    def _take(self, slot: Slot, case: _Case, problem: str | None, now_s: float) -> None:
-        """Let an answer count; None, and a bad one after a gap, is asked for again."""
-        if problem is None:
-            self._put_off(slot, case, now_s + _AGAIN_S)
-            return
+    def _take(self, slot: Slot, case: _Case, problem: str, now_s: float) -> None:
+        """Let an answer count; but a bad one after a gap is asked for again."""
         if problem and case.target is not None and self._is_gap(now_s):
             self._put_off(slot, case, now_s)
             return
@@ -339,12 +344,12 @@ def _begun(worker: Worker) -> tuple[float, bool] | None:
             return None
 
 
-def _problem(outcome: dict[str, Any]) -> str | None:
+def _problem(outcome: dict[str, Any]) -> str:
     """Return what is wrong with what a program came to, for people; empty: nothing."""
     if "late_s" in outcome:
         return f"no answer within {outcome['late_s']:g}s"
     if "not_started" in outcome:
-        return None if outcome["is_ours"] else f"could not be asked: {outcome['not_started']}"
+        return f"could not be asked: {outcome['not_started']}"
     if outcome["code"] == 0:
         return ""
     how = f"exit {outcome['code']}" if outcome["signal"] is None else name_of(outcome["signal"])

@@ -26,8 +26,8 @@ _WORDS = {
 }
 _PINNED = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
-#: Told once: what is wrong, for people; empty: nothing; None: nothing can be concluded.
-Done = Callable[[str | None], None]
+#: Told once: what is wrong, for people, or empty; and whether that says anything of the worker.
+Done = Callable[[str, bool], None]
 
 
 @record
@@ -132,6 +132,8 @@ class Question:
             if number:
                 self._refused(number)
                 return
+            if not _has_peer(own):
+                return  # the wake-up was about another one, which had this descriptor before
             self._is_connected = True
             if self._unsent:
                 self._send()
@@ -188,13 +190,24 @@ class Question:
 
     def _fail(self, error: OSError) -> None:
         number = error.errno or 0
-        if number in _SHORTAGES:
-            self._end(None)
+        # Of TCP: there is no port left on this machine to ask from.
+        if number in _SHORTAGES or (number == errno.EAGAIN and not self._target.place):
+            self._end(f"could not be asked: {os.strerror(number)}", counts=False)
         elif number == errno.ENOENT:
             self._end("its private socket is gone")
         else:
             self._end(_WORDS.get(number) or os.strerror(number).lower())
 
-    def _end(self, problem: str | None) -> None:
+    def _end(self, problem: str, *, counts: bool = True) -> None:
         self.close()
-        self._done(problem)
+        self._done(problem, counts)
+
+
+def _has_peer(own: socket.socket) -> bool:
+    try:
+        own.getpeername()
+    except OSError as error:
+        if error.errno == errno.ENOTCONN:
+            return False
+        raise
+    return True

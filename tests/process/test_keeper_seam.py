@@ -82,12 +82,35 @@ def ended(keeper: WholeKeeper, name: str, run: int) -> bool:
     return any(f["fact"] == "emptied" or f.get("emptied") for f in mine)
 
 
+def ask(keeper: WholeKeeper, name: str, run: int, number: int, *argv: str) -> None:
+    """Let a program say whether a run works."""
+    probe = marked({**request(name, *argv, run=run), "number": number, "timeout_s": 1000.0})
+    keeper.say(do=[{**probe, "do": "probe"}])
+
+
+def is_answered(keeper: WholeKeeper, name: str, run: int) -> None:
+    """Ask until a program has ended, as the supervisor would: a start that failed is no answer."""
+    for number in range(1, 10):
+        ask(keeper, name, run, number, "sh", "-c", "sleep 100 & exit 3")
+        keeper.until(partial(keeper.probed.get, number), "a probe has an answer")
+        if "code" in keeper.probed[number]:
+            assert keeper.probed[number]["code"] == 3
+            return
+        assert not keeper.probed[number]["is_its_own"]
+    raise AssertionError(keeper.probed)
+
+
 def live(keeper: WholeKeeper) -> None:
-    """Two workers start, one crashes, one is stopped, the supervisor is killed in between."""
+    """Two workers start, one crashes, one is stopped, the supervisor is killed in between.
+
+    One is asked by programs meanwhile.
+    """
     forked = {"rlimits": [["core", 0]], "stdout": LOG}
     stays = start(keeper, "stays", "sh", "-c", "sleep 100 & wait", **forked)
     crashes = start(keeper, "crashes", "sh", "-c", "exit 3", stdout=LOG)
     keeper.until(lambda: ended(keeper, "crashes", crashes), "the crash is told")
+    is_answered(keeper, "stays", stays)
+    ask(keeper, "stays", stays, 99, "sleep", "100")
     before = keeper.supervisor_pid
     keeper.kill_supervisor()
     keeper.until(
@@ -99,6 +122,7 @@ def live(keeper: WholeKeeper) -> None:
     keeper.turn()
     keeper.say(do=[{"do": "kill", **about}])
     keeper.until(lambda: ended(keeper, "stays", stays), "the stop is told")
+    assert keeper.keeper._runs.probes.are_gone
     keeper.say(applied=max(keeper.facts))
     keeper.until(lambda: not keeper.keeper._table.facts, "all facts are applied")
     keeper.until(lambda: not keeper.keeper._table.runs, "all runs are forgotten")

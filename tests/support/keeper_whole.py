@@ -84,6 +84,7 @@ class WholeKeeper:
         self.notifier = Notifier(environment or {}, os.getpid())
         self.keeper = Keeper(self.boot, self.journal, self.notifier)
         self.facts: dict[int, Fact] = {}
+        self.probed: dict[int, dict[str, Any]] = {}
         self.pings = 0
         self.late_s = 0.0
         self.hurry_s = 0.0
@@ -121,6 +122,8 @@ class WholeKeeper:
             message = channel.decode(data)
             for fact in message.get("facts", ()):
                 self.facts[fact["n"]] = fact
+            if "probed" in message:
+                *_, number, self.probed[number] = message["probed"]
             if "ping" in message and self.answers:
                 self.pings += 1
                 self.say(pong=message["ping"])

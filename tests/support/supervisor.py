@@ -113,6 +113,7 @@ class TableKeeper:
         relogged: Requests to log elsewhere, in order.
         journal: Every event that it was told, in order.
         asked_beats: Requests for last signs of life, in order.
+        asked_probes: Requests to ask a worker by a program, and to stop that, in order.
     """
 
     def __init__(self, *specs: Spec) -> None:
@@ -131,6 +132,7 @@ class TableKeeper:
         self.relogged: list[dict[str, Any]] = []
         self.journal: list[dict[str, Any]] = []
         self.asked_beats: list[dict[str, Any]] = []
+        self.asked_probes: list[dict[str, Any]] = []
         self._next_pid = 1000
 
     def obey(self, message: dict[str, Any]) -> None:
@@ -145,6 +147,8 @@ class TableKeeper:
                 self.relogged.append(request)
             elif request["do"] == "beat":
                 self.asked_beats.append(request)
+            elif request["do"] in ("probe", "end_probe"):
+                self.asked_probes.append(request)
             elif key in self.table.runs and not self.table.runs[key].emptied:
                 self.signalled.append(request)
 
