@@ -63,7 +63,7 @@ class Fleet:
         self._clock = clock
         self._rng = rng
         self._seen: dict[Slot, int] = {}
-        self._deadlines = Deadlines()
+        self._deadlines: Deadlines[Slot] = Deadlines()
         self._listeners: list[Listener] = []
         self.restored: dict[Slot, int] = {}
         self.unusable: dict[Slot, str] = {}

@@ -32,7 +32,7 @@ from supervisord_lite.core.states import Probing, Running, Starting, Worker
 from supervisord_lite.supervisor.deadlines import Deadlines
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.launch import private_place, probe_request
-from supervisord_lite.supervisor.outbox import Slot
+from supervisord_lite.supervisor.outbox import Request, Slot
 from supervisord_lite.supervisor.poller import Poller
 from supervisord_lite.supervisor.probes import Question, Target
 from supervisord_lite.wire import http_probe
@@ -48,6 +48,9 @@ _MOST_IN_TURN = 64
 _LOST_S = 10.0
 #: After a question that could not be asked.
 _AGAIN_S = 1.0
+
+
+Key = tuple[str, int, int]  #: pool, index, run
 
 
 class _Case:
@@ -81,7 +84,7 @@ class Health:
         fleet: Fleet,
         poller: Poller,
         clock: Clock,
-        is_outdated: Callable[[Slot], bool] = lambda _slot: False,
+        is_outdated: Callable[[Slot, int], bool] = lambda _slot, _run: False,
     ) -> None:
         """Ask those of *fleet* who want it.
 
@@ -89,16 +92,18 @@ class Health:
             fleet: Whose they are.
             poller: Calls back.
             clock: Now.
-            is_outdated: Whether the run of a slot is of an earlier configuration.
+            is_outdated: Whether this run of a slot is of an earlier configuration.
         """
         self._fleet = fleet
         self._poller = poller
         self._clock = clock
         self._is_outdated = is_outdated
-        self._deadlines = Deadlines()
-        self._cases: dict[Slot, _Case] = {}
+        self._deadlines: Deadlines[Key] = Deadlines()
+        self._cases: dict[Key, _Case] = {}
+        #: The runs of each slot that are asked.
+        self._asked: dict[Slot, set[int]] = {}
         #: Who is due and has to wait for others: insertion order.
-        self._waiting: dict[Slot, None] = {}
+        self._waiting: dict[Key, None] = {}
         self._questions = 0
         self._programs = 0
         self._count = 0
@@ -112,10 +117,8 @@ class Health:
 
     def note(self, slot: Slot, run: int) -> str:
         """Return what to say of the latest answer of a run, for people; empty: nothing."""
-        case = self._cases.get(slot)
-        if case is None or case.asked.run != run:
-            return ""
-        return case.asked.note(case.health.pace)
+        case = self._cases.get((*slot, run))
+        return "" if case is None else case.asked.note(case.health.pace)
 
     # -- who ---------------------------------------------------------------------------------------
 
@@ -124,47 +127,60 @@ class Health:
         if self._fleet.specs is self._specs:
             return
         self._specs = self._fleet.specs
-        for slot in [slot for slot in self._cases if slot not in self._fleet.workers]:
-            self._drop(slot)
-        for slot, worker in self._fleet.workers.items():
-            self._follow(slot, worker)
+        for slot in {key[:2] for key in self._cases} | self._fleet.workers.keys():
+            self._follow(slot)
 
     def _stepped(
         self, slot: Slot, before: Worker, after: Worker, told: tuple[Announce, ...]
     ) -> None:
-        del before, told
+        del before, after, told
         if self._fleet.specs is self._specs:  # else in the middle of a change: see `follow`
-            self._follow(slot, after)
+            self._follow(slot)
 
-    def _follow(self, slot: Slot, worker: Worker) -> None:
-        case = self._cases.get(slot)
+    def _follow(self, slot: Slot) -> None:
+        """Ask those runs of a slot that are to be asked, as they are to be; and no others."""
         spec = self._fleet.specs.get(slot[0])
-        health = None if spec is None else spec.health
-        if health is None and case is None:
+        asked = self._asked.get(slot)
+        if asked is None and (spec is None or spec.health is None):
             return
-        begun = _begun(worker)
-        is_same_run = case is not None and begun is not None and case.asked.run == worker.run
-        if is_same_run and self._is_outdated(slot):
-            return
-        if spec is None or health is None or begun is None or self._is_outdated(slot):
-            self._drop(slot)
-            return
+        wanted: set[Key] = set()
+        for worker in self._runs_of(slot):
+            begun, key = _begun(worker), (*slot, worker.run)
+            if begun is None:
+                continue
+            if self._is_outdated(slot, worker.run):
+                if key in self._cases:
+                    wanted.add(key)
+            elif spec is not None and spec.health is not None:
+                wanted.add(key)
+                self._go_on(spec, spec.health, key, begun)
+        for run in [run for run in asked or () if (*slot, run) not in wanted]:
+            self._drop((*slot, run))
+
+    def _runs_of(self, slot: Slot) -> list[Worker]:
+        """Return the runs of a slot: while one takes over from another there are two."""
+        runs = (self._fleet.workers.get(slot), getattr(self._fleet, "twins", {}).get(slot))
+        return [worker for worker in runs if worker is not None]
+
+    def _go_on(self, spec: Spec, health: HealthSpec, key: Key, begun: tuple[float, bool]) -> None:
+        """Ask a run by this spec; one that is asked so already goes on."""
         since_s, is_awaited = begun
-        is_same = case is not None and is_same_run and case.health == health
+        case = self._cases.get(key)
+        is_same = case is not None and case.health == health
         if case is not None and is_same and (is_awaited or not case.asked.is_awaited):
             return
-        self._drop(slot)
-        now_s = self._clock.now_s()
-        phase = probing.phase(zlib.crc32(slot[0].encode()), slot[1])
+        self._drop(key)
+        pool, index, run = key
+        now_s, phase = self._clock.now_s(), probing.phase(zlib.crc32(pool.encode()), index)
         asked = probing.begin(
-            worker.run, since_s, is_awaited=is_awaited, now_s=now_s, pace=health.pace, phase=phase
+            run, since_s, is_awaited=is_awaited, now_s=now_s, pace=health.pace, phase=phase
         )
-        target = None if health.kind == "exec" else self._target(spec, health, slot, worker.run)
-        self._cases[slot] = _Case(asked, health, phase, target)
-        self._deadlines.put(slot, asked.next_at_s)
+        target = None if health.kind == "exec" else self._target(spec, health, index, run)
+        self._cases[key] = _Case(asked, health, phase, target)
+        self._asked.setdefault((pool, index), set()).add(run)
+        self._deadlines.put(key, asked.next_at_s)
 
-    def _target(self, spec: Spec, health: HealthSpec, slot: Slot, run: int) -> Target:
-        index = slot[1]
+    def _target(self, spec: Spec, health: HealthSpec, index: int, run: int) -> Target:
         path = instance_text(health.path, index)
         if health.socket:
             place = private_place(spec, health.socket, index, run, self._fleet.settings)
@@ -175,19 +191,23 @@ class Health:
         if health.kind == "tcp":
             return Target(addresses)
         host = f"[{health.host}]" if ":" in health.host else health.host
-        return Target(
-            addresses, request=http_probe.request(path, f"{host}:{port}" if port else host)
-        )
+        host = f"{host}:{port}" if port else host
+        return Target(addresses, request=http_probe.request(path, host))
 
-    def _drop(self, slot: Slot) -> None:
-        case = self._cases.pop(slot, None)
+    def _drop(self, key: Key) -> None:
+        case = self._cases.pop(key, None)
         if case is None:
             return
-        self._deadlines.forget(slot)
-        self._waiting.pop(slot, None)
-        if self._stop_asking(case) and slot in self._fleet.workers:
-            request = {"do": "end_probe", "pool": slot[0], "index": slot[1], "run": case.asked.run}
-            self._fleet.outbox.request(slot, request)
+        pool, index, run = key
+        runs = self._asked[pool, index]
+        runs.discard(run)
+        if not runs:
+            del self._asked[pool, index]
+        self._deadlines.forget(key)
+        self._waiting.pop(key, None)
+        if self._stop_asking(case) and (pool, index) in self._fleet.workers:
+            request: Request = {"do": "end_probe", "pool": pool, "index": index, "run": run}
+            self._fleet.outbox.request((pool, index), request)
 
     def _stop_asking(self, case: _Case) -> bool:
         """Forget the question under way; return whether it was put to a program."""
@@ -208,26 +228,26 @@ class Health:
             self._forgive(now_s)
         first_s = self._deadlines.next_s()
         if first_s is not None and first_s <= now_s:
-            for slot in self._deadlines.take_due(now_s):
-                case = self._cases.get(slot)
+            for key in self._deadlines.take_due(now_s):
+                case = self._cases.get(key)
                 if case is None:
                     continue
                 if case.asked.asked_at_s is None:
-                    self._waiting[slot] = None
+                    self._waiting[key] = None
                 else:
-                    self._late(slot, case, now_s)
+                    self._late(key, case, now_s)
         for _ in range(_MOST_IN_TURN):
-            slot_or_none = self._next_waiting()
-            if slot_or_none is None:
+            next_key = self._next_waiting()
+            if next_key is None:
                 return
-            del self._waiting[slot_or_none]
-            self._ask(slot_or_none, self._cases[slot_or_none], now_s)
-        next_slot = self._next_waiting()
-        if next_slot is not None:  # in the next turn, which comes at once
-            del self._waiting[next_slot]
-            self._deadlines.put(next_slot, now_s)
+            del self._waiting[next_key]
+            self._ask(next_key, self._cases[next_key], now_s)
+        next_key = self._next_waiting()
+        if next_key is not None:  # in the next turn, which comes at once
+            del self._waiting[next_key]
+            self._deadlines.put(next_key, now_s)
 
-    def _next_waiting(self) -> Slot | None:
+    def _next_waiting(self) -> Key | None:
         """Return the first in the row for whom there is room."""
         has_room = (self._questions < _MOST_QUESTIONS, self._programs < _MOST_PROGRAMS)
         if has_room == (True, True):
@@ -235,9 +255,9 @@ class Health:
         if not any(has_room):
             return None
         wanted = (
-            slot
-            for slot in self._waiting
-            if has_room[0 if self._cases[slot].target is not None else 1]
+            key
+            for key in self._waiting
+            if has_room[0 if self._cases[key].target is not None else 1]
         )
         return next(wanted, None)
 
@@ -246,88 +266,88 @@ class Health:
         return first_s is not None and now_s > first_s + _GAP_S
 
     def _forgive(self, now_s: float) -> None:
-        for slot, case in self._cases.items():
+        for key, case in self._cases.items():
             if case.asked.asked_at_s is None:
                 continue
             if case.question is None:
                 # The keeper has its own eye on gaps.
-                self._deadlines.put(slot, now_s + case.health.pace.timeout_s + _LOST_S)
+                self._deadlines.put(key, now_s + case.health.pace.timeout_s + _LOST_S)
                 continue
             self._stop_asking(case)
-            self._put_off(slot, case, now_s)
+            self._put_off(key, case, now_s)
 
-    def _put_off(self, slot: Slot, case: _Case, at_s: float, problem: str | None = None) -> None:
+    def _put_off(self, key: Key, case: _Case, at_s: float, problem: str | None = None) -> None:
         case.asked = probing.put_off(case.asked, at_s, problem)
-        self._deadlines.put(slot, at_s)
+        self._deadlines.put(key, at_s)
 
-    def _late(self, slot: Slot, case: _Case, now_s: float) -> None:
+    def _late(self, key: Key, case: _Case, now_s: float) -> None:
         if case.question is None:
             self._stop_asking(case)
-            self._put_off(slot, case, now_s)
+            self._put_off(key, case, now_s)
             return
         problem = f"{case.question.late} within {case.health.pace.timeout_s:g}s"
         self._stop_asking(case)
-        self._take(slot, case, problem, now_s)
+        self._take(key, case, problem, now_s)
 
     # -- asking ------------------------------------------------------------------------------------
 
-    def _ask(self, slot: Slot, case: _Case, now_s: float) -> None:
+    def _ask(self, key: Key, case: _Case, now_s: float) -> None:
         case.asked = probing.ask(case.asked, now_s)
         timeout_s = case.health.pace.timeout_s
         if case.target is None:
             self._count += 1
             case.number = self._count
             self._programs += 1
-            self._deadlines.put(slot, now_s + timeout_s + _LOST_S)
+            self._deadlines.put(key, now_s + timeout_s + _LOST_S)
             # Where it runs is the spec's; what runs, and for how long, is what the case began with.
-            spec = replace(self._fleet.spec(slot[0]), health=case.health)
-            run, settings = case.asked.run, self._fleet.settings
-            request = probe_request(spec, slot[1], run, case.number, settings)
-            self._fleet.outbox.request(slot, request)
+            pool, index, run = key
+            spec = replace(self._fleet.spec(pool), health=case.health)
+            request = probe_request(spec, index, run, case.number, self._fleet.settings)
+            self._fleet.outbox.request((pool, index), request)
             return
-        self._deadlines.put(slot, now_s + timeout_s)
+        self._deadlines.put(key, now_s + timeout_s)
         self._questions += 1
-        case.question = Question(self._poller, case.target, partial(self._done, slot, case))
+        case.question = Question(self._poller, case.target, partial(self._done, key, case))
         case.question.start()
 
-    def _done(self, slot: Slot, case: _Case, problem: str, counts: bool) -> None:
+    def _done(self, key: Key, case: _Case, problem: str, counts: bool) -> None:
         """A question over a socket has been answered, or cannot be."""
         case.question = None
         self._questions -= 1
         now_s = self._clock.now_s()
         if counts:
-            self._take(slot, case, problem, now_s)
+            self._take(key, case, problem, now_s)
         else:
-            self._put_off(slot, case, now_s + _AGAIN_S, problem)
+            self._put_off(key, case, now_s + _AGAIN_S, problem)
 
     def take(self, message: dict[str, Any]) -> None:
         """Take what a program came to, if *message* of the keeper tells of one."""
         if "probed" not in message:
             return
         pool, index, run, number, outcome = message["probed"]
-        slot = (pool, index)
-        case = self._cases.get(slot)
+        key = (pool, index, run)
+        case = self._cases.get(key)
         is_asked = case is not None and case.target is None and case.asked.asked_at_s is not None
-        if case is None or not is_asked or (case.asked.run, case.number) != (run, number):
+        if case is None or not is_asked or case.number != number:
             return
         self._programs -= 1
         now_s, problem = self._clock.now_s(), _problem(outcome)
         if outcome.get("is_its_own", True):
-            self._take(slot, case, problem, now_s)
+            self._take(key, case, problem, now_s)
         else:
-            self._put_off(slot, case, now_s + _AGAIN_S, problem)
+            self._put_off(key, case, now_s + _AGAIN_S, problem)
 
-    def _take(self, slot: Slot, case: _Case, problem: str, now_s: float) -> None:
+    def _take(self, key: Key, case: _Case, problem: str, now_s: float) -> None:
         """Let an answer count; but a bad one after a gap is asked for again."""
         if problem and case.target is not None and self._is_gap(now_s):
-            self._put_off(slot, case, now_s)
+            self._put_off(key, case, now_s)
             return
         case.asked, verdict = probing.answered(
             case.asked, problem, now_s=now_s, pace=case.health.pace, phase=case.phase
         )
-        self._deadlines.put(slot, case.asked.next_at_s)
+        self._deadlines.put(key, case.asked.next_at_s)
         if verdict is not None:
-            self._fleet.feed_guarded(slot, verdict, now_s)
+            self._fleet.feed_guarded(key[:2], verdict, now_s)
 
 
 def _begun(worker: Worker) -> tuple[float, bool] | None:

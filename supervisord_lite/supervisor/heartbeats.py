@@ -31,7 +31,7 @@ class Heartbeats:
         """Watch *fleet*; those who are ready already are asked at once."""
         self._fleet = fleet
         self._clock = clock
-        self._deadlines = Deadlines()
+        self._deadlines: Deadlines[Slot] = Deadlines()
         self._runs: dict[Slot, int] = {}
         for slot, worker in fleet.workers.items():
             self._follow(slot, worker)

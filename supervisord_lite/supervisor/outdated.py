@@ -40,6 +40,11 @@ class Outdated:
         worker = self._fleet.workers.get(slot)
         return run is not None and worker is not None and worker.run == run
 
+    def covers(self, slot: Slot, run: int) -> bool:
+        """Return whether *run* of a slot is of an earlier configuration."""
+        latest = self._runs.get(slot[0], {}).get(slot[1])
+        return latest is not None and run <= latest
+
     def forget(self, pool: str) -> None:
         """The pool is gone."""
         if self._runs.pop(pool, None) is not None:

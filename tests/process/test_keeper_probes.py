@@ -60,6 +60,26 @@ def test_what_a_program_comes_to_is_told_once_with_its_last_line(house: Househol
     ask(house, 2, "sh", "-c", "head -c 300000 /dev/zero | tr '\\0' x; echo; printf %0999d 0")
     assert outcome(house, 2) == {"code": 0, "signal": None, "line": "0" * 200}
     ask(house, 3, "sh", "-c", "kill -9 $$")
+    assert outcome(house, 3) == {"code": None, "signal": 9, "line": ""}
+    house.until(lambda: house.runs.probes.are_gone, "nothing of them is left")
+    assert not house.facts("web", "exited")
+
+
+@pytest.mark.parametrize("more", [{}, {"rlimits": [["core", 0]]}], ids=["plain", "forked"])
+def test_a_program_that_cannot_be_started_is_told_with_the_reason(
+    house: Household, more: dict[str, Any]
+) -> None:
+    """Only its own program is its own fault; what else is wanting says nothing of the worker."""
+    a_worker(house)
+    ask(house, 1, "/no/such/program", **more)
+    told = outcome(house, 1)
+    assert (told["not_started"], told["is_its_own"]) == ("no such file: /no/such/program", True)
+    assert isinstance(house.calls, CountingCalls)
+    house.calls.fail = ("pipe2", house.calls.counts["pipe2"] + 1, 24)
+    ask(house, 2, "true", **more)
+    assert not outcome(house, 2)["is_its_own"]
+    house.calls.fail = None
+    ask(house, 3, "true", directory="/no/such/folder", **more)
     told = outcome(house, 3)
     assert told["not_started"] == "No such file or directory: /no/such/folder"
     assert not told["is_its_own"]

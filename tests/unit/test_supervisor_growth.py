@@ -13,6 +13,7 @@ from supervisord_lite.supervisor.deadlines import Deadlines
 from supervisord_lite.supervisor.gone import MOST_SLOTS
 from supervisord_lite.supervisor.logs import Logs
 from supervisord_lite.supervisor.orders import Order, Orders, Outcome
+from supervisord_lite.supervisor.outbox import Slot
 from tests.support.supervisor import Daemon, a_spec
 
 NAMES = 300
@@ -127,7 +128,7 @@ def test_a_death_while_the_oldest_is_forgotten_loses_no_number(daemon: Daemon, l
 
 def test_deadlines_that_were_taken_back_are_forgotten() -> None:
     """A worker that restarts each second under a limit of a day leaves no day of them behind."""
-    deadlines = Deadlines()
+    deadlines: Deadlines[Slot] = Deadlines()
     for number in range(10_000):
         deadlines.put(("web", 1), number + 86_400.0)
         deadlines.put(("job", number % 7), number + 3600.0)
