@@ -2,7 +2,8 @@
 
     2026-11-21T02:25:01.123Z warning worker.failed name=web-2 reason="exit 1" failure="1 of 5"
 
-or the same as one JSON object. Field names come from whoever logs; there is one spelling of each.
+or the same as one JSON object; where the journal reads it, behind its priority ("<4>"), which the
+journal takes off (sd-daemon(3)). Field names come from whoever logs; there is one spelling of each.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ import json
 import time
 
 LEVELS = ("debug", "info", "warning", "error")
+#: Behind a style: each line begins with its priority.
+WITH_PRIORITY = "+priority"
+_PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3}
 
 _LONGEST_VALUE = 500
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:/+%@,")
@@ -22,12 +26,15 @@ def format_line(
     """Return one line without its end.
 
     Args:
-        style: "text" or "json".
+        style: "text" or "json", maybe with `WITH_PRIORITY` behind it.
         level: One of `LEVELS`.
         event: Dotted name, "worker.exited".
         fields: In printing order; None is left out.
         wall_s: Seconds since the epoch.
     """
+    if style.endswith(WITH_PRIORITY):
+        line = format_line(style.removesuffix(WITH_PRIORITY), level, event, fields, wall_s)
+        return f"<{_PRIORITIES[level]}>{line}"
     at = rfc3339(wall_s)
     shown = {name: _bounded(value) for name, value in fields.items() if value is not None}
     if style == "json":

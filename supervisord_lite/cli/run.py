@@ -25,7 +25,7 @@ from typing import NoReturn
 from supervisord_lite.base import procfs, resident
 from supervisord_lite.base.clock import SystemClock
 from supervisord_lite.base.errors import PermissionRefusedError
-from supervisord_lite.base.log_line import rfc3339
+from supervisord_lite.base.log_line import WITH_PRIORITY, rfc3339
 from supervisord_lite.base.record import record, replace
 from supervisord_lite.cli.carried import carry_over, count_try, read_carried, remove_carried
 from supervisord_lite.cli.last_escalation import read_last_escalation
@@ -143,7 +143,9 @@ def _become_keeper(
     more: Mapping[str, str],
 ) -> NoReturn:
     settings = configuration.settings
-    style = settings.log_format or ("text" if os.isatty(2) else "json")
+    style: str = settings.log_format or ("text" if os.isatty(2) else "json")
+    if _is_journal(os.environ.get("JOURNAL_STREAM", "")):
+        style += WITH_PRIORITY
     saves = {
         "settings": to_json(settings),
         "pools": json.dumps([spec.pool for spec in configuration.specs]),
@@ -177,6 +179,15 @@ def _become_keeper(
         Path(settings.control_path).unlink(missing_ok=True)
         message = f"{command[0]}: {error.strerror}"
         raise PermissionRefusedError(message, hint="its interpreter cannot be run") from None
+
+
+def _is_journal(stream: str) -> bool:
+    """Return whether stderr goes to the journal. Source: systemd.exec(5), JOURNAL_STREAM."""
+    try:
+        found = os.fstat(2)
+    except OSError:
+        return False
+    return stream == f"{found.st_dev}:{found.st_ino}"
 
 
 def _handed_on(environment: Mapping[str, str]) -> dict[str, int]:

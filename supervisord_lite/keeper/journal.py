@@ -43,7 +43,7 @@ class Journal:
 
         Args:
             descriptor: Must not block.
-            style: "text" or "json".
+            style: As `format_line` has it.
             level: Lines below it are not written.
         """
         self.descriptor = descriptor

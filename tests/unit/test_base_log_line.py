@@ -60,3 +60,13 @@ def test_json_holds_the_same() -> None:
 def test_times_are_utc_with_milliseconds(wall_s: float, text: str) -> None:
     """RFC 3339, never rounded into the next second."""
     assert rfc3339(wall_s) == text
+
+
+@pytest.mark.parametrize(
+    ("level", "priority"), [("debug", 7), ("info", 6), ("warning", 4), ("error", 3)]
+)
+def test_lines_for_the_journal_begin_with_their_priority(level: str, priority: int) -> None:
+    """Both styles; the rest is as ever."""
+    for style in ("text", "json"):
+        line = format_line(f"{style}+priority", level, "e", {"a": 1}, AT_S)
+        assert line == f"<{priority}>" + format_line(style, level, "e", {"a": 1}, AT_S)
