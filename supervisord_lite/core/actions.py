@@ -48,6 +48,10 @@ class Announce:
     - worker.exited: run, evidence, next. It ended by itself with an ok exit code.
     - worker.stopped: run, evidence, asked ("stop", "restart", "shutdown"). Nothing of it is left.
       Without run and evidence when there was no process.
+    - worker.recycled: run, evidence, reason ("age 24h"), next. Nothing of it is left, and a fresh
+      run follows; no failure.
+    - worker.oom: run, pid, reason; the kernel has killed it for memory. What follows from its end
+      is told after that.
     - worker.cleared: run, left, killed ("4123 sh, 4130 sleep"): what it had left behind.
     """
 

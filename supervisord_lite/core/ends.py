@@ -23,6 +23,9 @@ from supervisord_lite.core.states import (
 
 Fields = tuple[tuple[str, str | int | float], ...]
 
+#: Of signal(7); this module touches nothing.
+SIGKILL = 9
+
 
 def end(worker: Worker, live: Live, event: events.Exited, now_s: float, rng: Rng) -> Moved:
     """The leader ended and nobody had asked for it."""
@@ -41,7 +44,8 @@ def end(worker: Worker, live: Live, event: events.Exited, now_s: float, rng: Rng
         was_probing=isinstance(live, Probing),
     )
     last_exit = _last_exit(ended, live.pid, reason, now_s)
-    return _go_on(worker, ended, last_exit, now_s, rng, emptied=event.emptied)
+    moved, actions = _go_on(worker, ended, last_exit, now_s, rng, emptied=event.emptied)
+    return moved, (*_out_of_memory(event, live.pid), *actions)
 
 
 def record_end(
@@ -59,13 +63,31 @@ def record_end(
     )
     # After a missed deadline that is the reason, and not the signal that we sent ourselves.
     is_missed = stopping.outcome == "failed"
-    reason = stopping.reason if is_missed else _how(event)
+    # Where SIGKILL was sent by us there is nothing to explain.
+    is_ours = stopping.rung >= len(worker.policy.stop_ladder)
+    known = replace(event, oom="") if is_ours else event
+    reason = stopping.reason if is_missed else _how(known)
     last_exit = _last_exit(ended, stopping.pid, reason, now_s)
-    return _go_on(worker, ended, last_exit, now_s, rng, emptied=event.emptied)
+    moved, actions = _go_on(worker, ended, last_exit, now_s, rng, emptied=event.emptied)
+    return moved, (*_out_of_memory(known, stopping.pid), *actions)
+
+
+def _out_of_memory(event: events.Exited, pid: int | None) -> tuple[Announce, ...]:
+    if not event.oom:
+        return ()
+    told: Fields = (("run", event.run), ("reason", event.oom))
+    if pid is not None:
+        told = (("run", event.run), ("pid", pid), ("reason", event.oom))
+    return (Announce("worker.oom", told),)
 
 
 def _how(event: events.Exited) -> str:
-    """Return how it ended, with its own words: "exit 1: ValueError: no luck"."""
+    """Return how it ended, with its own words: "exit 1: ValueError: no luck".
+
+    A SIGKILL is the kernel's where it has counted one.
+    """
+    if event.oom and event.signal == SIGKILL:
+        return f"out of memory, {event.oom}"
     how = describe_end(event.code, event.signal)
     return f"{how}: {event.words}" if event.words else how
 
@@ -105,6 +127,9 @@ def settle(worker: Worker, ended: Stopping, now_s: float, rng: Rng) -> Moved:
             return worker.in_state(Stopped()), (_stopped(worker, ended, "shutdown"),)
         case "restart":
             moved, actions = start(_rested(worker, ended), now_s)
+            if ended.recycle:
+                moved = replace(moved, recycles=worker.recycles + 1)
+                return moved, (_recycled(worker, ended), *actions)
             return moved, (_stopped(worker, ended, "restart"), *actions)
         case "failed":
             return _fail(worker, ended, now_s, rng)
@@ -229,11 +254,19 @@ def _rested(worker: Worker, ended: Stopping) -> Worker:
 
 def _last_exit(ended: Stopping, pid: int | None, reason: str, now_s: float) -> LastExit:
     begun_s = now_s if ended.spawned_at_s is None else ended.spawned_at_s
-    return LastExit(ended.code, ended.signal, reason, now_s, max(0.0, now_s - begun_s), pid)
+    asked = ended.outcome in ("stopped", "shutdown", "restart")
+    ran_s = max(0.0, now_s - begun_s)
+    return LastExit(ended.code, ended.signal, reason, now_s, ran_s, pid, asked)
 
 
 def _stopped(worker: Worker, ended: Stopping, asked: str) -> Announce:
     return Announce("worker.stopped", (*_evidence(worker, ended), ("asked", asked)))
+
+
+def _recycled(worker: Worker, ended: Stopping) -> Announce:
+    evidence = (each for each in _evidence(worker, ended) if each[0] != "reason")
+    fields = (*evidence, ("reason", ended.recycle), *_next("restart", 0.0))
+    return Announce("worker.recycled", fields)
 
 
 def _next(word: str, in_s: float | None = None) -> Fields:

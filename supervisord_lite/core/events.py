@@ -41,6 +41,8 @@ class Exited:
         signal: Number of the signal that ended it, or None.
         emptied: True when nothing else of its tree was alive; else `Emptied` follows.
         words: Why, in its own words: "ValueError: order -4: negative number"; may be empty.
+        oom: The kernel has killed for memory in this run; for people: "2.0G of 2.0G (cgroup
+            oom_kill +1)". Empty: it has not, as far as anybody counts.
     """
 
     run: int
@@ -48,6 +50,7 @@ class Exited:
     signal: int | None
     emptied: bool
     words: str = ""
+    oom: str = ""
 
 
 @record
@@ -88,6 +91,18 @@ class JudgedFailed:
 
     Attributes:
         reason: For people: "no heartbeat for 30s", "health: connection refused, 3 times".
+    """
+
+    run: int
+    reason: str
+
+
+@record
+class RecycleRequested:
+    """`run` has had its share: it is ended softly, and a fresh one is started. No failure.
+
+    Attributes:
+        reason: For people: "memory 912M of 900M", "age 24h".
     """
 
     run: int
@@ -163,7 +178,7 @@ class DeadlinePassed:
 #: What the keeper reports of one run; an answer that belongs to another run changes nothing.
 Fact = Spawned | SpawnFailed | Exited | Emptied | Lost
 #: What is about one run: nothing when that run is over.
-OfRun = Fact | ReadySaid | JudgedFailed | Extended
+OfRun = Fact | ReadySaid | JudgedFailed | RecycleRequested | Extended
 
 Event = (
     OfRun

@@ -157,6 +157,13 @@ def advance(worker: Worker, live: Live, now_s: float) -> Moved:
     return begin_stop(worker, live, "failed", reason, now_s)
 
 
+def begin_recycle(worker: Worker, live: Live, reason: str, now_s: float) -> Moved:
+    """Begin the stop ladder of a run that gives way to a fresh one, and keep why."""
+    moved, actions = begin_stop(worker, live, "restart", f"recycle: {reason}", now_s)
+    assert isinstance(moved.state, Stopping)
+    return moved.in_state(replace(moved.state, recycle=reason)), actions
+
+
 def begin_stop(
     worker: Worker,
     live: Live,

@@ -116,7 +116,8 @@ def up_again(worker: Worker, state: states.Stopping) -> Worker:
     """A person wants it up while it goes down: start again as soon as nothing is left."""
     match state.outcome:
         case "stopped":
-            return worker.in_state(replace(state, outcome="restart", reason="restart"))
+            again = replace(state, outcome="restart", reason="restart", recycle="")
+            return worker.in_state(again)
         case "failed" | "ended":
             if state.start_again:
                 return worker

@@ -36,6 +36,7 @@ def to_record(worker: Worker) -> dict[str, object]:
         "attempt": worker.attempt,
         "failures": list(worker.failures),
         "restarts": worker.restarts,
+        "recycles": worker.recycles,
         "last_exit": None if last_exit is None else fields_of(last_exit),
         "state": {"is": type(state).__name__.lower(), **fields_of(state)},
     }
@@ -70,6 +71,7 @@ def from_record(record: dict[str, object], policy: Policy) -> Worker:
         attempt=_checked("attempt", record.get("attempt"), int),
         failures=tuple(_checked("failures", time_s, float) for time_s in failures),
         restarts=_checked("restarts", record.get("restarts"), int),
+        recycles=_checked("recycles", record.get("recycles", 0), int),
         last_exit=None if last_exit is None else _made(LastExit, _mapping("last_exit", last_exit)),
     )
 

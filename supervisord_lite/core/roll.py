@@ -5,6 +5,9 @@ and will come back; nobody waits for one that has given up. The first one whose 
 become ready ends the roll: no further instance is touched. An instance that somebody stops
 meanwhile drops out; another roll of the same pool queues behind this one (`meetings.py`).
 
+A run that has had its share (`recycle.py`) is one more to be replaced, with its reason beside it,
+and only that run: when it has ended meanwhile by itself, there is nothing left to do.
+
 A roll is saved before anybody is told to restart, so whoever goes on with it may find an instance
 that was not told: it is told then. Nobody is restarted twice, whenever the supervisor dies.
 """
@@ -13,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from supervisord_lite.base.record import record, replace
+from supervisord_lite.core.moves import Live
 from supervisord_lite.core.pools import Slot
 from supervisord_lite.core.standing import ended_well, is_ready
 from supervisord_lite.core.states import (
@@ -39,12 +43,18 @@ class Roll:
         left: Indexes that nobody has touched yet, in order.
         going: (index, run that is being replaced) of those that are on their way.
         max_unavailable: At most so many are away at once; at least 1.
+        recycles: (index, run, why) of those that nobody asked for but their own limits.
     """
 
     pool: str
     left: tuple[int, ...]
     going: tuple[tuple[int, int], ...] = ()
     max_unavailable: int = 1
+    recycles: tuple[tuple[int, int, str], ...] = ()
+
+    def why(self, index: int) -> str:
+        """Return why an instance is recycled, for people; empty: somebody asked for it."""
+        return next((why for each, _, why in self.recycles if each == index), "")
 
 
 @record
@@ -71,12 +81,49 @@ def joined(roll: Roll | None, pool: str, indexes: Iterable[int], max_unavailable
     """
     if roll is None:
         return Roll(pool, tuple(indexes), (), max(1, max_unavailable))
-    left = tuple(dict.fromkeys((*roll.left, *indexes)))
-    return replace(roll, left=left, max_unavailable=max(1, max_unavailable))
+    asked = tuple(indexes)
+    left = tuple(dict.fromkeys((*roll.left, *asked)))
+    # Who is on the way is told already, and why; who is not is told what somebody asked for.
+    going = {index for index, _ in roll.going}
+    recycles = tuple(each for each in roll.recycles if each[0] in going or each[0] not in asked)
+    return replace(roll, left=left, max_unavailable=max(1, max_unavailable), recycles=recycles)
+
+
+def with_recycle(
+    roll: Roll | None, pool: str, recycle: tuple[int, int, str], max_unavailable: int
+) -> Roll:
+    """Return a roll in which one more run gives way: (index, run, why), behind all others."""
+    index = recycle[0]
+    if roll is None:
+        return Roll(pool, (index,), (), max(1, max_unavailable), (recycle,))
+    if index in roll.left or any(index == each for each, _ in roll.going):
+        return roll  # it is replaced anyway
+    recycles = (*(each for each in roll.recycles if each[0] != index), recycle)
+    return replace(roll, left=(*roll.left, index), recycles=recycles)
+
+
+def _without_those_that_ended(roll: Roll, workers: Mapping[Slot, Worker]) -> Roll:
+    """Leave out recycles of runs that have ended, before or after they were told."""
+    over = {
+        index
+        for index, run, _ in roll.recycles
+        if (worker := workers.get((roll.pool, index))) is None
+        or (worker.run == run and not isinstance(worker.state, Live | Stopping))
+        or (worker.run != run and index in roll.left)
+    }
+    if not over:
+        return roll
+    return replace(
+        roll,
+        left=tuple(index for index in roll.left if index not in over),
+        going=tuple(each for each in roll.going if each[0] not in over),
+        recycles=tuple(each for each in roll.recycles if each[0] not in over),
+    )
 
 
 def go_on(roll: Roll, workers: Mapping[Slot, Worker]) -> Progress:
     """Return what follows from how the instances are: who is next, or that it has failed."""
+    roll = _without_those_that_ended(roll, workers)
     going: list[tuple[int, int]] = []
     restart: list[int] = []
     left = [i for i in roll.left if _can_go(workers.get((roll.pool, i)))]
@@ -103,7 +150,10 @@ def go_on(roll: Roll, workers: Mapping[Slot, Worker]) -> Progress:
         restart.append(index)
     if not left and not going:
         return Progress(None)
-    return Progress(replace(roll, left=tuple(left), going=tuple(going)), tuple(restart))
+    under_way = {*left, *(index for index, _ in going)}
+    recycles = tuple(each for each in roll.recycles if each[0] in under_way)
+    after = replace(roll, left=tuple(left), going=tuple(going), recycles=recycles)
+    return Progress(after, tuple(restart))
 
 
 def _is_there(worker: Worker) -> bool:

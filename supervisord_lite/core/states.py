@@ -90,6 +90,7 @@ class Stopping:
         held_by: Why the first signal is not sent yet, for people: "web stops first"; else empty.
         start_again: A person asked for a new run while a "failed" or "ended" one is cleared away:
             start at once afterwards, unless the failure trips the breaker.
+        recycle: Of "restart": nobody asked for it but its own limit: why, for people.
     """
 
     run: int
@@ -105,6 +106,7 @@ class Stopping:
     was_probing: bool = False
     start_again: bool = False
     held_by: str = ""
+    recycle: str = ""
 
 
 @record
@@ -161,6 +163,7 @@ class LastExit:
         at_s: Monotonic.
         ran_s: How long it had run.
         pid: Of the leader, when there was one: whose last words to look for.
+        asked: It was ended on demand, or gave way to a fresh run: that is no failure.
     """
 
     code: int | None
@@ -169,6 +172,7 @@ class LastExit:
     at_s: float
     ran_s: float
     pid: int | None = None
+    asked: bool = False
 
 
 @record
@@ -182,6 +186,7 @@ class Worker:
         failures: Times of failures that may still be inside the window, oldest first; at most
             `max_restarts` of them.
         restarts: Starts that followed a failure, ever.
+        recycles: Starts that followed a recycle, ever.
     """
 
     pool: str
@@ -193,6 +198,7 @@ class Worker:
     failures: tuple[float, ...] = ()
     restarts: int = 0
     last_exit: LastExit | None = None
+    recycles: int = 0
 
     def in_state(self, state: State) -> "Worker":
         """Return this worker in another state; `replace` takes five times as long."""
@@ -206,4 +212,5 @@ class Worker:
             self.failures,
             self.restarts,
             self.last_exit,
+            self.recycles,
         )

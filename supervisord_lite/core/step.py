@@ -106,6 +106,7 @@ def _on_down(
             | events.Lost()
             | events.ReadySaid()
             | events.JudgedFailed()
+            | events.RecycleRequested()
             | events.Extended()
         ):
             return worker, ()  # that run is over
@@ -139,6 +140,7 @@ def _on_waiting(worker: Worker, state: states.Waiting, event: Event, now_s: floa
             | events.Lost()
             | events.ReadySaid()
             | events.JudgedFailed()
+            | events.RecycleRequested()
             | events.Extended()
         ):
             return worker, ()  # that run is over
@@ -174,6 +176,7 @@ def _on_backoff(worker: Worker, state: states.Backoff, event: Event, now_s: floa
             | events.Lost()
             | events.ReadySaid()
             | events.JudgedFailed()
+            | events.RecycleRequested()
             | events.Extended()
         ):
             return worker, ()  # that run is over
@@ -211,6 +214,7 @@ def _on_tripped(worker: Worker, state: states.Tripped, event: Event, now_s: floa
             | events.Lost()
             | events.ReadySaid()
             | events.JudgedFailed()
+            | events.RecycleRequested()
             | events.Extended()
         ):
             return worker, ()  # that run is over
@@ -249,6 +253,8 @@ def _on_starting(
             return _extended(worker, state, event)
         case events.JudgedFailed():
             return moves.begin_stop(worker, state, "failed", event.reason, now_s)
+        case events.RecycleRequested():
+            return moves.begin_recycle(worker, state, event.reason, now_s)
         case events.StopRequested() | events.RestartRequested() | events.ShutdownRequested():
             return orders.bring_down(worker, state, event, now_s)
         case events.ResetRequested():
@@ -277,6 +283,8 @@ def _on_running(
             return moves.begin_stop(worker, state, "failed", event.reason, now_s)
         case events.SpawnFailed():
             return _spawn_failed(worker, state, event, now_s, rng)
+        case events.RecycleRequested():
+            return moves.begin_recycle(worker, state, event.reason, now_s)
         case events.StopRequested() | events.RestartRequested() | events.ShutdownRequested():
             return orders.bring_down(worker, state, event, now_s)
         case events.ResetRequested():
@@ -335,7 +343,7 @@ def _on_stopping(
             if state.deadline_s is None or event.until_s <= state.deadline_s:
                 return worker, ()
             return worker.in_state(replace(state, deadline_s=event.until_s)), ()
-        case events.ReadySaid() | events.JudgedFailed():
+        case events.ReadySaid() | events.JudgedFailed() | events.RecycleRequested():
             return worker, ()  # its end is on its way
         case _:
             assert_never(event)

@@ -141,6 +141,12 @@ def judge(world: World, _: float) -> None:
         world.tell(events.JudgedFailed(world.worker.run, "no heartbeat for 30s"))
 
 
+def recycle(world: World, _: float) -> None:
+    """It has had its share."""
+    if world.tree in ("asked", "alive"):
+        world.tell(events.RecycleRequested(world.worker.run, "age 24h"))
+
+
 def live(world: World, amount: float) -> None:
     """The next thing happens that nobody has to ask for."""
     due_s = next_deadline_s(world.worker)
@@ -168,6 +174,7 @@ MOVES: dict[str, Callable[[World, float], None]] = {
     "say_ready": say_ready,
     "extend": extend,
     "judge": judge,
+    "recycle": recycle,
 }
 # A life that goes on by itself is drawn more often than what ends it.
 names = st.sampled_from((*MOVES, *PERSONS, "policy", "start", *["live"] * 30))

@@ -50,6 +50,7 @@ EVENTS: list[events.Event] = [
     events.Lost(RUN),
     events.ReadySaid(RUN),
     events.JudgedFailed(RUN, "no heartbeat"),
+    events.RecycleRequested(RUN, "age 24h"),
     events.Extended(RUN, 9.0),
     events.GateMoved(),
     events.StartRequested(),

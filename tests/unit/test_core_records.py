@@ -42,6 +42,7 @@ def test_a_record_is_plain_json_without_the_policy() -> None:
         "attempt": 2,
         "failures": [1.0, 5.0],
         "restarts": 7,
+        "recycles": 0,
         "last_exit": {
             "code": None,
             "signal": 9,
@@ -49,6 +50,7 @@ def test_a_record_is_plain_json_without_the_policy() -> None:
             "at_s": 5.0,
             "ran_s": 4.0,
             "pid": 4003,
+            "asked": False,
         },
         "state": {"is": "backoff", "retry_at_s": 9.0, "delay_s": 4.0, "after_failure": True},
     }

@@ -36,7 +36,7 @@ def test_x10_while_stopping_every_exit_is_clean_and_recorded() -> None:
     slot.stop(50.0)
     slot.exits(3, 51.0)
     assert (slot.worker.failures, slot.worker.attempt) == ((), 0)
-    assert slot.worker.last_exit == states.LastExit(3, None, "exit 3", 51.0, 51.0, 4001)
+    assert slot.worker.last_exit == states.LastExit(3, None, "exit 3", 51.0, 51.0, 4001, asked=True)
 
 
 def test_e2e_07_a_worker_that_ignores_the_ladder_is_killed_with_its_tree() -> None:

@@ -322,6 +322,9 @@ class FastWorld(World):
         if self.faults.judged and rng.random() < self.faults.judged:
             judged = events.JudgedFailed(run, "no heartbeat")
             self.at(rng.expovariate(1.0), self._say, slot, judged)
+        if self.faults.judged and rng.random() < self.faults.judged:
+            due = events.RecycleRequested(run, "age 24h")
+            self.at(rng.expovariate(0.1), self._say, slot, due)
         if own.extends_s is not None:
             until_s = self.now_s + own.extends_s * (1.0 + rng.random())
             self.at(own.extends_s, self._say, slot, events.Extended(run, until_s))

@@ -79,6 +79,12 @@ class SlotModel(Told):
         if self.tree == "alive":
             self._climb(at_s)
 
+    def _recycled(self, event: events.RecycleRequested, at_s: float, _: Worker) -> None:
+        if event.run != self.run or self.tree in ("none", "left") or self.is_leaving:
+            return
+        self.is_recycle = True
+        self._bring_down("up", at_s)
+
     def _spawn_failed(self, event: events.SpawnFailed, at_s: float, worker: Worker) -> None:
         if event.run != self.run or self.tree != "asked":
             return
@@ -186,9 +192,11 @@ class SlotModel(Told):
             and exited_s >= spawned_s + policy.stable_run_period_s
         )
         aim, end, again, was_trial = self.aim, self.end, self.again, self.is_trial
+        is_recycle = self.is_recycle and aim == "up"
         self._clean()
         if aim:
-            self.says.append("worker.stopped")
+            self.says.append("worker.recycled" if is_recycle else "worker.stopped")
+            self.recycles += is_recycle
             if aim == "up":
                 self.attempt = 0 if was_stable else self.attempt
                 self._spawn("start")
@@ -223,6 +231,7 @@ class SlotModel(Told):
         """Forget the run that is over."""
         self.tree, self.pid, self.spawned_s, self.exited_s = "none", None, None, None
         self.aim = self.end = ""
+        self.is_recycle = False
         self.again = self.at_once = self.ready = self.is_trial = self.is_held = False
         self.rest = ""
         self.rung, self.rung_s, self.said_s, self.extended_s = -1, None, None, 0.0
@@ -301,7 +310,7 @@ class SlotModel(Told):
                 self.attempt = 0
                 self._spawn("start")
         elif self.aim == "down":
-            self.aim = "up"
+            self.aim, self.is_recycle = "up", False
         elif self.end:
             self.again = True
 
@@ -364,6 +373,7 @@ _HEAR: dict[type[events.Event], Callable[[SlotModel, Any, float, Worker], None]]
     events.Lost: SlotModel._lost,
     events.ReadySaid: SlotModel._said,
     events.JudgedFailed: SlotModel._judged,
+    events.RecycleRequested: SlotModel._recycled,
     events.Extended: SlotModel._extended,
     events.GateMoved: SlotModel._turn,
     events.DeadlinePassed: SlotModel._time,

@@ -120,6 +120,18 @@ MUTANTS = (
         "restarts=worker.restarts + 1), (Spawn(run),)", "restarts=worker.restarts), (Spawn(run),)",
     ),
     Mutant(
+        "a recycle is a stop", "core/moves.py",
+        "replace(moved.state, recycle=reason)", 'replace(moved.state, outcome="stopped")',
+    ),
+    Mutant(
+        "nobody counts recycles", "core/ends.py",
+        "recycles=worker.recycles + 1", "recycles=worker.recycles",
+    ),
+    Mutant(
+        "a restart after a recycle is one", "core/orders.py",
+        'reason="restart", recycle="")', 'reason="restart")',
+    ),
+    Mutant(
         "too late is never", "core/moves.py",
         "if now_s < min(late_at_s, overdue_at_s):", "if now_s < max(late_at_s, overdue_at_s):",
     ),

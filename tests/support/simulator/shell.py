@@ -21,6 +21,7 @@ from supervisord_lite.supervisor.poller import Poller
 from supervisord_lite.supervisor.reload import Reading, Reloads
 from supervisord_lite.supervisor.rights import Rights
 from supervisord_lite.supervisor.rolls import Rolls
+from supervisord_lite.supervisor.samples import Samples
 from supervisord_lite.supervisor.stories import Stories
 from supervisord_lite.supervisor.storms import Storms
 from supervisord_lite.supervisor.verbs import Verbs
@@ -113,6 +114,7 @@ class Shell:
             Stories(self.fleet, journal, self._watching, clock, no_child),
             Storms(self.fleet, journal, clock, logs),
             Health(self.fleet, self._watching, clock),
+            Samples(self.fleet, self._watching, clock, keeper_pid=1, start=no_child),
         )  # fmt: skip
 
     def adopt(self) -> None:

@@ -29,6 +29,7 @@ class Told:
         end: Of an end that nobody ordered: "" while there is none, "ok", "failed" or "late".
         rest: Where the slot is without a tree: "stopped", "backoff", "tripped", "exited", or
             "waiting" for its turn, and for which kind of start (`then`).
+        is_recycle: Its end was ordered by its own limit; one "up" again is counted then.
         is_held: Its end was ordered, and its turn to be told has not come.
         failures: Times of all that count, oldest first.
         ends: Runs of which an end was heard, in order.
@@ -40,8 +41,9 @@ class Told:
     __slots__ = (
         "acts", "again", "aim", "at_once", "attempt", "by_hand", "code", "delay_s", "end",
         "ends", "exited_s", "extended_s", "failed_before", "failures", "gate", "is_held",
-        "is_trial", "pid", "policy", "probe_s", "ready", "rest", "restarts", "retry_s", "run",
-        "rung", "rung_s", "said_s", "says", "spawned_s", "then", "tree", "tripped_s",
+        "is_recycle", "is_trial", "pid", "policy", "probe_s", "ready", "recycles", "rest",
+        "restarts", "retry_s", "run", "rung", "rung_s", "said_s", "says", "spawned_s", "then",
+        "tree", "tripped_s",
     )  # fmt: skip
 
     def __init__(self, policy: Policy) -> None:
@@ -76,6 +78,8 @@ class Told:
         self.failures: list[float] = []
         self.attempt = 0
         self.restarts = 0
+        self.recycles = 0
+        self.is_recycle = False
         self.acts: list[Act] = []
         self.says: list[str] = []
 
@@ -151,11 +155,14 @@ class Told:
             worker.run != self.run
             or worker.attempt != self.attempt
             or worker.restarts != self.restarts
+            or worker.recycles != self.recycles
             or worker.failures != tuple(self.failures)
         ):
-            told = (worker.run, worker.attempt, worker.restarts, worker.failures)
-            real = (self.run, self.attempt, self.restarts, tuple(self.failures))
-            message = f"run, attempt, restarts, failures: {told}, and not {real}"
+            told = (
+                worker.run, worker.attempt, worker.restarts, worker.recycles, worker.failures
+            )  # fmt: skip
+            real = (self.run, self.attempt, self.restarts, self.recycles, tuple(self.failures))
+            message = f"run, attempt, restarts, recycles, failures: {told}, and not {real}"
             raise BrokenPromiseError(message)
         if self.rest == "stopped" and self.tree == "none" and state.by_hand != self.by_hand:  # type: ignore[union-attr]
             message = f"stopped by hand: {state}, and not {self.by_hand}"
