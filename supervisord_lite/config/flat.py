@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Spec,
     )
     from supervisord_lite.core.policy import Policy
+    from supervisord_lite.core.recycle import Recycle
 
 #: ("stop_timeout",) or ("environment", "PATH"): the parts of a dotted key.
 Key = tuple[str, ...]
@@ -74,6 +75,7 @@ def worker_keys(spec: Spec) -> Mapping[Key, object]:
         ("after",): list(spec.after),
         ("operators",): _grants(spec.operators),
         ("events",): list(spec.events),
+        **_recycle(spec.recycle),
         **_policy(spec.policy),
         ("ready",): _ready(spec.policy, spec.launch),
         **_launch(spec.launch),
@@ -122,6 +124,18 @@ def _leaves(key: Key, table: Mapping[str, object]) -> Mapping[Key, object]:
         else:
             found[*key, name] = value
     return found
+
+
+def _recycle(recycle: Recycle) -> dict[Key, object]:
+    jitter: object = recycle.jitter or None
+    if jitter is not None and jitter is not True:
+        jitter = _seconds(recycle.jitter)
+    return {
+        ("recycle", "memory"): _size(recycle.memory_bytes),
+        ("recycle", "age"): None if recycle.age_s is None else _seconds(recycle.age_s),
+        ("recycle", "runs"): recycle.runs,
+        ("recycle", "jitter"): jitter,
+    }
 
 
 def _policy(policy: Policy) -> dict[Key, object]:

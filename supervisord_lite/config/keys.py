@@ -33,9 +33,9 @@ _WORKER = frozenset({
     "critical", "directory", "enabled", "environment", "environment_file", "events", "extends",
     "group", "health", "heartbeat_timeout", "interpreter", "limits", "log", "max_restarts",
     "max_unavailable", "nice", "ok_exit_codes", "operators", "pool_size", "python", "ready",
-    "requires", "restart", "run_timeout", "secrets", "secrets_as", "singleton", "sockets",
-    "stable_run_period", "start_timeout", "stop_scope", "stop_signal", "stop_timeout", "umask",
-    "user",
+    "recycle", "requires", "restart", "run_timeout", "secrets", "secrets_as", "singleton",
+    "sockets", "stable_run_period", "start_timeout", "stop_scope", "stop_signal", "stop_timeout",
+    "umask", "user",
 })  # fmt: skip
 _NONE: Mapping[str, Shape] = {}
 #: Tables inside a worker whose keys are fixed: those of this version, and later ones.
@@ -43,6 +43,7 @@ _INNER: Mapping[str, tuple[frozenset[str], Mapping[str, Shape]]] = {
     "backoff": (frozenset({"min", "max", "factor", "jitter"}), _NONE),
     "health": (frozenset({"http", "tcp", "exec", "interval", "timeout", "failures"}), _NONE),
     "limits": (frozenset({"memory", "cpu", "pids", *RLIMITS}), _NONE),
+    "recycle": (frozenset({"memory", "age", "runs", "jitter"}), _NONE),
     "log": (frozenset({"stdout", "stderr", "max_size", "backups", "format"}), later.LOG),
 }
 #: An example of each, for the way out of a header that swallows keys.
@@ -50,6 +51,7 @@ _EXAMPLES = {
     "backoff": 'backoff.min = "1s"',
     "health": 'health.interval = "10s"',
     "limits": "limits.nofile = 1024",
+    "recycle": 'recycle.age = "24h"',
     "log": 'log.max_size = "100M"',
     "environment": 'environment.NAME = "…"',
     "secrets": 'secrets.NAME = "file:PATH"',
@@ -58,7 +60,7 @@ _EXAMPLES = {
 
 #: Tables that may stand inside a worker.
 INNER_TABLES = frozenset({
-    *_EXAMPLES, "config", "container", "recycle", "schedule", "sockets"
+    *_EXAMPLES, "config", "container", "schedule", "sockets"
 })  # fmt: skip
 
 

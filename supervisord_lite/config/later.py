@@ -111,12 +111,6 @@ WORKER: Mapping[str, Shape] = {
     "preload": each(like(_MODULE, 'a module such as "shop.model"')),
     "warm": whole(0, 1024),
     "schedule": either((str,), _cron, _schedule),
-    "recycle": keys(
-        memory=shapes.size,
-        age=shapes.duration,
-        runs=whole(1, 10**9),
-        jitter=either((bool,), shapes.flag, shapes.duration),
-    ),
     "max_surge": whole(0, 1024),
     "capabilities": each(_capability),
     "no_new_privs": shapes.flag,

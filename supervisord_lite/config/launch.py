@@ -133,9 +133,8 @@ class LaunchReader:
         directory = reader.text(table, "directory", None)
         heartbeat_timeout_s = reader.duration(table, "heartbeat_timeout", None)
         ready_fd = read_ready_fd(table)
-        if ready_fd is not None and heartbeat_timeout_s is not None:
-            message = "heartbeat_timeout needs the notification socket, and ready the descriptor"
-            reader.clash(table["heartbeat_timeout"], message, 'ready = "notify" has both')
+        if ready_fd is not None:
+            self._check_voices(table)
         sockets = read_sockets(reader, table, identity, pool_size=pool_size, as_root=self._as_root)
         for each in sockets:
             if each.fd == ready_fd:
@@ -143,6 +142,7 @@ class LaunchReader:
                 reader.clash(table["ready"], message, "choose another one")
         secrets, secrets_as = self._secrets.read(table, pool_size=pool_size, look_up=look_up)
         says_ready = "ready" in table and table["ready"].value == "notify"
+        counts_runs = "runs" in reader.table(table, "recycle")
         python = read_python(reader, table)
         if python is not None and ready_fd is not None:
             message = "ready: a Python target says it with context.ready()"
@@ -161,7 +161,9 @@ class LaunchReader:
             sockets=sockets,
             secrets=secrets,
             secrets_as=secrets_as,
-            notify=says_ready or heartbeat_timeout_s is not None or python is not None,
+            notify=any(
+                (says_ready, heartbeat_timeout_s is not None, python is not None, counts_runs)
+            ),
             ready_fd=ready_fd,
             heartbeat_timeout_s=heartbeat_timeout_s,
             stdout=stdout,
@@ -181,6 +183,16 @@ class LaunchReader:
         read = self._reader.choice
         found = read(log, "format", "raw", choices=_LOG_FORMATS, what="a format of log lines")
         return cast('Literal["raw", "stamped", "json"]', found)
+
+    def _check_voices(self, table: Table) -> None:
+        """Note what needs the notification socket where a descriptor takes its place."""
+        runs = self._reader.table(table, "recycle").get("runs")
+        for name, node in (
+            ("heartbeat_timeout", table.get("heartbeat_timeout")), ("recycle.runs", runs),
+        ):  # fmt: skip
+            if node is not None:
+                message = f"{name} needs the notification socket, and ready the descriptor"
+                self._reader.clash(node, message, 'ready = "notify" has both')
 
     def _argv(self, table: Table, pool: str, header: Node) -> tuple[str, ...]:
         reader = self._reader

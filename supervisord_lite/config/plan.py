@@ -41,7 +41,8 @@ _LAUNCH = frozenset(
 _DURATIONS = frozenset(
     {("ready",), ("heartbeat_timeout",), ("start_timeout",), ("run_timeout",), ("stop_timeout",),
      ("stable_run_period",), ("circuit_window",), ("circuit_cooldown",),
-     ("backoff", "min"), ("backoff", "max"), ("health", "interval"), ("health", "timeout")}
+     ("backoff", "min"), ("backoff", "max"), ("health", "interval"), ("health", "timeout"),
+     ("recycle", "age"), ("recycle", "jitter")}
 )  # fmt: skip
 #: Characters at either end of a long value; two of these fit into a terminal's few lines.
 _SHOWN_ENDS = 60
@@ -240,7 +241,7 @@ def _effect(key: Key, before: Spec, after: Spec) -> Effect:
     if key == ("events",):
         # A stdin at which nobody speaks cannot become one at which somebody does.
         return "live" if before.events and after.events else "restart"
-    if key == ("ready",):
+    if key in (("ready",), ("recycle", "runs")):
         # Who has no voice cannot be given one.
         was, now = (
             (each.notify, each.ready_fd, each.python is not None and each.python.says_ready)
@@ -263,7 +264,7 @@ def _text(key: Key, value: object) -> str | None:
         return None
     if isinstance(value, list):
         return f"[{', '.join(_text(key, item) or '' for item in value)}]"
-    if key in _DURATIONS:
+    if key in _DURATIONS and not isinstance(value, bool):
         return value if isinstance(value, str) else f"{value:g}s"
     return json.dumps(value, ensure_ascii=False)
 

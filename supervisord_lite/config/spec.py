@@ -11,6 +11,7 @@ from typing import Any, Literal
 from supervisord_lite.base.record import fields_of, record, replace
 from supervisord_lite.core.policy import BackoffPolicy, Critical, Policy, Rung
 from supervisord_lite.core.probing import Pace
+from supervisord_lite.core.recycle import Recycle
 
 #: What the command line, the environment and the paths of one start may take, as the JSON of the
 #: message in which the daemon passes them on; the rest of that message is for what it adds.
@@ -232,6 +233,7 @@ class Spec:
         operators: Who may operate this pool, besides those who may operate all.
         events: Globs of the events that it is told on its stdin; none: that is empty.
         health: How its instances are asked whether they work; None: they are not.
+        recycle: When a run gives way to a fresh one.
     """
 
     pool: str
@@ -247,6 +249,7 @@ class Spec:
     operators: tuple[Grant, ...] = ()
     events: tuple[str, ...] = ()
     health: Health | None = None
+    recycle: Recycle = Recycle()
 
 
 @record
@@ -322,6 +325,7 @@ def _spec(data: dict[str, Any]) -> Spec:
         operators=_grants(data.get("operators", ())),
         events=tuple(data.get("events", ())),
         health=_health(data.get("health")),
+        recycle=Recycle(**data.get("recycle", {})),
     )
 
 

@@ -18,6 +18,7 @@ from supervisord_lite.config.listens import read_events
 from supervisord_lite.config.mistaken_health import check_health
 from supervisord_lite.config.order import Edge, OrderReader, note_circles, place_of
 from supervisord_lite.config.policy import read_policy
+from supervisord_lite.config.recycle import read_recycle
 from supervisord_lite.config.spec import MAX_PROCESSES, MAX_SOCKET_PATH_BYTES, Origin, Spec
 from supervisord_lite.config.tree import Node, merge, widen_log
 from supervisord_lite.config.values import plain, shown
@@ -113,7 +114,8 @@ class Workers:
                 kind = "private" if has_private else "notification"
                 message = f"runtime_dir is too long for a {kind} socket in it: {runtime_dir}"
                 hint = "choose a shorter runtime_dir"
-                self._reader.clash(node or table["heartbeat_timeout"], message, hint)
+                node = node or table.get("heartbeat_timeout") or table["recycle"]
+                self._reader.clash(node, message, hint)
 
     def _note_crowd(self, node: Node, name: str) -> None:
         """Note the pool with which there are too many processes."""
@@ -172,6 +174,7 @@ class Workers:
             operators=read_grants(reader, table, "operators"),
             events=read_events(reader, table),
             health=read_health(reader, table, launch.sockets, pool_size=pool_size),
+            recycle=read_recycle(reader, table),
         )
 
     def _check_defaults(self, launches: LaunchReader) -> None:
@@ -199,6 +202,7 @@ class Workers:
         reader.whole(table, "pool_size", 1, least=1, most=MAX_POOL_SIZE)
         reader.flag(table, "singleton", False)
         read_policy(reader, table)
+        read_recycle(reader, table)
         launch = launches.read(table, pool=name, pool_size=1, header=header, look_up=look_up)
         read_health(reader, table, launch.sockets, pool_size=1)
         _critical(reader, table)

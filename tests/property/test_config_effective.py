@@ -70,12 +70,22 @@ KEYS = st.tuples(
     optional("circuit_cooldown", DURATION),
     optional("backoff.factor", st.floats(1, 1000).map(repr)),
     optional("backoff.jitter", FLAG),
+    optional("recycle.memory", st.sampled_from(['"1M"', "1000000"])),
+    optional("recycle.runs", st.integers(1, 10**9).map(str)),
+    st.sampled_from(
+        [
+            "",
+            'recycle.age = "24h"\n',
+            "recycle.age = 3.5\nrecycle.jitter = true\n",
+            'recycle.age = "1m"\nrecycle.jitter = "2500ms"\n',
+        ]
+    ),
     optional("directory", WORD),
     optional("umask", st.integers(0, 0o777).map(lambda mask: f'"{mask:03o}"')),
     optional("nice", st.integers(-20, 19).map(str)),
     optional("user", st.sampled_from(['"root"', "0"])),
     optional("group", st.sampled_from(['"root"', "0"])),
-    optional("limits.memory", st.sampled_from(['"1.5G"', "4096"])),
+    optional("limits.memory", st.sampled_from(['"1.5G"', "4194305"])),
     optional("limits.cpu", st.floats(0.01, 4096).map(repr)),
     optional("limits.stack", st.sampled_from(['"8M"', "8191", '"unlimited"'])),
     optional("limits.nofile", st.sampled_from(['"unlimited"', "10"])),

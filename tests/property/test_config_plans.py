@@ -9,6 +9,7 @@ from supervisord_lite.base.record import fields_of, replace
 from supervisord_lite.config.plan import make_plan
 from supervisord_lite.config.spec import Grant, Identity, Limit, LogTarget, Origin, Spec
 from supervisord_lite.core.policy import BackoffPolicy, Rung
+from supervisord_lite.core.recycle import Recycle
 from tests.support.supervisor import a_spec
 
 SHOP = Identity(1, 1, (1,), "shop", "/", "/bin/sh")
@@ -44,6 +45,12 @@ LIVE: dict[str, list[Any]] = {
 }  # fmt: skip
 
 
+RECYCLES = [
+    Recycle(), Recycle(memory_bytes=900 << 20), Recycle(age_s=86400.0, jitter=True),
+    Recycle(age_s=60.0, jitter=7.5),
+]  # fmt: skip
+
+
 def choices(fields: dict[str, list[Any]]) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({name: st.sampled_from(those) for name, those in fields.items()})
 
@@ -60,6 +67,7 @@ def specs(draw: st.DrawFn, pool: str) -> Spec:
         critical=draw(st.sampled_from(["no", "any", "all"])),
         singleton=draw(st.booleans()),
         operators=draw(st.sampled_from([(), (Grant("*"),)])),
+        recycle=draw(st.sampled_from(RECYCLES)),
     )
 
 

@@ -38,9 +38,6 @@ GOOD = {
         'schedule.every = "1h"\nschedule.overlap = "wait"\nschedule.missed = "once"',
         'schedule = "@daily"',
     ],
-    "recycle": [
-        'recycle.memory = "900M"\nrecycle.age = "1d"\nrecycle.runs = 9\nrecycle.jitter = true',
-    ],
     "max_surge": ["max_surge = 0"],
     "capabilities": ['capabilities = ["CAP_NET_BIND_SERVICE", "KILL"]'],
     "no_new_privs": ["no_new_privs = true"],
@@ -74,11 +71,6 @@ BAD = {
     "cron of strange letters": ('schedule.cron = "* * ! * *"', 17, '"!" is not a field', ""),
     "schedule without a time": ('schedule.timezone = "UTC"', 1, "schedule: when?", "every"),
     "overlap": ('schedule.every = "1h"\nschedule.overlap = "queue"', 20, "overlapping", '"wait"'),
-    "recycle's typo": ('recycle.memry = "1G"', 9, 'unknown key "recycle.memry"', "recycle.memory"),
-    "recycle's header": (
-        '[worker.a.recycle]\nmemory = "1G"\ndirectory = "/"', 1,
-        'unknown key "recycle.directory"', "[worker.a.recycle] takes every key below it"),
-    "recycle": ('recycle.memory = "1GB"', 18, "expected a size", '"1G"'),
     "surge": ("max_surge = -1", 13, "from 0 to 1024", ""),
     "capability": ('capabilities = ["CAP_NET_BIND"]', 17, "is not a capability", "CAP_"),
     "compression": ('log.compress = "gzip"', 16, "true or false", ""),
