@@ -2,8 +2,8 @@
 
 Run as a script, `python -I -S …/resident.py ROLE ARGUMENT…` enters `supervisord_lite.ROLE`. -I
 keeps PYTHON* variables and the current directory out of a process that may run as root; -S saves
-the import of site and of whatever .pth files bring along; only the short-lived reader of the
-configuration does without it, because it needs a library.
+the import of site and of whatever .pth files bring along; only short-lived children do
+without it that need a library: the reader of the configuration, and whoever looks at processes.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from __future__ import annotations
 import os
 import sys
 
-ROLES = ("keeper", "supervisor", "scribe", "config", "note", "carry", "reading")
-_WITH_LIBRARIES = ("config",)
+ROLES = ("keeper", "supervisor", "scribe", "config", "note", "carry", "reading", "sampling")
+_WITH_LIBRARIES = ("config", "sampling")
 #: Where a role's entrance is not `__main__` of the package of that name.
 _ENTRANCES = {
     "note": "scribe.note_child",
     "carry": "scribe.carry_child",
     "reading": "scribe.reading_child",
+    "sampling": "supervisor.sampling_child",
 }
 
 

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the metrics."""
     with place.connect(arguments) as client:
-        answer = client.call("Status", {"names": []})
+        answer = client.call("Status", {"names": [], "samples": True})
     if arguments.json:
         print(json.dumps(snapshot.snapshot(answer)))
     else:

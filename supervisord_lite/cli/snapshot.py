@@ -42,11 +42,20 @@ _WORKER_KEYS = (
     "limits",
     "file_pool_size",
     "outdated",
+    "fds",
+    "threads",
+    "processes",
+    "memory_bytes",
+    "sample_age_s",
+    "recycle",
+    "circuit_window_s",
 )
-_EXIT_KEYS = ("code", "signal", "reason", "at", "ok")
+_EXIT_KEYS = ("code", "signal", "reason", "at", "ok", "asked")
 
 #: How the reason of a run begins that failed before the program ran; its stage follows.
 SPAWN_FAILED = "spawn failed ("
+#: How the reason of a run begins that the kernel has ended; how much there was follows.
+OUT_OF_MEMORY = "out of memory, "
 #: What stands before the wait for the next start.
 AGAIN = "again in "
 #: States of a worker that people need not look at, as long as nothing else is wrong.
@@ -76,10 +85,23 @@ def _worker(worker: dict[str, Any], now_s: float) -> dict[str, Any]:
         shown["uptime_s"] = round(max(0.0, now_s - started_at_s), 3)
     if next_start_at_s is not None:
         shown["next_start_in_s"] = round(max(0.0, next_start_at_s - now_s), 3)
+    sampled_at_s = worker.get("sampled_at_s")
+    if sampled_at_s is not None:
+        shown["sample_age_s"] = round(max(0.0, now_s - sampled_at_s), 3)
+    shown["recycle"] = _recycle(worker.get("recycle") or {}, now_s)
     last_exit = worker.get("last_exit")
     if last_exit is not None:
         shown["last_exit"] = {key: last_exit.get(key) for key in _EXIT_KEYS}
     return shown
+
+
+def _recycle(limits: dict[str, Any], now_s: float) -> dict[str, Any]:
+    at_s = limits.get("age_at_s")
+    return {
+        "memory_bytes": limits.get("memory_bytes"),
+        "age_in_s": None if at_s is None else round(max(0.0, at_s - now_s), 3),
+        "runs": limits.get("runs"),
+    }
 
 
 def ended_well(worker: dict[str, Any]) -> bool:

@@ -32,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the status."""
     with place.connect(arguments) as client:
-        status = snapshot.snapshot(client.call("Status", {"names": arguments.names}))
+        answer = client.call("Status", {"names": arguments.names, "samples": True})
+    status = snapshot.snapshot(answer)
     wrong = [worker for worker in status["workers"] if not snapshot.as_wanted(worker)]
     # Who asks for some workers does not ask for the file of all.
     refused = [] if arguments.names else _refused_file(status["supervisor"])
@@ -79,7 +80,7 @@ def _text(status: dict[str, Any], arguments: argparse.Namespace) -> list[str]:
     workers = status["workers"]
     assert isinstance(workers, list)
     if len(arguments.names) == 1 and len(workers) == 1 and not arguments.all:
-        return detail(workers[0], place.command(arguments))
+        return detail(workers[0], place.command(arguments), status["supervisor"])
     columns_max = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     lines = []
     if workers:

@@ -14,7 +14,7 @@ from typing import Any
 
 from supervisord_lite.base.units import format_duration
 from supervisord_lite.cli.deciding import Decided
-from supervisord_lite.cli.snapshot import SPAWN_FAILED
+from supervisord_lite.cli.snapshot import OUT_OF_MEMORY, SPAWN_FAILED
 from supervisord_lite.cli.text import COLUMNS, clip, count, fold, printable
 from supervisord_lite.core.backoff import backoff_s
 from supervisord_lite.core.policy import BackoffPolicy
@@ -204,7 +204,8 @@ def _state(story: Story) -> tuple[str, str]:
         case "stopping":
             return f": {worker.get('note') or 'it is on its way down'}.", ""
         case _:
-            before = story.latest("worker.failed", "worker.exited", "worker.stopped")
+            ends = ("worker.failed", "worker.exited", "worker.stopped", "worker.recycled")
+            before = story.latest(*ends)
             told = " Before that:" if before is not None else ""
             return f".{told}", ""
 
@@ -310,6 +311,9 @@ def _line(story: Story, event: Event, before: list[Event]) -> tuple[str, ...] | 
             reasons = {"asked": "by hand", "changed": "its configuration changed"}
             reason = str(event.get("reason"))
             return "reset", f"failures forgotten: {asker or reasons.get(reason, reason)}"
+        case "worker.recycled":
+            after = format_duration(float(event.get("ran_s") or 0.0))
+            return "recycle", f"{event.get('reason')}, after {after}: a fresh one follows"
         case "worker.cleared":
             left = count(int(event.get("left") or 0), "process")
             return "cleared", f"{left} left behind and killed: {event.get('killed')}"
@@ -347,6 +351,8 @@ def _end(event: Event) -> str:
     if reason.startswith(SPAWN_FAILED):
         stage, _, why = reason.removeprefix(SPAWN_FAILED).partition("): ")
         return f"could not be set up ({stage}): {why}"
+    if reason.startswith(OUT_OF_MEMORY):
+        return f"killed by SIGKILL from the kernel: {reason}"
     if reason and reason != "unknown":
         return reason
     if "signal" in event:

@@ -115,6 +115,30 @@ class Cgroups:
             if file.split(".")[0] in self.controllers:
                 write_text(self._calls, f"{path}/{file}", value)
 
+    def killed_for_memory(self, path: str) -> tuple[int, int | None, int | None] | None:
+        """Return (how often the kernel has killed here for memory, the peak, the limit), or None.
+
+        The kernel counts there whom it killed for a limit of this cgroup or of one above, and for
+        the machine's memory too (cgroups(7), memory.events). Without the controller it counts
+        nowhere that is ours alone, and a SIGKILL of the kernel looks like anybody's.
+        """
+        try:
+            events = read_text(self._calls, f"{path}/memory.events").splitlines()
+        except OSError:
+            return None
+        kills = next((int(line[9:]) for line in events if line.startswith("oom_kill ")), 0)
+        if not kills:
+            return None
+        # What has been killed is not charged any more; the peak is known since Linux 5.19.
+        return kills, self._bytes(f"{path}/memory.peak"), self._bytes(f"{path}/memory.max")
+
+    def _bytes(self, path: str) -> int | None:
+        try:
+            text = read_text(self._calls, path).strip()
+        except OSError:
+            return None
+        return int(text) if text.isdigit() else None  # "max": there is no limit
+
     def open(self, path: str) -> int:
         """Return a descriptor of the cgroup's folder, to be born into.
 

@@ -260,6 +260,7 @@ class Keeper:
             keeper_pid=os.getpid(),
             started_at_s=self._started_at_s,
             has_cgroups=self._runs.cgroups is not None,
+            cgroup_runs=self._runs.cgroups.workers if self._runs.cgroups is not None else None,
             controllers=list(self._runs.cgroups.controllers) if self._runs.cgroups else [],
             dropped=self._scribe.dropped,
             troubles=self._scribe.troubles,

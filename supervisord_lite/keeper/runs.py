@@ -378,6 +378,8 @@ class Runs:
         if run.report >= 0:
             self._read_setup(run.report)
         self.voices.listen(run, to_the_end=True)
+        if dead.signal == signal.SIGKILL and run.cgroup is not None and self.cgroups is not None:
+            run.oom = self.cgroups.killed_for_memory(run.cgroup)
         self._table.note_reaped(run)
         self._trees.clear(run, now_s)
         self._ended.append((run, dead, now_s))
@@ -415,7 +417,7 @@ class Runs:
             return
         self._table.fact(
             "exited", at_s, run.key, code=dead.code, signal=dead.signal, emptied=emptied,
-            **(last.crash if dead.code else {}),
+            **(last.crash if dead.code else {}), **({"oom": run.oom} if run.oom else {}),
         )  # fmt: skip
 
     def _tell_empty(self, run: Run, now_s: float) -> None:

@@ -29,14 +29,15 @@ class Run:
         last_fact: Number of the fact that ended it; it may be forgotten when that is applied.
         beat_s: When it gave its last sign of life; None: never.
         folder: Its own, with `secret_files` in it; empty: it has none for such.
+        oom: What its cgroup has counted of kills for memory when the leader ended; None: nothing.
         words: The latest that it said of itself: "status", and "state" while it reloads or stops.
         last_words: Why it is about to end, as it said it: see last_words.py.
     """
 
     __slots__ = (
         "beat_s", "cgroup", "emptied", "ended", "folder", "key", "killed", "last_fact",
-        "last_words", "marker", "pid", "recorded", "report", "secret_files", "spawned_at_s",
-        "streams", "words",
+        "last_words", "marker", "oom", "pid", "recorded", "report", "secret_files",
+        "spawned_at_s", "streams", "words",
     )  # fmt: skip
 
     def __init__(self, key: Key, pid: int, marker: str, cgroup: str | None) -> None:
@@ -54,6 +55,7 @@ class Run:
         self.spawned_at_s = 0.0
         self.streams: list[Stream] = []
         self.beat_s: float | None = None
+        self.oom: tuple[int, int | None, int | None] | None = None
         self.words: dict[str, str] = {}
         self.last_words = ""
         self.folder = ""

@@ -12,6 +12,7 @@ EXTEND_TIMEOUT_USEC=   fact "extended"
 WATCHDOG=trigger       fact "judged"
 WATCHDOG=1             the time of the last one, told to a supervisor that asks
 X_SUPERVISORD_LITE_END a Python worker says why it is about to end: goes into the fact of its end
+X_RUNS=                how many units of work it has done: told as often as that is news
 STATUS=, STOPPING=1,   the latest of each: told unnumbered, and to each new supervisor in the
 RELOADING=1            inventory
 =====================  =============================================================================
@@ -197,6 +198,8 @@ class Voices:
                     self._table.fact("judged", time.monotonic(), run.key, reason=reason)
                 case "X_SUPERVISORD_LITE_END":
                     run.last_words = value
+                case "X_RUNS" if value.isascii() and value.isdigit():
+                    self._count(run, int(value[:18]))
                 case "STATUS":
                     self._say(run, "status", value[:_MOST_CHARACTERS])
                 case "RELOADING" | "STOPPING" if value == "1":
@@ -216,6 +219,12 @@ class Voices:
         if now_s >= voice.extended_at_s + _EXTENDED_EVERY_S:
             voice.extended_at_s = now_s
             self._table.fact("extended", now_s, run.key, until_s=now_s + by_s)
+
+    def _count(self, run: Run, count: int) -> None:
+        """Tell a count when it has grown by a hundredth: nobody wakes for each of a million."""
+        told = int(run.words.get("runs") or 0)
+        if count > told + told // 100:
+            self._say(run, "runs", str(count))
 
     def _say(self, run: Run, kind: str, text: str) -> None:
         if run.words.get(kind, "") != text:

@@ -26,6 +26,7 @@ class Handover:
         dropped: Log path -> (bytes, lines) dropped since the daemon started.
         troubles: Log path -> why nothing can be written there now.
         servers: Id -> how a forkserver is.
+        cgroup_runs: The folder that holds a cgroup for each run; None: there are none.
     """
 
     saves: dict[str, str]
@@ -40,6 +41,7 @@ class Handover:
     dropped: dict[str, list[int]]
     troubles: dict[str, str]
     servers: dict[str, dict[str, Any]]
+    cgroup_runs: str | None = None
 
 
 def read_handover(descriptor: int) -> Handover:

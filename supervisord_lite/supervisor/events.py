@@ -80,11 +80,12 @@ _LEVELS = {
     "worker.failed": "warning",
     "worker.tripped": "error",
     "worker.cleared": "warning",
+    "worker.oom": "warning",
 }
 _LONGEST_VALUE = 500
 #: Of a traceback, whose end says most.
 _LONGEST_STORY = 8000
-_ENDS = frozenset({"worker.failed", "worker.exited", "worker.stopped"})
+_ENDS = frozenset({"worker.failed", "worker.exited", "worker.stopped", "worker.recycled"})
 
 
 @record

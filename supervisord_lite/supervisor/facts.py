@@ -1,5 +1,6 @@
 """What the keeper reports, as the events that the core knows."""
 
+from supervisord_lite.base.units import format_bytes
 from supervisord_lite.core import events
 from supervisord_lite.core.events import Event
 
@@ -26,6 +27,7 @@ def event_of(fact: dict[str, object]) -> Event:
                 None if signal is None else number(signal),
                 emptied=bool(fact["emptied"]),
                 words=str(fact.get("words", "")),
+                oom=_oom(fact.get("oom")),
             )
         case "emptied":
             killed = fact["killed"]
@@ -42,6 +44,19 @@ def event_of(fact: dict[str, object]) -> Event:
         case other:
             message = f"unknown fact {other!r}"
             raise ValueError(message)
+
+
+def _oom(counted: object) -> str:
+    """Return what a cgroup has counted of kills for memory, for people."""
+    if not counted:
+        return ""
+    assert isinstance(counted, list | tuple), counted
+    kills, peak, limit = counted
+    if peak is not None and limit is not None:
+        used = f"{format_bytes(peak)} of {format_bytes(limit)} "
+    else:
+        used = f"limit {format_bytes(limit)} " if limit is not None else ""
+    return f"{used}(cgroup oom_kill +{kills})"
 
 
 def number(value: object) -> int:

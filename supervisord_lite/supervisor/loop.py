@@ -23,9 +23,12 @@ from supervisord_lite.supervisor.listeners import Listeners
 from supervisord_lite.supervisor.logs import Logs
 from supervisord_lite.supervisor.outbox import Outbox, Slot
 from supervisord_lite.supervisor.poller import Poller
+from supervisord_lite.supervisor.recycling import Recycling
 from supervisord_lite.supervisor.reload import Reloads, StartLoading
 from supervisord_lite.supervisor.rights import ADMIN, Rights
 from supervisord_lite.supervisor.rolls import Rolls
+from supervisord_lite.supervisor.samples import Samples, StartSampling
+from supervisord_lite.supervisor.sampling import Sampling
 from supervisord_lite.supervisor.stories import StartReading, Stories
 from supervisord_lite.supervisor.storms import Storms
 from supervisord_lite.supervisor.verbs import Verbs
@@ -58,6 +61,7 @@ class Supervisor:
         start_bound_note: StartNote = BoundNote,
         start_loading: StartLoading = Loading,
         start_reading: StartReading = Reading,
+        start_sampling: StartSampling = Sampling,
     ) -> None:
         """Take over; nothing is said to anybody yet.
 
@@ -74,6 +78,7 @@ class Supervisor:
             start_bound_note: Writes what the next service would begin with.
             start_loading: Starts what reads the configuration.
             start_reading: Starts what reads the event journal.
+            start_sampling: Starts what looks at processes.
         """
         self._clock = clock
         self._journal = journal
@@ -104,6 +109,11 @@ class Supervisor:
             self._fleet, self._reloads, self._daemon, self._poller, saves, clock, log,
             start_bound_note,
         )  # fmt: skip
+        self._samples = Samples(
+            self._fleet, self._poller, clock, keeper_pid=handover.keeper_pid,
+            cgroups=handover.cgroup_runs, start=start_sampling,
+        )  # fmt: skip
+        self._recycling = Recycling(self._fleet, self._rolls, self._samples, self._words, clock)
         self._rights = Rights(self._fleet, own_uid)
         self._serve_people(listener, http_listener, start_reading)
 
@@ -118,8 +128,8 @@ class Supervisor:
         self._listeners = Listeners(self._fleet, self._outbox, self._events)
         self._verbs = Verbs(
             self._fleet, self._daemon, self._reloads, self._handover, self._clock, self._logs,
-            self._words, self._rolls, self._rights, self._events, self._stories,
-            self._storms, self._health,
+            self._words, self._rolls, self._rights, self._events, self._stories, self._storms,
+            self._health, self._samples,
         )  # fmt: skip
         self._server = self._serve(listener)
         self._web = Web(
@@ -164,6 +174,8 @@ class Supervisor:
         self._fleet.fire_due(now_s)
         self._heartbeats.expire(now_s)
         self._health.expire(now_s)
+        self._samples.expire(now_s)
+        self._recycling.expire(now_s)
         self._server.expire(now_s)
         self._web.expire(now_s)
         self._reloads.expire(now_s)
@@ -194,6 +206,7 @@ class Supervisor:
         if not was_stopping:
             self._daemon.begin()
         self._reloads.begin()
+        self._recycling.begin()
         self._daemon.tell(anew=True)
         if not self._handover.adoption:
             self._journal.write(
@@ -237,6 +250,8 @@ class Supervisor:
             self._fleet.next_deadline_s(),
             self._heartbeats.deadline_s,
             self._health.deadline_s,
+            self._samples.deadline_s,
+            self._recycling.deadline_s,
             self._server.next_deadline_s(),
             self._web.deadline_s,
             self._daemon.deadline_s,
@@ -274,6 +289,7 @@ class Supervisor:
                 self._words.take(message)
                 self._heartbeats.take(message)
                 self._health.take(message)
+                self._recycling.take(message)
         if self._channel.ended:
             _give_up()
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Mapping
 
-from supervisord_lite.base.record import replace
+from supervisord_lite.base.record import fields_of, replace
 from supervisord_lite.core import actions, events, roll
 from supervisord_lite.core.roll import Roll
 from supervisord_lite.core.states import Worker
@@ -82,6 +82,16 @@ class Rolls:
         self._moved[pool] = None
         self.go_on()
 
+    def recycle(self, slot: Slot, why: str) -> None:
+        """Let the present run of *slot* give way, when its turn comes; *why* is for people."""
+        pool, index = slot
+        most = self._fleet.specs[pool].max_unavailable
+        before = self._rolls.get(pool)
+        recycle = (index, self._fleet.workers[slot].run, why)
+        self._rolls[pool] = roll.with_recycle(before, pool, recycle, most)
+        self._outbox.save(_KEY + pool, _to_text(self._rolls[pool]), first=True)
+        self._moved[pool] = None
+
     def go_on(self) -> None:
         """Let every roll go on whose pool has moved."""
         while self._moved:
@@ -103,7 +113,7 @@ class Rolls:
         for index in progress.restart:
             # One whose step has a fault is told again when something of the pool moves, not at
             # once and for ever.
-            if self._fleet.feed_guarded((pool, index), events.RestartRequested()):
+            if self._fleet.feed_guarded((pool, index), self._told(progress.roll, index)):
                 self._moved[pool] = None
         if progress.failed is not None:
             untouched = [(pool, index) for index in progress.untouched]
@@ -112,6 +122,14 @@ class Rolls:
                 reason="its new run failed", not_touched=len(untouched),
             )  # fmt: skip
             self.on_failed((pool, progress.failed), untouched)
+
+    def _told(self, under_way: Roll | None, index: int) -> events.Event:
+        """Return what an instance is told that is to be replaced."""
+        why = under_way.why(index) if under_way is not None else ""
+        if under_way is None or not why:
+            return events.RestartRequested()
+        run = self._fleet.workers[under_way.pool, index].run
+        return events.RecycleRequested(run, why)
 
     def _stepped(
         self, slot: Slot, before: Worker, after: Worker, told: tuple[actions.Announce, ...]
@@ -122,12 +140,11 @@ class Rolls:
 
 
 def _to_text(value: Roll) -> str:
-    return json.dumps(
-        {"left": value.left, "going": value.going, "max_unavailable": value.max_unavailable}
-    )
+    return json.dumps(fields_of(value))
 
 
 def _from_text(pool: str, text: str) -> Roll:
     saved = json.loads(text)
     going = tuple((index, run) for index, run in saved["going"])
-    return Roll(pool, tuple(saved["left"]), going, saved["max_unavailable"])
+    recycles = tuple((index, run, why) for index, run, why in saved.get("recycles", ()))
+    return Roll(pool, tuple(saved["left"]), going, saved["max_unavailable"], recycles)

@@ -3,12 +3,15 @@
 from supervisord_lite.base.log_line import rfc3339
 from supervisord_lite.base.signals import name_of
 from supervisord_lite.base.units import format_bytes, format_duration
+from supervisord_lite.config.flat import RLIMITS_IN_BYTES
 from supervisord_lite.config.spec import Spec
+from supervisord_lite.core.recycle import age_due_s, part_of
 from supervisord_lite.core.scale import ScaledByHand
 from supervisord_lite.core.standing import is_ready
 from supervisord_lite.core.states import (
     Backoff,
     Probing,
+    Running,
     Stopping,
     Tripped,
     Waiting,
@@ -61,15 +64,22 @@ def worker_status(
         "ready": is_ready(worker),
         "started_at_s": getattr(state, "spawned_at_s", None),
         "restarts": worker.restarts,
-        "recycles": 0,
+        "recycles": worker.recycles,
         "failures_in_window": len(failures),
         "max_restarts": policy.max_restarts,
         "breaker": _breaker(worker),
         "next_start_at_s": next_start_at_s(worker),
         "critical": spec.critical != "no",
         "rss_bytes": usage and usage.rss_bytes,
-        "pss_bytes": None,
+        "pss_bytes": usage and usage.pss_bytes,
         "cpu_percent": usage and usage.cpu_percent,
+        "fds": usage and usage.fds,
+        "threads": usage and usage.threads,
+        "processes": usage and usage.processes,
+        "sampled_at_s": usage and usage.at_s,
+        "memory_bytes": usage and usage.memory_bytes,
+        "recycle": _recycle(spec, worker),
+        "circuit_window_s": policy.circuit_window_s,
         "run": worker.run,
         "last_exit": _last_exit(worker, now_s, wall_s),
         "note": stuck
@@ -78,7 +88,7 @@ def worker_status(
         or (output["trouble"] and f"log: {output['trouble']}")
         or ("has an earlier configuration: restart it" if is_outdated else None),
         "output": output,
-        "limits": not_enforced(spec, controllers),
+        "limits": limits(spec, controllers),
         "file_pool_size": by_hand and by_hand.file_size,
         "outdated": is_outdated,
     }
@@ -113,6 +123,7 @@ def _last_exit(worker: Worker, now_s: float, wall_s: float) -> dict[str, object]
         "code": last.code,
         "signal": None if last.signal is None else name_of(last.signal),
         "reason": last.reason,
+        "asked": last.asked,
         "ok": last.code is not None and last.code in worker.policy.ok_exit_codes,
         "at": rfc3339(wall_s - (now_s - last.at_s)),
     }
@@ -139,8 +150,29 @@ def _note(worker: Worker) -> str | None:
             return None
 
 
-def not_enforced(spec: Spec, controllers: list[str]) -> list[str]:
-    """Return a sentence for each limit that was asked for and cannot be held."""
+def _recycle(spec: Spec, worker: Worker) -> dict[str, object]:
+    """Return the limits of its runs, and how old it may become."""
+    own, spawned_at_s = spec.recycle, getattr(worker.state, "spawned_at_s", None)
+    at_s = None
+    if spawned_at_s is not None and isinstance(worker.state, Running):
+        part = part_of(worker.pool, worker.index, worker.run)
+        at_s = age_due_s(own, spawned_at_s, part)
+    return {"memory_bytes": own.memory_bytes, "age_at_s": at_s, "runs": own.runs}
+
+
+def limits(spec: Spec, controllers: list[str]) -> list[str]:
+    """Return a few words for each limit; of those that cannot be held, that they are not."""
+    rlimits = [f"{each.name} {_rlimit(each.name, each.value)}" for each in spec.launch.rlimits]
+    return [*rlimits, *_of_cgroup(spec, controllers)]
+
+
+def _rlimit(name: str, value: int | None) -> str:
+    if value is None:
+        return "unlimited"
+    return format_bytes(value) if name in RLIMITS_IN_BYTES else str(value)
+
+
+def _of_cgroup(spec: Spec, controllers: list[str]) -> list[str]:
     launch = spec.launch
     asked: list[tuple[str, str]] = []
     if launch.memory_bytes is not None:
@@ -150,7 +182,8 @@ def not_enforced(spec: Spec, controllers: list[str]) -> list[str]:
     if launch.pids is not None:
         asked.append(("pids", str(launch.pids)))
     return [
-        f"{name} {value} NOT ENFORCED: no {name} controller here"
+        f"{name} {value}"
+        if name in controllers
+        else f"{name} {value} NOT ENFORCED: no {name} controller here"
         for name, value in asked
-        if name not in controllers
     ]

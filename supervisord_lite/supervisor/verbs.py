@@ -80,6 +80,7 @@ class Verbs:
         stories: Stories,
         storms: Storms,
         health: Health,
+        samples: Samples,
     ) -> None:
         """Take what is asked about."""
         self._fleet = fleet
@@ -89,7 +90,7 @@ class Verbs:
         self._clock = clock
         self._logs = logs
         self._words = words
-        self._samples = Samples(clock)
+        self._samples = samples
         self._last_escalation = LastEscalation(handover.saves.get("last_escalation"))
         self._orders = Orders(fleet.why_stuck)
         self._replies: list[Callable[[], None]] = []
@@ -166,10 +167,34 @@ class Verbs:
     # -- reading -----------------------------------------------------------------------------------
 
     def _status(self, call: Call) -> None:
-        call.reply(self.whole_status(resolve(self._fleet, parameters.names(call))))
+        slots = resolve(self._fleet, parameters.names(call))
+        if parameters.flag(call, "samples"):
+            self.sampled(slots, partial(self._tell_status, call))
+        else:
+            self._tell_status(call)
+
+    def sampled(self, slots: list[Slot], then: Callable[[], None]) -> None:
+        """Call *then* when what *slots* use is known, or will not be."""
+        if self._samples.are_fresh(slots):
+            then()
+        else:
+            self._samples.ask(slots, then)
+
+    def _tell_status(self, call: Call) -> None:
+        try:
+            call.reply(self.whole_status(resolve(self._fleet, parameters.names(call))))
+        except NoSuchWorkerError as error:  # it has gone while its processes were looked at
+            call.error(
+                interface.NO_SUCH_WORKER, {"name": error.name, "suggestion": error.suggestion}
+            )
+
+    def scraped_status(self, slots: list[Slot]) -> dict[str, object]:
+        """Return what is known now, and look anew at what they use, for whoever asks next."""
+        self.sampled(slots, lambda: None)
+        return self.whole_status(slots)
 
     def whole_status(self, slots: list[Slot]) -> dict[str, object]:
-        """Return the answer to Status about these workers."""
+        """Return the answer to Status about these workers, with the latest samples of them."""
         workers = self._statuses(slots)
         now_s, wall_s = self._clock.now_s(), self._clock.wall_s()
         supervisor = self._supervisor(now_s, wall_s)
@@ -177,14 +202,6 @@ class Verbs:
 
     def _statuses(self, slots: list[Slot]) -> list[dict[str, object]]:
         """Return how workers are, for the wire."""
-        # Of all, whoever is asked for: a sample answers the next question too.
-        leaders = {}
-        for each in self._fleet.workers.values():
-            state = each.state
-            pid, started_at_s = getattr(state, "pid", None), getattr(state, "spawned_at_s", None)
-            if pid is not None and started_at_s is not None:
-                leaders[pid] = started_at_s
-        self._samples.refresh(leaders)
         now_s, wall_s = self._clock.now_s(), self._clock.wall_s()
         workers = []
         for slot in slots:
@@ -193,7 +210,7 @@ class Verbs:
                 worker_status(
                     self._fleet.spec(slot[0]),
                     worker,
-                    usage=self._samples.usage.get(getattr(worker.state, "pid", None) or 0),
+                    usage=self._samples.of(slot),
                     now_s=now_s,
                     wall_s=wall_s,
                     controllers=self._handover.controllers,

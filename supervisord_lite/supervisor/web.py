@@ -35,7 +35,7 @@ class Web:
         self._drain = Drain(fleet, daemon, outbox, saves.get(SAVED_AS), clock, log)
         self._server: HttpServer | None = None
         if listener is not None:
-            pages = HttpPages(fleet, daemon, verbs.whole_status)
+            pages = HttpPages(fleet, daemon, verbs.scraped_status)
             self._server = HttpServer(
                 listener, poller, page=pages.page, clock_now_s=clock.now_s, on_fault=on_fault
             )

@@ -23,6 +23,11 @@ class Words:
             pool, index, run, words = message["words"]
             self._words[pool, index] = (run, words)
 
+    def runs(self, slot: Slot, run: int) -> int:
+        """Return how many units of work this run has told of."""
+        said_by, words = self._words.get(slot, (run, {}))
+        return int(words.get("runs") or 0) if said_by == run else 0
+
     def of(self, slot: Slot, run: int) -> str:
         """Return the latest words of this run, for people; empty: it has said nothing."""
         said_by, words = self._words.get(slot, (run, {}))

@@ -7,8 +7,6 @@ import sys
 import traceback
 from typing import TYPE_CHECKING
 
-from supervisord_lite.worker.masks import Masks
-
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -25,13 +23,12 @@ _LIBRARY = (
     os.sep + os.path.join("asyncio", "base_events.py"),  # noqa: PTH118
 )
 _MOST_LINE = 500
-_NO_MASKS = Masks()
 
 
-def words_of(error: BaseException, masks: Masks = _NO_MASKS) -> str:
+def words_of(error: BaseException) -> str:
     """Return the one line that says most: "ValueError: order -4: negative number"."""
     try:
-        text = masks.masked(str(error))
+        text = str(error)
     except Exception:  # noqa: BLE001  # the classes of others may do anything
         text = ""
     line = next((each.strip() for each in text.splitlines() if each.strip()), "")
@@ -50,16 +47,16 @@ def traceback_of(error: BaseException) -> str:
 
 def crashed(error: BaseException, voice: Voice) -> None:
     """Tell the daemon and the log why the process ends."""
-    story = voice.masks.masked(traceback_of(error))
+    story = traceback_of(error)
     _write(story)
-    voice.crashed(words_of(error, voice.masks), story)
+    voice.crashed(words_of(error), story)
 
 
 def cannot_run(error: BaseException, voice: Voice) -> None:
     """Tell both that the import of the target has failed."""
-    story = voice.masks.masked(traceback_of(error))
+    story = traceback_of(error)
     _write(story)
-    voice.cannot_run(words_of(error, voice.masks), hopeless=False, traceback=story)
+    voice.cannot_run(words_of(error), hopeless=False, traceback=story)
 
 
 def _write(story: str) -> None:

@@ -316,21 +316,6 @@ def test_signals_until_the_very_end_do_not_change_the_exit_status() -> None:
             assert daemon.process.returncode == 0
 
 
-def test_a_question_about_one_worker_answers_that_about_all() -> None:
-    """A status of one, just before, does not leave the others without memory and CPU."""
-    with Daemon(f"[worker.a]\n{SLEEP}[worker.b]\n{SLEEP}") as daemon:
-        for name in ("a", "b"):
-            daemon.wait_state(name, "running")
-        daemon.ctl("restart", "a", check=True)
-        wait_until(
-            lambda: daemon.call("io.supervisordlite.Manager.Status", names=["a"])["workers"][0][
-                "rss_bytes"
-            ],
-            what="a is sampled",
-        )
-        assert daemon.workers()["b"]["rss_bytes"] > 0
-
-
 def test_ctrl_c_on_a_terminal_is_one_graceful_stop() -> None:
     """On a real terminal Ctrl-C reaches the main process once, and workers get their ladder."""
     script = "trap 'echo term; exit 0' TERM; echo up; while :; do sleep 0.05; done"

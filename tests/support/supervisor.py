@@ -20,6 +20,7 @@ from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.loop import Supervisor
 from supervisord_lite.supervisor.outbox import Outbox, Send, Slot
 from supervisord_lite.supervisor.reload import Done, Refusal
+from supervisord_lite.supervisor.sampling import Sampling
 from supervisord_lite.wire import channel
 from tests.support.core import FixedRng
 
@@ -183,6 +184,51 @@ class TableKeeper:
         self.table.note_emptied(run, self.table.last)
 
 
+class HeldSampling(Sampling):
+    """A child that looks at processes, which the test plays.
+
+    Attributes:
+        questions: What it was asked, in order.
+        child: The child's end.
+        is_deaf: It does not end when it is told to.
+    """
+
+    def __init__(self, *, now_s: float) -> None:
+        self.answer: list[list[Any] | None] | None = None
+        self.problem = ""
+        self.is_over = False
+        self.questions: list[dict[str, Any]] = []
+        self.is_deaf = False
+        self._limit_s = 5.0
+        self._allow_time(now_s)
+        self._buffer = b""
+        self._pid = 1
+        self._socket, self.child = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.setblocking(False)
+
+    def ask(self, question: dict[str, Any], now_s: float) -> None:
+        super().ask(question, now_s)
+        self.questions.append(question)
+
+    def dismiss(self) -> None:
+        super().dismiss()
+        if not self.is_deaf:
+            self.ends()
+
+    def says(self, *answers: list[Any] | None) -> None:
+        """Answer the question that was asked last."""
+        self.child.sendall(json.dumps(answers).encode() + b"\n")
+
+    def ends(self) -> None:
+        """Let the child end."""
+        self.child.close()
+
+    def _reap(self, options: int) -> str:
+        if not options & os.WNOHANG or self.child.fileno() < 0:
+            self._pid = 0
+        return "exit 0"
+
+
 class HeldNote(Note):
     """A note whose child the test plays, through `child`."""
 
@@ -258,6 +304,7 @@ class Daemon:
         self.file: Loaded | Refused | None = None
         self.readings = 0
         self.questions: list[dict[str, Any]] = []
+        self.samplings: list[HeldSampling] = []
         self._carrying: list[HeldNote] = []
         self.disk = "good"
         self._quiet = os.open(os.devnull, os.O_WRONLY)
@@ -295,6 +342,7 @@ class Daemon:
             start_bound_note=self._start_bound_note,
             start_loading=self._start_loading,
             start_reading=self._start_reading,
+            start_sampling=self._start_sampling,
         )
         self.adoption += 1
         self.supervisor._adopt()
@@ -323,6 +371,13 @@ class Daemon:
         assert self.file is not None
         self.readings += 1
         return ReadyMade(self.file)
+
+    def _start_sampling(self, keeper_pid: int, *, now_s: float) -> HeldSampling:
+        assert keeper_pid == 1
+        if self.disk == "no process":
+            raise BlockingIOError(11, "no process")
+        self.samplings.append(HeldSampling(now_s=now_s))
+        return self.samplings[-1]
 
     def _start_reading(self, path: str, question: dict[str, Any], *, now_s: float) -> NoReturn:
         del path, now_s
@@ -415,5 +470,8 @@ class Daemon:
         for note in (*self.notes, *self._carrying):
             note.close()
             note.child.close()
+        for child in self.samplings:
+            child.child.close()
+            child._socket.close()
         self._listener.close()
         os.close(self._quiet)

@@ -1,6 +1,7 @@
 """What `status` prints: a line per pool, what is wrong last, nothing that a terminal obeys."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,11 @@ DOWN: dict[str, Any] = {
     "cpu_percent": None,
     "pss_bytes": None,
     "rss_bytes": None,
+    "fds": None,
+    "threads": None,
+    "processes": None,
+    "memory_bytes": None,
+    "sampled_at_s": None,
 }
 DAY_S = 86400.0
 NOW_S = 10 * DAY_S
@@ -223,26 +229,57 @@ def test_json_has_every_key_even_when_the_daemon_leaves_some_out() -> None:
 
 def test_one_worker_in_detail() -> None:
     """Everything about one worker in a few lines."""
-    (worker,) = seen(
+    status = seen(
         a_worker(
             "celery-3", started_at_s=NOW_S - 3 * DAY_S - 7200, pid=4402, run=7, restarts=1,
-            cpu_percent=7.6, pss_bytes=371 << 20, critical=True,
-            last_exit=ended("SIGSEGV", signal="SIGSEGV", at="no time"),
-            output={"stdout": "/var/log/sl/celery-3.log", "stderr": "/e.log", "dropped_bytes": 0},
-            limits=["memory 1G NOT ENFORCED: no memory controller here", "pids 64 NOT ENFORCED"],
-        )
-    )["workers"]  # fmt: skip
+            cpu_percent=7.6, pss_bytes=371 << 20, memory_bytes=371 << 20, fds=41, threads=9,
+            processes=3, recycles=4, sampled_at_s=NOW_S,
+            last_exit=ended("SIGSEGV", signal="SIGSEGV", at="2025-11-19T12:00:00Z"),
+            output={"stdout": "/no/celery-3.log", "stderr": "/no/e.log", "dropped_bytes": 0},
+            limits=["nofile 65536", "memory 1G NOT ENFORCED: no memory controller here"],
+            recycle={"memory_bytes": 900 << 20, "age_at_s": None, "runs": None},
+        ),
+        started_at="no time",
+    )  # fmt: skip
+    status["supervisor"]["started_at"] = "3d ago"
+    (worker,) = status["workers"]
 
-    assert "\n".join(detail.detail(worker, "supervisord-lite")).split("\n") == [
-        "celery-3   running, ready, for 3d 2h, critical   pid 4402   run 7",
-        "  memory   371M, cpu 7.6%",
-        "  restarts 1, failures 0 of 5, last end: SIGSEGV, no time",
-        "  output   /var/log/sl/celery-3.log, 0 dropped",
-        "  stderr   /e.log",
-        "  limits   memory 1G NOT ENFORCED: no memory controller here; pids 64 NOT",
-        "           ENFORCED",
+    assert detail.detail(worker, "supervisord-lite", status["supervisor"]) == [
+        "celery-3   running, ready, for 3d 2h      pid 4402 (tree of 3)   run 7",
+        "  memory   371M of 900M recycle           cpu 7.6%   fds 41   threads 9",
+        "  restarts 1 in 3d (SIGSEGV, 19 Nov)      recycles 4   failures 0 of 5 in 10m",
+        "  output   /no/celery-3.log, 0 dropped",
+        "  stderr   /no/e.log",
+        "  limits   nofile 65536; memory 1G NOT ENFORCED: no memory controller here",
         "  next     nothing pending",
     ]
+
+
+def test_a_detail_says_what_it_does_not_know_by_leaving_it_out(tmp_path: Path) -> None:
+    """A stop is no failure, a sample has its age, and a log its size."""
+    log = tmp_path / "a.log"
+    log.write_bytes(bytes(2048))
+    (worker,) = seen(
+        a_worker(
+            "a", started_at_s=NOW_S - 5, sampled_at_s=NOW_S - 61, fds=None, threads=None,
+            processes=None, pss_bytes=None, memory_bytes=None, critical=True,
+            last_exit=ended("SIGTERM", signal="SIGTERM", asked=True), limits=["x " * 60],
+            output={"stdout": str(log), "stderr": str(log), "dropped_bytes": 3 << 20},
+            recycle={"memory_bytes": None, "age_at_s": NOW_S + 3600, "runs": None},
+        )
+    )["workers"]  # fmt: skip
+    lines = "\n".join(detail.detail(worker, "supervisord-lite")).split("\n")
+    text = " ".join("\n".join(lines).split())
+
+    for words in (
+        "a running, ready, for 5s, critical pid 4211 run 1",
+        "memory 64M cpu 0.1% 1m1s ago",
+        "restarts 0 recycles 0 failures 0 of 5 in 10m",
+        f"output {log} (2.0K), 3.0M dropped",
+        "next a fresh run in 1h, for its age",
+    ):
+        assert words in text
+    assert max(map(len, (line for line in lines if str(log) not in line))) <= 80
 
 
 def test_a_tripped_worker_in_detail_says_what_ends_it() -> None:
@@ -251,8 +288,10 @@ def test_a_tripped_worker_in_detail_says_what_ends_it() -> None:
 
     lines = detail.detail(worker, "supervisord-lite -i shop")
 
-    assert lines[0] == "mailer     tripped   run 1"
-    assert "failures 5 of 5, breaker open, last end: exit 1" in lines[1]
+    assert lines[0].split() == ["mailer", "tripped", "run", "1"]
+    (restarts,) = [line for line in lines if line.startswith("  restarts")]
+    assert restarts.startswith("  restarts 4 (exit 1, 18 Nov)")
+    assert "failures 5 of 5 in 10m   breaker open" in "\n".join(lines)
     assert lines[-1].split("\n") == [
         "  next     5 failures in 10m; it stays down until: supervisord-lite -i shop",
         "           reset mailer",

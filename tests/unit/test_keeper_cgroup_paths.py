@@ -1,6 +1,7 @@
 """Where our own cgroup is, out of what the kernel says in many kinds of boxes."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -90,3 +91,38 @@ def test_only_a_delegated_cgroup_is_ours(
     calls = FileCalls(None, [], {(folder, name): value for name, value in attributes.items()})
 
     assert cgroups._is_delegated(calls, folder) is answer
+
+
+EVENTS = "low 0\nhigh 0\nmax 57\noom 2\noom_kill {kills}\noom_group_kill 0\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "counted"),
+    [
+        ({}, None),
+        ({"memory.events": EVENTS.format(kills=0), "memory.max": "2147483648\n"}, None),
+        ({"memory.events": "low 0\n"}, None),
+        (
+            {
+                "memory.events": EVENTS.format(kills=3),
+                "memory.peak": "2147483640\n",
+                "memory.max": "2147483648\n",
+            },
+            (3, 2147483640, 2147483648),
+        ),
+        ({"memory.events": EVENTS.format(kills=1), "memory.max": "max\n"}, (1, None, None)),
+        ({"memory.events": EVENTS.format(kills=1), "memory.max": "4096\n"}, (1, None, 4096)),
+    ],
+)
+def test_what_the_kernel_counts_of_kills_for_memory(
+    tmp_path: Path, files: dict[str, str], counted: tuple[int, int | None, int | None] | None
+) -> None:
+    """As cgroups(7) has the files; without the controller they are not there."""
+    for folder in ("daemon", "run"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "cgroup.procs").write_text("")
+    for name, text in files.items():
+        (tmp_path / "run" / name).write_text(text)
+    own = cgroups.Cgroups(Calls(), str(tmp_path), str(tmp_path), move=True)
+    assert own.killed_for_memory(str(tmp_path / "run")) == counted
+    os.close(own._procs)

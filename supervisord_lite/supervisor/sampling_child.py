@@ -1,0 +1,261 @@
+"""The child that looks at processes: see sampling.py.
+
+A question is {"trees": [{"pid", "pool", "index", "spawned_at_s", "cgroup"}, …], "close": true}; the
+answer a list with one entry for each tree, null where its leader is not there any more::
+
+    [rss bytes, pss bytes, cpu seconds, descriptors, threads, processes, memory.current, started]
+
+What nobody could read is null. `started` tells two leaders with one pid apart.
+
+Whose a process is: where the run has a cgroup, whoever is in it or below. Else the leader, its
+descendants, its session, and whoever hangs below the keeper (which adopts orphans) and says in its
+environment that it belongs to that slot. Never by a pid alone: a leader is a child of the keeper,
+and not younger than its run; whatever is read of a process counts only when it is still the same
+one afterwards, by its start time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import time
+
+from supervisord_lite.base import procfs
+from supervisord_lite.base.prctl import die_with_parent, set_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+#: A closer look at all of a large fleet would take seconds: who asks for so many sees the rest of
+#: them without PSS and descriptors.
+_CLOSE_S = 1.0
+#: Of clocks that are read one after the other, and count in ticks.
+_SLACK_S = 1.0
+#: Of a tree, from leader to leaf.
+_DEEPEST = 1000
+
+#: parent, session, started, rss bytes, cpu seconds, threads
+Seen = tuple[int, int, int, int, float, int]
+
+
+def main(arguments: list[str]) -> int:
+    """Answer questions on 0 until its end; return the exit code.
+
+    Args:
+        arguments: The keeper's pid, and how many seconds an answer may take.
+    """
+    keeper_pid, limit_s = int(arguments[0]), float(arguments[1])
+    die_with_parent()
+    set_name("sdl-sampling")
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    with socket.socket(fileno=os.dup(0)) as own:
+        own.setblocking(True)
+        while True:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            data, descriptors, _, _ = socket.recv_fds(own, 1, 1)
+            if not data:
+                return 0
+            signal.setitimer(signal.ITIMER_REAL, limit_s)
+            with os.fdopen(descriptors[0], "rb") as file:
+                file.seek(0)
+                question = json.load(file)
+            answer = json.dumps(look(question, keeper_pid), separators=(",", ":"))
+            own.sendall(answer.encode() + b"\n")
+
+
+def look(question: dict[str, Any], keeper_pid: int) -> list[list[Any] | None]:
+    """Return the answer to a question."""
+    seen = scan()
+    trees = question["trees"]
+    members = _members(trees, seen, keeper_pid)
+    end_s = time.monotonic() + _CLOSE_S
+    answers: list[list[Any] | None] = []
+    for tree, pids in zip(trees, members, strict=True):
+        is_close = bool(question.get("close")) and time.monotonic() < end_s
+        answers.append(_sum(tree, pids, seen, is_close=is_close) if pids else None)
+    return answers
+
+
+def scan() -> dict[int, Seen]:
+    """Return every process of the machine, in one pass."""
+    found: dict[int, Seen] = {}
+    for name in os.listdir("/proc"):  # noqa: PTH208  # a hot loop over bytes of /proc
+        if name.isdigit() and (seen := _stat(int(name))) is not None:
+            found[int(name)] = seen
+    return found
+
+
+def _stat(pid: int) -> Seen | None:
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:  # noqa: PTH123
+            fields = file.read(1024).rpartition(b")")[2].split()
+        return (
+            int(fields[procfs.PARENT]),
+            int(fields[procfs.SESSION]),
+            int(fields[procfs.STARTED_TICKS]),
+            int(fields[procfs.RSS_PAGES]) * _PAGE_BYTES,
+            procfs.cpu_s(fields),
+            int(fields[procfs.THREADS]),
+        )
+    except (OSError, IndexError):
+        return None
+
+
+def _members(
+    trees: list[dict[str, Any]], seen: dict[int, Seen], keeper_pid: int
+) -> list[list[int]]:
+    """Return the pids of each tree, the leader first; empty where there is no such leader."""
+    by_leader = {
+        tree["pid"]: place
+        for place, tree in enumerate(trees)
+        if _is_leader(tree, seen.get(tree["pid"]), keeper_pid)
+    }
+    members: list[list[int]] = [[] for _ in trees]
+    for pid, place in by_leader.items():
+        members[place].append(pid)
+    loose = {place for place in by_leader.values() if not _enter(trees[place], members[place])}
+    if not loose:
+        return members
+    slots = {(trees[place]["pool"], trees[place]["index"]): place for place in loose}
+    for pid in seen:
+        if pid in by_leader:
+            continue
+        found = _place(pid, seen, by_leader, slots, keeper_pid)
+        if found is not None and found in loose:
+            members[found].append(pid)
+    return members
+
+
+def _is_leader(tree: dict[str, Any], found: Seen | None, keeper_pid: int) -> bool:
+    if found is None or found[0] != keeper_pid:
+        return False
+    awake_s = time.clock_gettime(time.CLOCK_MONOTONIC)
+    since_boot_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+    # The start counts from boot, and with what was slept through; so this is late, never early.
+    spawned_s: float = tree["spawned_at_s"] + (since_boot_s - awake_s)
+    return found[2] / _TICKS_PER_S <= spawned_s + _SLACK_S
+
+
+def _enter(tree: dict[str, Any], pids: list[int]) -> bool:
+    """Put whoever is in the cgroup of a run into *pids*; return whether it has one to go by."""
+    path = tree.get("cgroup")
+    if not path:
+        return False
+    try:
+        inside = _inside(path)
+    except OSError:
+        return False
+    if pids[0] not in inside:
+        return False  # it has left its cgroup, or that is of another daemon
+    pids += [pid for pid in inside if pid != pids[0]]
+    return True
+
+
+def _inside(path: str) -> list[int]:
+    pids: list[int] = []
+    for folder, _, _ in os.walk(path):
+        with open(f"{folder}/cgroup.procs", "rb", buffering=0) as file:  # noqa: PTH123
+            pids += map(int, file.read().split())
+    return pids
+
+
+def _place(
+    pid: int,
+    seen: dict[int, Seen],
+    by_leader: dict[int, int],
+    slots: dict[tuple[str, int], int],
+    keeper_pid: int,
+) -> int | None:
+    """Return to which tree a process belongs; None: to none of these."""
+    at = pid
+    # Bounded: a pid that was given away again during the pass could close a circle.
+    for _ in range(_DEEPEST):
+        found = seen.get(at)
+        if found is None:
+            return None
+        if found[1] in by_leader:
+            return by_leader[found[1]]  # no pid is given away while a session has that number
+        if found[0] in by_leader:
+            return by_leader[found[0]]
+        if found[0] == keeper_pid:
+            return slots.get(_slot(at))
+        at = found[0]
+    return None
+
+
+def _slot(pid: int) -> tuple[str, int]:
+    """Return the slot that an orphan says it belongs to."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123
+            entries = dict(entry.partition(b"=")[::2] for entry in file.read().split(b"\0"))
+    except OSError:
+        return "", 0
+    index = entries.get(b"SUPERVISORD_LITE_INSTANCE", b"")
+    pool = entries.get(b"SUPERVISORD_LITE_POOL", b"").decode(errors="replace")
+    return pool, int(index) if index.isdigit() else 0
+
+
+def _sum(
+    tree: dict[str, Any], pids: list[int], seen: dict[int, Seen], *, is_close: bool
+) -> list[Any]:
+    rss_bytes = threads = count = 0
+    cpu_s = 0.0
+    pss_bytes: int | None = 0
+    fds: int | None = 0
+    for pid in pids:
+        found = seen.get(pid) or _stat(pid)  # who was born since is in the cgroup only
+        if found is None:
+            continue
+        pss, descriptors = _look_closer(pid, found[2]) if is_close else (None, None)
+        if pss == -1:
+            continue  # it has ended
+        count += 1
+        rss_bytes += found[3]
+        cpu_s += found[4]
+        threads += found[5]
+        pss_bytes = None if pss is None or pss_bytes is None else pss_bytes + pss
+        fds = None if descriptors is None or fds is None else fds + descriptors
+    current = None
+    if tree.get("cgroup"):
+        current = _number(f"{tree['cgroup']}/memory.current")
+        used_us = _number(f"{tree['cgroup']}/cpu.stat", b"usage_usec ")
+        cpu_s = cpu_s if used_us is None else used_us / 1e6  # with those that have ended
+    started = seen[pids[0]][2]
+    return [rss_bytes, pss_bytes, round(cpu_s, 6), fds, threads, count, current, started]
+
+
+def _number(path: str, name: bytes = b"") -> int | None:
+    """Return the number of a line of a cgroup's file; None: there is none."""
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+            lines = file.read(4096).splitlines()
+    except OSError:
+        return None
+    return next((int(line[len(name) :]) for line in lines if line.startswith(name)), None)
+
+
+def _look_closer(pid: int, started: int) -> tuple[int | None, int | None]:
+    """Return PSS in bytes and open descriptors; None: not for us to see; (-1, None): it is gone."""
+    try:
+        import psutil  # only for questions that need it
+    except ImportError:
+        return None, None  # of somebody who runs the sources as they are
+    pss: int | None = None
+    fds: int | None = None
+    try:
+        process = psutil.Process(pid)
+        fds = process.num_fds()
+        pss = process.memory_full_info().pss
+    except psutil.AccessDenied:
+        pass
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return -1, None
+    again = _stat(pid)
+    if again is None or again[2] != started:
+        return -1, None
+    return pss, fds
