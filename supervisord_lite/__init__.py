@@ -2,7 +2,9 @@
 
 The floors of the house; imports go down only, and a check in CI holds it::
 
-    cli | manager parse, call, print; one file per command | the daemon as a library
+    cli | manager | testing
+                  parse, call, print; one file per command | the daemon as a library | workers and
+                  the daemon in tests
     supervisor    the shell of the daemon: one loop, all policy applied
     worker | control
                   what runs inside Python workers | socket server and client
