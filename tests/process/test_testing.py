@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -256,7 +255,7 @@ def test_a_coroutine_is_cancelled_and_a_busy_target_interrupted() -> None:
 
     def busy() -> None:
         while True:
-            time.sleep(0.001)
+            threading.Event().wait(0.001)
 
     for target in (awaits, busy):
         with run_worker(target) as w:
