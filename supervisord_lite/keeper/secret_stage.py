@@ -29,14 +29,19 @@ them, and the folder, when nothing of the run is alive.
 
 from __future__ import annotations
 
+import json
 import os
+import resource
+import signal
 
 from supervisord_lite.base.secret_file import SecretError, read, value_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from typing import Any
+    from typing import Any, NoReturn
+
+    from supervisord_lite.keeper.calls import Calls
 
 #: What is shorter stands in too many texts by chance.
 _LEAST_BYTES = 4
@@ -133,3 +138,68 @@ def _write(folder: str, name: str, data: bytes, identity: Mapping[str, Any] | No
             os.fchown(file, identity["uid"], identity["gid"])
     finally:
         os.close(file)
+
+
+def let_go(kept: Iterable[int]) -> None:
+    """Close all but *kept*: a disk may let us wait, and others for the end of what is open here."""
+    start = 3
+    for number in sorted(kept):
+        if number > start:  # an empty range would be taken for all
+            os.closerange(start, number)
+        start = max(start, number + 1)
+    os.closerange(start, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def hand_on(calls: Calls, request: Mapping[str, Any], credentials: str | None) -> tuple[int, int]:
+    """Let a child read the secrets of a worker that is forked by somebody else.
+
+    Return a descriptor for that worker, from which worker/handed.py takes them, and the pid of the
+    child. Whoever holds the descriptor can read them, once: it is for one process. The child ends
+    when they are read, or when nobody can read them any more.
+
+    Args:
+        calls: The seam.
+        request: For one run; its folder is there, where it gets files.
+        credentials: Folder of the daemon's credentials; None: it has none.
+
+    Raises:
+        OSError: There is no such child.
+    """
+    reader, writer = calls.pipe2(os.O_CLOEXEC)
+    everything = set(range(1, 65)) - {signal.SIGKILL, signal.SIGSTOP, 32, 33}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, everything)
+    try:
+        pid = calls.fork()
+        if pid == 0:
+            _hand_over(request, credentials, writer)
+    except OSError:
+        calls.close(reader)
+        raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        calls.close(writer)
+    return reader, pid
+
+
+def _hand_over(request: Mapping[str, Any], credentials: str | None, writer: int) -> NoReturn:
+    """Write one record, in the child. Never returns, never raises."""
+    try:
+        let_go({writer})
+        values = Values()
+        failed: dict[str, object] = {"stage": "secret", "missing": False, "hopeless": False}
+        try:
+            values.bring(request, places(request, credentials))
+            record: dict[str, object] = {"variables": values.variables}
+        except SecretError as error:
+            reason = f"{error}: {error.hint}" if error.hint else str(error)
+            failed.update(reason=reason, missing=error.missing, hopeless=error.hopeless)
+            record = {"failed": failed}
+        except OSError as error:
+            place = request.get("folder") or "secret"
+            failed.update(reason=f"{os.strerror(error.errno or 0)}: {place}")
+            record = {"failed": failed}
+        view = memoryview(json.dumps(record).encode("ascii"))
+        while view:
+            view = view[os.write(writer, view) :]
+    finally:
+        os._exit(0)

@@ -23,7 +23,6 @@ from supervisord_lite.keeper import secret_stage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any, NoReturn
 
     from supervisord_lite.keeper.calls import Calls
@@ -262,7 +261,7 @@ def _set_up(
         os.setsid()
         if request.get("secrets"):
             stage = "secret"
-            _let_go({*files, reporter})
+            secret_stage.let_go({*files, reporter})
             secrets.bring(request, request["secret_places"])
             environment.update(secrets.variables)
         stage = "umask"
@@ -293,16 +292,6 @@ def _set_up(
         os.write(reporter, text.encode(errors="replace")[:4000])
     finally:
         os._exit(127)
-
-
-def _let_go(kept: Iterable[int]) -> None:
-    """Close all but *kept*: a disk may let us wait, and others for the end of what is open here."""
-    start = 3
-    for number in sorted(kept):
-        if number > start:  # an empty range would be taken for all
-            os.closerange(start, number)
-        start = max(start, number + 1)
-    os.closerange(start, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 def _name_sockets(request: dict[str, Any], environment: dict[str, str]) -> None:

@@ -77,9 +77,7 @@ def spawn_request(spec: Spec, index: int, run: int, settings: Settings) -> dict[
         "rlimits": [[limit.name, limit.value] for limit in launch.rlimits],
         "cgroup": cgroup_limits(launch),
         "sockets": [_socket(spec.pool, each, index, folder) for each in launch.sockets],
-        "secrets": [
-            [each.name, each.kind, instance_text(each.place, index)] for each in launch.secrets
-        ],
+        "secrets": _secrets(launch, index),
         "secrets_as": launch.secrets_as,
         "folder": folder,
         "notify": voice,
@@ -145,6 +143,11 @@ def probe_request(
     launch, health = spec.launch, spec.health
     assert health is not None
     marker = os.urandom(16).hex()
+    environment = _environment(spec, index, marker, settings.control_path, None)
+    has_files = launch.secrets_as == "files"
+    if has_files:  # they are there, for the run that it is about
+        folder = own_folder(spec.pool, index, run, settings.runtime_dir)
+        environment += [(f"{each.name}_FILE", f"{folder}/{each.name}") for each in launch.secrets]
     return {
         "do": "probe",
         "pool": spec.pool,
@@ -155,13 +158,19 @@ def probe_request(
         "marker": marker,
         "argv": [instance_text(word, index) for word in health.argv],
         "directory": instance_text(launch.directory, index),
-        "environment": _environment(spec, index, marker, settings.control_path, None),
+        "environment": environment,
         "umask": launch.umask,
         "nice": launch.nice,
         "identity": _identity(launch),
         "rlimits": [[limit.name, limit.value] for limit in launch.rlimits],
         "cgroup": cgroup_limits(launch),
+        "secrets": [] if has_files else _secrets(launch, index),
+        "secrets_as": launch.secrets_as,
     }
+
+
+def _secrets(launch: Launch, index: int) -> list[list[str]]:
+    return [[each.name, each.kind, instance_text(each.place, index)] for each in launch.secrets]
 
 
 def _identity(launch: Launch) -> dict[str, object] | None:

@@ -27,6 +27,7 @@ Keys may be added; those that are not known are ignored, and each may be absent 
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -34,6 +35,7 @@ from typing import TYPE_CHECKING
 from supervisord_lite.worker import story
 from supervisord_lite.worker.context import Context, put_in_force
 from supervisord_lite.worker.host import Host
+from supervisord_lite.worker.masks import Masks
 from supervisord_lite.worker.runner import run_target
 from supervisord_lite.worker.target import TargetError, find
 from supervisord_lite.worker.voice import Voice
@@ -54,7 +56,8 @@ def run(record: dict[str, Any]) -> int:
     """
     # Until it runs, SIGTERM ends it at once: there is nothing to finish yet.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    voice = Voice(record.get("notify"))
+    # Before code of others may take them out of the environment.
+    voice = Voice(record.get("notify"), Masks.from_environment(os.environ))
     context = context_of(record, voice)
     put_in_force(context)
     try:

@@ -7,6 +7,8 @@ import sys
 import traceback
 from typing import TYPE_CHECKING
 
+from supervisord_lite.worker.masks import Masks
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -23,12 +25,13 @@ _LIBRARY = (
     os.sep + os.path.join("asyncio", "base_events.py"),  # noqa: PTH118
 )
 _MOST_LINE = 500
+_NO_MASKS = Masks()
 
 
-def words_of(error: BaseException) -> str:
+def words_of(error: BaseException, masks: Masks = _NO_MASKS) -> str:
     """Return the one line that says most: "ValueError: order -4: negative number"."""
     try:
-        text = str(error)
+        text = masks.masked(str(error))
     except Exception:  # noqa: BLE001  # the classes of others may do anything
         text = ""
     line = next((each.strip() for each in text.splitlines() if each.strip()), "")
@@ -47,16 +50,16 @@ def traceback_of(error: BaseException) -> str:
 
 def crashed(error: BaseException, voice: Voice) -> None:
     """Tell the daemon and the log why the process ends."""
-    story = traceback_of(error)
+    story = voice.masks.masked(traceback_of(error))
     _write(story)
-    voice.crashed(words_of(error), story)
+    voice.crashed(words_of(error, voice.masks), story)
 
 
 def cannot_run(error: BaseException, voice: Voice) -> None:
     """Tell both that the import of the target has failed."""
-    story = traceback_of(error)
+    story = voice.masks.masked(traceback_of(error))
     _write(story)
-    voice.cannot_run(words_of(error), hopeless=False, traceback=story)
+    voice.cannot_run(words_of(error, voice.masks), hopeless=False, traceback=story)
 
 
 def _write(story: str) -> None:

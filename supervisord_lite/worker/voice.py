@@ -16,6 +16,8 @@ import json
 import os
 import socket
 
+from supervisord_lite.worker.masks import Masks
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -34,10 +36,15 @@ _LONGEST_PATH_BYTES = 107
 
 
 class Voice:
-    """One end of a notification socket; without one nobody hears, and nothing fails."""
+    """One end of a notification socket; without one nobody hears, and nothing fails.
 
-    def __init__(self, path: str | None) -> None:
+    Attributes:
+        masks: Secrets, which are in nothing that it says.
+    """
+
+    def __init__(self, path: str | None, masks: Masks | None = None) -> None:
         """Connect to the socket *path*; None: there is nobody to talk to."""
+        self.masks = masks or Masks()
         self._socket = None if path is None else _connected(path)
 
     def say(self, words: str) -> bool:
@@ -70,19 +77,24 @@ class Voice:
 
     def status(self, text: str) -> bool:
         """What it is doing, for people."""
-        return self.say(f"STATUS={' '.join(text[:_MOST_STATUS].split())}")
+        return self.say(f"STATUS={' '.join(self.masks.masked(text)[:_MOST_STATUS].split())}")
 
     def crashed(self, words: str, traceback: str) -> None:
         """It ends because of an exception: one line of *words*, and the whole story."""
-        self._end({"words": words[:MOST_WORDS]}, traceback)
+        self._end({"words": self.masks.masked(words)[:MOST_WORDS]}, traceback)
 
     def cannot_run(self, reason: str, *, hopeless: bool, traceback: str = "") -> None:
         """The target cannot be run at all; *hopeless*: as long as nothing is changed."""
-        about = {"stage": "target", "reason": reason[:MOST_WORDS], "hopeless": hopeless}
+        about = {
+            "stage": "target",
+            "reason": self.masks.masked(reason)[:MOST_WORDS],
+            "hopeless": hopeless,
+        }
         self._end(about, traceback)
 
     def _end(self, about: dict[str, Any], traceback: str) -> None:
         # The end of a traceback says most. What is not ASCII takes several bytes of JSON.
+        traceback = self.masks.masked(traceback)
         most = MOST_BYTES // 2
         while True:
             text = json.dumps({**about, "traceback": traceback[-most:]} if most else about)

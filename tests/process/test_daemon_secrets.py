@@ -272,3 +272,78 @@ def test_a_secret_in_the_file_is_refused_and_told_nowhere() -> None:
         daemon.write(f"[worker.web]\n{SLEEP}")
         texts += [data.decode(errors="replace") for _, data in everything_of(daemon.folder)]
         assert [text for text in texts if CANARY in text] == []
+
+
+LEAKY_TARGET = """
+import os, threading
+from supervisord_lite.worker import context
+
+def leak():
+    secret = os.environ.get("TOKEN") or open(os.environ["TOKEN_FILE"]).read().strip()
+    context.status(f"connecting with {secret}")
+    while not os.path.exists("go"):
+        context.sleep(0.01)
+    try:
+        {secret: 1}[f"{secret} in a key"]
+    except KeyError as error:
+        raise ConnectionError(f"postgres://shop:{secret}@db refused {secret!r}") from error
+
+def leak_in_a_thread():
+    thread = threading.Thread(target=leak)
+    thread.start()
+    thread.join()
+
+class Never:
+    def __init__(self):
+        raise RuntimeError(os.environ["TOKEN"])
+"""
+
+
+def test_what_a_python_worker_says_of_itself_holds_no_secret() -> None:
+    """Neither its status, nor the reason of its crash and the traceback, whichever way it dies."""
+    workers = {
+        "call": ("leak", "environment"), "thread": ("leak_in_a_thread", "environment"),
+        "file": ("leak", "files"), "never": ("Never", "environment"),
+    }  # fmt: skip
+    made = Daemon(
+        "[defaults]\nrestart = 'never'\nready = 'spawned'\n"
+        + "".join(
+            f'[worker.{name}]\npython = "leaky:{target}"\nsecrets_as = "{secrets_as}"\n{KEPT}'
+            for name, (target, secrets_as) in workers.items()
+        )
+    )
+    keep(made, f"{CANARY}\n")
+    (made.folder / "leaky.py").write_text(LEAKY_TARGET)
+    with made as daemon:
+        for name in ("call", "thread", "file"):
+            daemon.wait_state(name, "running")
+        wait_until(
+            lambda: daemon.ctl("status").stdout.count("connecting with ***") == 3,
+            what="all show what they do",
+        )
+        said = [daemon.ctl("status", "--json").stdout]
+        (made.folder / "go").touch()
+        for name in workers:
+            daemon.wait_state(name, "exited", "tripped", "stopped")
+            why = daemon.ctl("why", name, check=True).stdout
+            assert "***" in why
+            said.append(why)
+        assert "postgres://shop:***@db refused" in " ".join(said[1].split())
+        assert "KeyError: '*** in a key'" in daemon.log("call")
+        said += [daemon.ctl("events", "--json").stdout, daemon.ctl("status", "--json").stdout]
+        said += [data.decode(errors="replace") for _, data in everything_of(daemon.folder)]
+    assert [text for text in said if CANARY in text] == []
+
+
+@pytest.mark.parametrize("secrets_as", ["environment", "files"])
+def test_a_program_that_asks_about_the_worker_has_its_secrets(secrets_as: str) -> None:
+    """`redis-cli` needs the password too."""
+    value = "$TOKEN" if secrets_as == "environment" else '\\"$(cat $TOKEN_FILE)\\"'
+    made = Daemon(
+        f'[worker.web]\nready = "health"\nsecrets_as = "{secrets_as}"\n{KEPT}'
+        'command = ["/bin/sleep", "1000"]\nhealth.interval = "50ms"\n'
+        f'health.exec = ["/bin/sh", "-c", "test {value} = s3cret"]\n'
+    )
+    keep(made, "s3cret\n")
+    with made as daemon:
+        assert daemon.wait_state("web", "running")["ready"]

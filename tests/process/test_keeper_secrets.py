@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from supervisord_lite.base.secret_file import MAX_FILE_BYTES, MAX_VALUE_BYTES
+from supervisord_lite.keeper import secret_stage
+from supervisord_lite.worker import handed
 from tests.support import leftovers
 from tests.support.keeper import Household, a_household, open_descriptors, request
 from tests.support.slow import unanswering
@@ -266,3 +268,67 @@ def test_the_most_that_may_be_given_fits(house: Household, tmp_path: Path) -> No
         house.until(lambda: bool(house.facts("web", "spawn_failed")), "it has failed")
         (fact,) = house.facts("web", "spawn_failed")
         assert (fact["stage"], fact["reason"]) == ("exec", "Argument list too long: sh")
+
+
+# -- for a worker that is forked by somebody else --------------------------------------------------
+
+
+def handed_on(house: Household, ask: dict[str, Any], credentials: str | None = None) -> int:
+    """Let a child of the keeper read the secrets; return the descriptor for the worker."""
+    descriptor, pid = secret_stage.hand_on(house.calls, ask, credentials)
+    house.known.add(pid)
+    return descriptor
+
+
+def test_what_is_handed_on_is_what_a_worker_would_have_got(
+    house: Household, tmp_path: Path
+) -> None:
+    """However large, byte by byte, as variables or as files; and the child is gone after that."""
+    value = b"\xff" * (MAX_VALUE_BYTES - 1) + b"\n"
+    (tmp_path / "given").mkdir()
+    kept(tmp_path / "given/dsn")
+    secrets = (("A", "file", kept(tmp_path / "a", value)), ("B", "credential", "dsn"))
+    ask = asked(tmp_path, "", *secrets)
+    variables = handed.take(handed_on(house, ask, str(tmp_path / "given")))
+    assert os.fsencode(variables["A"]) == value.removesuffix(b"\n")
+    assert variables["B"] == CANARY.decode()
+    (tmp_path / "w/web.1.1").mkdir(parents=True)
+    ask = asked(tmp_path, "", *secrets, secrets_as="files")
+    variables = handed.take(handed_on(house, ask, str(tmp_path / "given")))
+    assert Path(variables["A_FILE"]).read_bytes() == value
+    house.until(lambda: not house.known, "both children have ended")
+
+
+def test_what_cannot_be_handed_on_is_told(house: Household, tmp_path: Path) -> None:
+    """With the same words as in a start of a command."""
+    path = kept(tmp_path / "a", mode=0o644)
+    for secret, words, flags in (
+        (("A", "file", path), f"chmod o= {path}", (False, False)),
+        (("A", "file", "/nowhere/a"), "no such file: /nowhere/a", (True, False)),
+        (("A", "credential", "a"), "LoadCredential=a:PATH", (False, True)),
+    ):
+        with pytest.raises(handed.HandedError) as caught:
+            handed.take(handed_on(house, asked(tmp_path, "", secret)))
+        assert words in caught.value.reason
+        assert caught.value.stage == "secret"
+        assert (caught.value.missing, caught.value.hopeless) == flags
+    good = ("A", "file", kept(tmp_path / "b"))
+    ask = asked(tmp_path, "", good, secrets_as="files")  # its folder is missing
+    with pytest.raises(handed.HandedError, match="No such file or directory"):
+        handed.take(handed_on(house, ask))
+    house.until(lambda: not house.known, "all children have ended")
+
+
+def test_a_child_that_nobody_listens_to_ends(house: Household, tmp_path: Path) -> None:
+    """The worker died; and one that is killed itself is told of."""
+    many = [(f"A{n}", "file", kept(tmp_path / "a", b"x" * MAX_VALUE_BYTES)) for n in range(4)]
+    os.close(handed_on(house, asked(tmp_path, "", *many)))
+    house.until(lambda: not house.known, "the child has ended")
+    with unanswering(tmp_path / "a") as is_waiting:
+        descriptor = handed_on(house, asked(tmp_path, "", *many))
+        wait_until(is_waiting, what="the child waits for the disk")
+        (pid,) = house.known
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(handed.HandedError, match="was killed"):
+            handed.take(descriptor)
+    house.until(lambda: not house.known, "the child has ended")
