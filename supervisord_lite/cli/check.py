@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from supervisord_lite.base import exit_codes
 from supervisord_lite.base.errors import SupervisordLiteError
+from supervisord_lite.base.record import fields_of
 from supervisord_lite.base.suggest import nearest
 from supervisord_lite.cli.errors import UsageError
 from supervisord_lite.cli.text import count, printable
@@ -21,12 +22,18 @@ from supervisord_lite.config.load import judge
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from supervisord_lite.cli.interpreters import Imported, Interpreter
     from supervisord_lite.config.load import Judged
     from supervisord_lite.config.show import Line
+
+    Pythons = tuple[list[Interpreter], list[Imported]]
 
 #: Where the origins stand, and what stands behind them.
 _VALUE_COLUMNS = 34
 _ORIGIN_COLUMNS = 21
+#: Of a worker that was imported.
+_NAME_COLUMNS = 8
+_TARGET_COLUMNS = 30
 
 
 class NoSuchWorkerError(SupervisordLiteError):
@@ -56,6 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="candidates",
         help="judge the configuration as it would be with CANDIDATE in place of FILE",
     )
+    what = "import each Python target in its own interpreter, and judge its arguments"
+    parser.add_argument("--imports", action="store_true", help=what)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -72,6 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     instead = dict(map(_candidate, arguments.candidates))
     try:
         judged = judge(path, environ=os.environ, as_root=as_root, instead=instead)
+        pythons = None if arguments.show is not None else _pythons(judged, arguments)
     except ConfigurationError as error:
         if arguments.json:
             print(_json(path, None, error))
@@ -81,10 +91,34 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.show is not None:
         _show(arguments.show, judged, as_json=arguments.json)
     elif arguments.json:
-        print(_json(path, judged, None))
+        print(_json(path, judged, None, pythons))
     else:
-        _print(path, judged)
+        _print(path, judged, pythons)
     return exit_codes.OK
+
+
+def _pythons(judged: Judged, arguments: argparse.Namespace) -> Pythons | None:
+    """Return what is known of the interpreters, and of the targets where these are imported.
+
+    Raises:
+        ConfigurationError: One is missing, or a target is not as the configuration has it.
+    """
+    if not any(spec.launch.python for spec in judged.configuration.specs):
+        return None
+    from supervisord_lite.cli.interpreters import Interpreters
+
+    interpreters = Interpreters(judged)
+    imported = []
+    for each in interpreters.imports() if arguments.imports else ():
+        imported.append(each)
+        if not arguments.json:
+            name, target = printable(each.worker), printable(each.target)
+            print(f"{name:{_NAME_COLUMNS}}{target:{_TARGET_COLUMNS}}  ok, {each.ms:.0f} ms")
+    if interpreters.problems:
+        raise ConfigurationError(
+            interpreters.problems, warnings=judged.warnings, files=judged.files
+        )
+    return interpreters.found, imported
 
 
 def _candidate(text: str) -> tuple[str, str]:
@@ -95,7 +129,7 @@ def _candidate(text: str) -> tuple[str, str]:
     return os.path.abspath(file), candidate  # noqa: PTH100  # keeps symlinks
 
 
-def _print(path: str, judged: Judged) -> None:
+def _print(path: str, judged: Judged, pythons: Pythons | None) -> None:
     if judged.warnings:
         print(render(judged.warnings, "warning"), file=sys.stderr)
     workers, processes = _counts(judged)
@@ -103,6 +137,8 @@ def _print(path: str, judged: Judged) -> None:
     if len(judged.files) > 1:
         parts.append(count(len(judged.files), "file"))
     verdict = "ok" if not judged.warnings else f"ok, {count(len(judged.warnings), 'warning')}"
+    for each in pythons[0] if pythons else ():
+        print(f"Python {each.version}: {printable(each.path)}: {', '.join(each.workers)}")
     print(f"{printable(path)}: {', '.join(parts)}: {verdict}")
 
 
@@ -139,7 +175,12 @@ def _counts(judged: Judged) -> tuple[int, int]:
     return len(specs), sum(spec.pool_size for spec in specs)
 
 
-def _json(path: str, judged: Judged | None, error: ConfigurationError | None) -> str:
+def _json(
+    path: str,
+    judged: Judged | None,
+    error: ConfigurationError | None,
+    pythons: Pythons | None = None,
+) -> str:
     workers, processes = _counts(judged) if judged else (None, None)
     warnings = error.warnings if error else judged.warnings if judged else ()
     found = {
@@ -150,5 +191,7 @@ def _json(path: str, judged: Judged | None, error: ConfigurationError | None) ->
         "processes": processes,
         "errors": [problem._asdict() for problem in error.problems] if error else [],
         "warnings": [problem._asdict() for problem in warnings],
+        "interpreters": [fields_of(each) for each in pythons[0]] if pythons else [],
+        "imports": [fields_of(each) for each in pythons[1]] if pythons else [],
     }
     return json.dumps(found, ensure_ascii=False)

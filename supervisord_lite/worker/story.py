@@ -74,3 +74,13 @@ def _write(story: str) -> None:
 def _is_before(found: TracebackType) -> bool:
     file = found.tb_frame.f_code.co_filename
     return file.startswith((_OURS, *_BEFORE)) or file.endswith(_LIBRARY)
+
+
+def place_of(error: BaseException) -> str:
+    """Return where it came from: "shopq/model.py, line 1"; empty: nobody knows."""
+    inner, place = error.__traceback__, ""
+    while inner is not None:
+        if not _is_before(inner):
+            place = f"{inner.tb_frame.f_code.co_filename}, line {inner.tb_lineno}"
+        inner = inner.tb_next
+    return place
