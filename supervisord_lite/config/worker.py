@@ -106,16 +106,12 @@ class Workers:
         if longest <= MAX_SOCKET_PATH_BYTES:
             return
         for spec in specs:
-            has_private = any(each.kind == "private" for each in spec.launch.sockets)
-            # A Python target has another way to its own.
-            if has_private or (spec.launch.notify and spec.launch.python is None):
+            if spec.launch.notify and spec.launch.python is None:  # that has another way to it
                 table = self.tables[spec.pool]
-                node = table["sockets"] if has_private else table.get("ready")
-                kind = "private" if has_private else "notification"
-                message = f"runtime_dir is too long for a {kind} socket in it: {runtime_dir}"
-                hint = "choose a shorter runtime_dir"
-                node = node or table.get("heartbeat_timeout") or table["recycle"]
-                self._reader.clash(node, message, hint)
+                keys = ("ready", "heartbeat_timeout", "recycle")
+                node = next(table[key] for key in keys if key in table)
+                message = f"runtime_dir is too long for a notification socket in it: {runtime_dir}"
+                self._reader.clash(node, message, "choose a shorter runtime_dir")
 
     def _note_crowd(self, node: Node, name: str) -> None:
         """Note the pool with which there are too many processes."""

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 #: Of its output, the end is kept.
 _KEPT_BYTES = 4096
 _READ_BYTES = 65536
-#: In one turn: nobody may keep the keeper from the others.
-_MOST_READS = 16
+#: Nobody reads more: who writes on gets SIGPIPE.
+_MOST_BYTES = 1 << 20
 _MAX_LINE_CHARS = 200
 
 
@@ -44,10 +44,13 @@ class Probe:
         deadline_s: When it is late; None: it was told already.
         report: Read end of the set-up pipe, or -1.
         reader: Read end of its output, or -1.
-        output: The end of that.
+        output: The end of that; `read_bytes`: how much there was in all.
     """
 
-    __slots__ = ("deadline_s", "number", "output", "reader", "report", "run", "timeout_s", "tree")
+    __slots__ = (
+        "deadline_s", "number", "output", "read_bytes", "reader", "report", "run", "timeout_s",
+        "tree",
+    )  # fmt: skip
 
     def __init__(self, run: Run, tree: Run, request: dict[str, Any], now_s: float) -> None:
         """Take over a process that was just started."""
@@ -59,6 +62,7 @@ class Probe:
         self.report = -1
         self.reader = -1
         self.output = b""
+        self.read_bytes = 0
 
 
 class Probes:
@@ -167,17 +171,17 @@ class Probes:
     # -- its words ---------------------------------------------------------------------------------
 
     def _read(self, probe: Probe) -> None:
-        for _ in range(_MOST_READS):
-            try:
-                data = self._calls.read(probe.reader, _READ_BYTES)
-            except BlockingIOError:
-                return
-            except OSError:
-                data = b""
-            if not data:
-                self._close_reader(probe)
-                return
-            probe.output = (probe.output + data)[-_KEPT_BYTES:]
+        """Read what is there: a pipe holds no more than that."""
+        try:
+            data = self._calls.read(probe.reader, _READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        probe.read_bytes += len(data)
+        probe.output = (probe.output + data)[-_KEPT_BYTES:]
+        if not data or probe.read_bytes > _MOST_BYTES:
+            self._close_reader(probe)
 
     def _close_reader(self, probe: Probe) -> None:
         if probe.reader >= 0:

@@ -14,6 +14,7 @@ is started by the keeper (keeper/probes.py), which tells what it came to.
   (the keeper has forgotten it) is given up a while after its time.
 """
 
+import math
 import zlib
 from collections.abc import Callable
 from functools import partial
@@ -44,6 +45,10 @@ _MOST_QUESTIONS = 256
 _MOST_PROGRAMS = 16
 #: Begun in one turn: clients and workers come first.
 _MOST_IN_TURN = 64
+#: Questions that are due at about the same time are asked in one turn, so many times a second.
+_TURNS = 16.0
+#: Where the interval is shorter, somebody looks at milliseconds.
+_LEAST_ALIGNED_S = 1.0
 #: The keeper tells when a program is late; this much later nothing will come any more.
 _LOST_S = 10.0
 #: After a question that could not be asked.
@@ -178,7 +183,7 @@ class Health:
         target = None if health.kind == "exec" else self._target(spec, health, index, run)
         self._cases[key] = _Case(asked, health, phase, target)
         self._asked.setdefault((pool, index), set()).add(run)
-        self._deadlines.put(key, asked.next_at_s)
+        self._arm(key)
 
     def _target(self, spec: Spec, health: HealthSpec, index: int, run: int) -> Target:
         path = instance_text(health.path, index)
@@ -276,6 +281,13 @@ class Health:
             self._stop_asking(case)
             self._put_off(key, case, now_s)
 
+    def _arm(self, key: Key) -> None:
+        asked, pace = self._cases[key].asked, self._cases[key].health.pace
+        at_s = asked.next_at_s
+        if at_s is not None and not asked.is_awaited and pace.interval_s >= _LEAST_ALIGNED_S:
+            at_s = math.ceil(at_s * _TURNS) / _TURNS
+        self._deadlines.put(key, at_s)
+
     def _put_off(self, key: Key, case: _Case, at_s: float, problem: str | None = None) -> None:
         case.asked = probing.put_off(case.asked, at_s, problem)
         self._deadlines.put(key, at_s)
@@ -345,7 +357,7 @@ class Health:
         case.asked, verdict = probing.answered(
             case.asked, problem, now_s=now_s, pace=case.health.pace, phase=case.phase
         )
-        self._deadlines.put(key, case.asked.next_at_s)
+        self._arm(key)
         if verdict is not None:
             self._fleet.feed_guarded(key[:2], verdict, now_s)
 

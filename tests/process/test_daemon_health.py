@@ -138,10 +138,10 @@ def test_the_first_good_answer_makes_it_ready_and_bad_ones_before_are_shown() ->
 
 def test_one_that_never_answers_well_is_not_ready_in_time() -> None:
     """That is the failure, and the only one."""
-    with Site('start_timeout = "500ms"\n', mode="busy") as site:
+    with Site('start_timeout = "2s"\n', mode="busy") as site:
         tripped = site.wait_state("web", "tripped")
-        assert tripped["last_exit"]["reason"] == "not ready after 0.5s"
-        assert len(site.asked()) >= 3
+        assert tripped["last_exit"]["reason"] == "not ready after 2s"
+        assert len(site.asked()) >= 2
 
 
 REASONS = {

@@ -61,6 +61,8 @@ def test_what_a_program_comes_to_is_told_once_with_its_last_line(house: Househol
     assert outcome(house, 2) == {"code": 0, "signal": None, "line": "0" * 200}
     ask(house, 3, "sh", "-c", "kill -9 $$")
     assert outcome(house, 3) == {"code": None, "signal": 9, "line": ""}
+    ask(house, 4, "sh", "-c", "trap '' PIPE; yes")
+    assert outcome(house, 4)["code"] == 1  # nobody reads all that
     house.until(lambda: house.runs.probes.are_gone, "nothing of them is left")
     assert not house.facts("web", "exited")
 
