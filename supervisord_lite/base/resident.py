@@ -11,7 +11,9 @@ from __future__ import annotations
 import os
 import sys
 
-ROLES = ("keeper", "supervisor", "scribe", "config", "note", "carry", "reading", "sampling")
+ROLES = (
+    "keeper", "supervisor", "scribe", "config", "note", "carry", "reading", "sampling", "compress",
+)  # fmt: skip
 _WITH_LIBRARIES = ("config", "sampling")
 #: Where a role's entrance is not `__main__` of the package of that name.
 _ENTRANCES = {
@@ -19,6 +21,7 @@ _ENTRANCES = {
     "carry": "scribe.carry_child",
     "reading": "scribe.reading_child",
     "sampling": "supervisor.sampling_child",
+    "compress": "scribe.compress_child",
 }
 
 

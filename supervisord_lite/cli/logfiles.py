@@ -2,7 +2,8 @@
 
 A full file PATH is renamed to PATH.N, N counting up, and a new PATH begins; so the order of reading
 is PATH.1, PATH.2 … PATH. A file is known by its inode while it is open here, whatever its name has
-become, and an open inode is never given to another file.
+become, and an open inode is never given to another file. A compressed one, PATH.N.gz, says which
+inode the plain one had; where both are there, they are the same.
 """
 
 import errno
@@ -13,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from supervisord_lite.base.errors import SupervisordLiteError
-from supervisord_lite.cli.logspan import Part, Place, Wanted, part_of
+from supervisord_lite.cli.logspan import Content, Part, Place, Wanted
 from supervisord_lite.control.errors import NotPermittedError
+from supervisord_lite.scribe.gzipped import HEADER_BYTES, SUFFIX, origin_in
 
 _BLOCK_BYTES = 64 * 1024
 # Whoever may write the folder could put anything at the path: nothing that blocks or belongs to
@@ -26,7 +28,7 @@ Identity = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class _Segment:
-    """A rotated file: its number, path and inode."""
+    """A rotated file: its number, the path of the plain one, and its inode."""
 
     number: int
     path: str
@@ -89,16 +91,18 @@ class LogFile:
         self._fd = _open(self._path)
         older = self._older_segments(None if self._fd is None else _identity(self._fd))
         self._older = older[-1].number if older else 0
-        fds = [fd for segment in older if (fd := _open(segment.path)) is not None]
+        contents = [found for segment in older if (found := _open_segment(segment)) is not None]
         try:
-            parts = [part_of(fd) for fd in (*fds, self._fd) if fd is not None]
+            current = [] if self._fd is None else [Content(os.dup(self._fd))]
+            contents += current
+            parts = [content.part() for content in contents]
             yield from _span_of(parts, *wanted.span(self._path, parts), line_count)
             if self._fd is not None:
                 self._position = parts[-1].size
                 self._line_start, _ = _last_lines(self._fd, self._position, 1)
         finally:
-            for fd in fds:
-                os.close(fd)
+            for content in contents:
+                content.close()
 
     def poll(self) -> Iterator[bytes]:
         """Yield what has been written since, through any number of rotations.
@@ -131,19 +135,21 @@ class LogFile:
         assert self._fd is not None
         for segment in self._older_segments(_identity(self._fd)):
             if segment.number > after:
-                fd = _open(segment.path)
-                if fd is not None:
+                content = _open_segment(segment)
+                if content is not None:
                     try:
-                        yield from _read(fd, 0, None)
+                        yield from _read(content.fd, 0, None)
                     finally:
-                        os.close(fd)
+                        content.close()
             self._older = max(self._older, segment.number)
 
     def _older_segments(self, current: Identity | None) -> list[_Segment]:
         """Return the rotated files that are older than *current*, oldest first."""
         segments = _segments(self._path)
-        for index, segment in enumerate(segments):
-            if segment.identity == current:  # rotated since it was opened
+        if current is None or _identity_at(self._path) == current:
+            return segments  # also of a compressed one that had the same inode before
+        for index in range(len(segments) - 1, -1, -1):
+            if segments[index].identity == current:  # rotated since it was opened
                 return segments[:index]
         return segments
 
@@ -152,7 +158,7 @@ class LogFile:
 
         When it has been removed, every number counts that was not there when it was opened.
         """
-        for segment in _segments(self._path):
+        for segment in reversed(_segments(self._path)):
             if segment.identity == identity:
                 return segment.number
         return self._older
@@ -160,11 +166,8 @@ class LogFile:
     def _is_replaced(self) -> bool:
         """Return whether another file stands at the path."""
         assert self._fd is not None
-        try:
-            found = Path(self._path).lstat()
-        except OSError:
-            return False  # between two names, or gone for now
-        return (found.st_dev, found.st_ino) != _identity(self._fd)
+        found = _identity_at(self._path)
+        return found is not None and found != _identity(self._fd)
 
     def _read_new(self) -> Iterator[bytes]:
         """Yield what is behind the position in the open file."""
@@ -209,24 +212,55 @@ def _identity(fd: int) -> Identity:
     return found.st_dev, found.st_ino
 
 
+def _identity_at(path: str) -> Identity | None:
+    """Return the inode at *path*; None between two names, or while it is gone."""
+    try:
+        found = Path(path).lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _open_segment(segment: _Segment) -> Content | None:
+    """Return the content of a rotated file; None when it has been removed meanwhile."""
+    for path in (segment.path, segment.path + SUFFIX):
+        fd = _open(path)
+        if fd is not None:
+            return Content(fd, is_packed=path != segment.path)
+    return None
+
+
 def _segments(path: str) -> list[_Segment]:
-    """Return the rotated files of *path*, oldest first."""
+    """Return the rotated files of *path*, oldest first, each number once."""
     folder, name = os.path.split(path)
-    segments = []
+    segments: dict[int, _Segment] = {}
     try:
         with os.scandir(folder or ".") as entries:
             for entry in entries:
-                suffix = entry.name.removeprefix(f"{name}.")
-                if suffix != entry.name and suffix.isascii() and suffix.isdecimal():
-                    try:
-                        found = entry.stat(follow_symlinks=False)
-                    except FileNotFoundError:
-                        continue  # removed meanwhile
-                    identity = found.st_dev, found.st_ino
-                    segments.append(_Segment(int(suffix), entry.path, identity))
+                plain = entry.path.removesuffix(SUFFIX)
+                suffix = entry.name.removesuffix(SUFFIX).removeprefix(f"{name}.")
+                if suffix == entry.name or not (suffix.isascii() and suffix.isdecimal()):
+                    continue
+                number, is_plain = int(suffix), plain == entry.path
+                identity = _plain_identity(entry.path) if not is_plain else _identity_at(plain)
+                if identity is not None and (is_plain or number not in segments):
+                    segments[number] = _Segment(number, plain, identity)
     except OSError:
         return []  # no folder yet, or not ours to look into
-    return sorted(segments, key=lambda segment: segment.number)
+    return [segments[number] for number in sorted(segments)]
+
+
+def _plain_identity(path: str) -> Identity | None:
+    """Return the inode of which a compressed file was made; None: it is none of ours."""
+    try:
+        fd = os.open(path, _FLAGS)
+    except OSError:
+        return None
+    try:
+        origin = origin_in(os.pread(fd, HEADER_BYTES, 0))
+        return None if origin is None else origin[0]
+    finally:
+        os.close(fd)
 
 
 def _read(fd: int, start: int, end: int | None) -> Iterator[bytes]:
@@ -288,18 +322,19 @@ def _last_lines(fd: int, size: int, line_count: int, begin: int = 0) -> tuple[in
 
 def _older_lines(older: list[_Segment], line_count: int) -> Iterator[bytes]:
     """Yield the last lines of rotated files, oldest first."""
-    chosen: list[tuple[int, int]] = []
+    chosen: list[tuple[Content, int]] = []
     try:
         for segment in reversed(older):
             if line_count <= 0:
                 break
-            fd = _open(segment.path)
-            if fd is not None:
-                start, found = _last_lines(fd, os.fstat(fd).st_size, line_count)
-                chosen.append((fd, start))
+            content = _open_segment(segment)
+            if content is not None:
+                chosen.append((content, 0))
+                start, found = _last_lines(content.fd, content.size, line_count)
+                chosen[-1] = content, start
                 line_count -= found
-        for fd, start in reversed(chosen):
-            yield from _read(fd, start, None)
+        for content, start in reversed(chosen):
+            yield from _read(content.fd, start, None)
     finally:
-        for fd, _ in chosen:
-            os.close(fd)
+        for content, _ in chosen:
+            content.close()

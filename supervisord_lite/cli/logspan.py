@@ -7,17 +7,22 @@ that does not is one of a file that is gone.
 """
 
 import os
+import tempfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from supervisord_lite.base.errors import SupervisordLiteError
+from supervisord_lite.scribe.gzipped import HEADER_BYTES, origin_in
 from supervisord_lite.scribe.marks import MAX_BYTES, Mark, marks_path, parse
 
 Place = tuple[int, int]
 _START: Place = (0, 0)
 #: Marks are rounded to milliseconds, and a file's time is up to a tick of the kernel behind.
 _COARSE_S = 0.02
+_PIECE_BYTES = 1 << 20
 
 
 class NoSuchPartError(SupervisordLiteError):
@@ -29,16 +34,21 @@ class Part:
     """One file of a log, as it was found.
 
     Attributes:
-        fd: Open for reading.
-        identity: Device and inode.
+        content: Open for reading.
+        identity: Device and inode; of a compressed file those of the plain one.
         size: In bytes.
         changed_at_s: When it was written to last, in seconds since the epoch.
     """
 
-    fd: int
+    content: "Content"
     identity: tuple[int, int]
     size: int
     changed_at_s: float
+
+    @property
+    def fd(self) -> int:
+        """Return a descriptor of the plain bytes; compressed ones are unpacked for it."""
+        return self.content.fd
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +99,16 @@ def _marks_of(path: str) -> list[Mark]:
 
 def _placed(marks: Sequence[Mark], parts: Sequence[Part]) -> list[Place]:
     """Return where each mark stands; they never go down."""
-    numbers = {part.identity: number for number, part in enumerate(parts)}
+    numbers: dict[tuple[int, int], list[int]] = {}
+    for number, part in enumerate(parts):
+        numbers.setdefault(part.identity, []).append(number)
     bound = end = _end(parts)
     found: list[Place | None] = []
     for mark in reversed(marks):
-        number = None if mark.file is None else numbers.get(mark.file)
-        place = None if number is None else (number, mark.offset)
-        if place is not None and (place > bound or mark.offset > parts[place[0]].size):
-            place = None
+        # A compressed file keeps the inode that it had, which another one may have by now.
+        known = () if mark.file is None else numbers.get(mark.file, ())
+        places = [(n, mark.offset) for n in known if mark.offset <= parts[n].size]
+        place = max((each for each in places if each <= bound), default=None)
         bound = bound if place is None else place
         found.append(place)
     found.reverse()
@@ -168,10 +180,65 @@ def _since(
     return start
 
 
-def part_of(fd: int) -> Part:
-    """Return what an open file is."""
-    found = os.fstat(fd)
-    return Part(fd, (found.st_dev, found.st_ino), found.st_size, found.st_mtime)
+class Content:
+    """The plain bytes of one file of a log, open for reading.
+
+    Attributes:
+        identity, size, changed_at_s: As in `Part`.
+    """
+
+    def __init__(self, fd: int, *, is_packed: bool = False) -> None:
+        """Take over a descriptor; *is_packed*: of a file that the scribe has compressed."""
+        found = os.fstat(fd)
+        self._fd = fd
+        self._unpacked: BinaryIO | None = None
+        self.identity = found.st_dev, found.st_ino
+        self.size = found.st_size
+        self.changed_at_s = found.st_mtime
+        self._is_packed = is_packed
+        if not is_packed:
+            return
+        origin = origin_in(os.pread(fd, HEADER_BYTES, 0))
+        if origin is not None:
+            self.identity, self.size = origin
+
+    @property
+    def fd(self) -> int:
+        """Return a descriptor of the plain bytes.
+
+        Raises:
+            SupervisordLiteError: What is compressed cannot be unpacked.
+        """
+        if not self._is_packed:
+            return self._fd
+        if self._unpacked is None:
+            self._unpacked = self._unpack()
+        return self._unpacked.fileno()
+
+    def _unpack(self) -> BinaryIO:
+        unpacked: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the rest
+        unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        place = 0
+        try:
+            while piece := os.pread(self._fd, _PIECE_BYTES, place):
+                place += len(piece)
+                unpacked.write(unpacker.decompress(piece))
+            unpacked.flush()
+        except (OSError, zlib.error) as error:
+            unpacked.close()
+            text = f"a compressed file of the log cannot be unpacked: {error}"
+            raise SupervisordLiteError(text) from error
+        return unpacked
+
+    def part(self) -> Part:
+        """Return it as a part of its log."""
+        return Part(self, self.identity, self.size, self.changed_at_s)
+
+    def close(self) -> None:
+        """Close what is open."""
+        os.close(self._fd)
+        if self._unpacked is not None:
+            self._unpacked.close()
 
 
 def has_marks(path: str) -> bool:

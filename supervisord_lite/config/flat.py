@@ -204,7 +204,10 @@ def _launch(launch: Launch) -> dict[Key, object]:
     table["log", "stdout"] = _target(launch.stdout)
     table["log", "stderr"] = _target(launch.stderr)
     table["log", "max_size"] = _size(launch.log_max_size_bytes)
+    age_s = launch.log_max_age_s
+    table["log", "max_age"] = None if age_s is None else _seconds(age_s)
     table["log", "backups"] = launch.log_backups
+    table["log", "compress"] = launch.log_compress
     table["log", "format"] = launch.log_format
     return table
 

@@ -37,6 +37,9 @@ _WORKER = frozenset({
     "sockets", "stable_run_period", "start_timeout", "stop_scope", "stop_signal", "stop_timeout",
     "umask", "user",
 })  # fmt: skip
+_LOG = frozenset(
+    {"stdout", "stderr", "max_size", "max_age", "backups", "compress", "format"}
+)  # fmt: skip
 _NONE: Mapping[str, Shape] = {}
 #: Tables inside a worker whose keys are fixed: those of this version, and later ones.
 _INNER: Mapping[str, tuple[frozenset[str], Mapping[str, Shape]]] = {
@@ -44,7 +47,7 @@ _INNER: Mapping[str, tuple[frozenset[str], Mapping[str, Shape]]] = {
     "health": (frozenset({"http", "tcp", "exec", "interval", "timeout", "failures"}), _NONE),
     "limits": (frozenset({"memory", "cpu", "pids", *RLIMITS}), _NONE),
     "recycle": (frozenset({"memory", "age", "runs", "jitter"}), _NONE),
-    "log": (frozenset({"stdout", "stderr", "max_size", "backups", "format"}), later.LOG),
+    "log": (_LOG, _NONE),
 }
 #: An example of each, for the way out of a header that swallows keys.
 _EXAMPLES = {

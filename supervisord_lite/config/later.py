@@ -115,10 +115,6 @@ WORKER: Mapping[str, Shape] = {
     "capabilities": each(_capability),
     "no_new_privs": shapes.flag,
 }  # fmt: skip
-LOG: Mapping[str, Shape] = {
-    "max_age": shapes.duration,
-    "compress": shapes.flag,
-}
 _QUEUE: Mapping[str, Shape] = {
     "repo": shapes.text,
     "base": shapes.text,

@@ -173,6 +173,8 @@ class LaunchReader:
                 log, "backups", _DEFAULT.log_backups, least=0, most=_MAX_BACKUPS
             ),
             log_format=self._log_format(log),
+            log_max_age_s=reader.duration(log, "max_age", None),
+            log_compress=reader.flag(log, "compress", False),
             python=python,
         )
         note_clashes(reader, launch, table)

@@ -41,8 +41,8 @@ _LAUNCH = frozenset(
 _DURATIONS = frozenset(
     {("ready",), ("heartbeat_timeout",), ("start_timeout",), ("run_timeout",), ("stop_timeout",),
      ("stable_run_period",), ("circuit_window",), ("circuit_cooldown",),
-     ("backoff", "min"), ("backoff", "max"), ("health", "interval"), ("health", "timeout"),
-     ("recycle", "age"), ("recycle", "jitter")}
+     ("log", "max_age"), ("backoff", "min"), ("backoff", "max"), ("health", "interval"),
+     ("health", "timeout"), ("recycle", "age"), ("recycle", "jitter")}
 )  # fmt: skip
 #: Characters at either end of a long value; two of these fit into a terminal's few lines.
 _SHOWN_ENDS = 60

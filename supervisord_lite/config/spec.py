@@ -191,7 +191,9 @@ class Launch:
         ready_fd: Where it writes a newline when it is ready; None: nowhere.
         heartbeat_timeout_s: It must say WATCHDOG=1 so often once it is ready; None: it need not.
         log_max_size_bytes: Rotate at this size; 0 never.
+        log_max_age_s: Rotate when the first line is so old; None: never.
         log_backups: Rotated files kept.
+        log_compress: Compress them.
         log_format: How lines stand in files.
         python: The target that is run instead of a command.
     """
@@ -217,6 +219,8 @@ class Launch:
     log_max_size_bytes: int = 50 * 1024 * 1024
     log_backups: int = 10
     log_format: Literal["raw", "stamped", "json"] = "raw"
+    log_max_age_s: float | None = None
+    log_compress: bool = False
     python: Python | None = None
 
 

@@ -71,6 +71,13 @@ a successor either makes it again of what was read, with another stamp, for noth
 written; or repeats the same bytes. A character of which only the beginning has come waits in the
 ledger, in the same step. The form of a stream changes at the beginning of a line only.
 
+Full files
+----------
+
+A file is full by size, decided for each chunk (`plan.py`), or by age, also while nothing is written
+(`ages.py`). Its compression is a child's (`compressing.py`): nothing here waits for it, and what it
+leaves when it is killed is always whole.
+
 Which run, and when
 -------------------
 

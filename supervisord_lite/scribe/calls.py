@@ -25,6 +25,7 @@ class Calls:
     unlink = staticmethod(os.unlink)
     mkdir = staticmethod(os.mkdir)
     listdir = staticmethod(os.listdir)
+    fsync = staticmethod(os.fsync)
     # Of pipes, and of the memory that outlives a scribe.
     readable_bytes = staticmethod(readable_bytes)
     readv = staticmethod(os.readv)

@@ -13,6 +13,7 @@ import os
 from supervisord_lite.base.log_line import rfc3339
 from supervisord_lite.scribe.files import LogFile, Segments, Stream
 from supervisord_lite.scribe.forms import RAW, RAW_AT, Chunk, closing
+from supervisord_lite.scribe.gzipped import SUFFIX
 from supervisord_lite.scribe.memory import (
     IDLE,
     NONCE_BYTES,
@@ -42,6 +43,7 @@ class Copier:
 
     Attributes:
         segments: The numbers of full files.
+        on_segment: Told of a file of which another full one has got its number.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Copier:
         self._wall_s = wall_s
         self._tail = Tail(memory, calls)
         self.segments = Segments(calls)
+        self.on_segment: Callable[[LogFile], None] = lambda _file: None
         self._written = 0
 
     @property
@@ -124,6 +127,7 @@ class Copier:
 
     def _store_and_finish(self, stream: Stream, file: LogFile) -> None:
         self._written = self._area.start
+        self._area.is_old = file.is_old(self._now_s())
         error = self._store(file)
         with self._lock:
             trimming = self._finish(stream, file, error)
@@ -289,7 +293,7 @@ class Copier:
                 return
             numbers = self.segments.of(file)
             area.segment = numbers[-1] + 1 if numbers else 1
-            while file.identity_at(file.segment_path(area.segment)):
+            while self._is_taken(file, area.segment):
                 area.segment += 1
             area.commit(ROTATE)
             self._calls.rename(file.path, file.segment_path(area.segment))
@@ -304,9 +308,43 @@ class Copier:
             return
         self._begin_segment(file)
 
+    def _is_taken(self, file: LogFile, number: int) -> bool:
+        path = file.segment_path(number)
+        return bool(file.identity_at(path) or file.identity_at(path + SUFFIX))
+
+    def _note_plain(self, file: LogFile, number: int) -> None:
+        try:
+            self.segments.plain(file).add(number)
+        except OSError:
+            return  # whoever looks at the folder finds it
+
+    def rotate_old(self, file: LogFile) -> None:
+        """Rename a file that is old and ends with a whole line, with nothing to write behind it."""
+        if not self.prepare(file) or not file.offset or file.entry.line_start != file.offset:
+            return
+        area, entry = self._area, file.entry
+        with self._lock:
+            area.aim(file, file.queue[0].number if file.queue else entry.stream)
+            area.end = 0
+            area.offset = area.line_start = file.offset
+            area.identity = file.identity
+            self._written = 0
+        error: OSError | None = None
+        try:
+            self._rotate(file)
+        except OSError as caught:
+            error = caught
+        with self._lock:
+            entry.identity = file.identity
+            entry.line_start = file.offset = area.offset
+            if error is not None:
+                self._note_trouble(file, error)
+            area.commit(IDLE, file.image())
+
     def _stay(self) -> None:
         """Go on in the same file; said in the record, so that a successor does the same."""
         self._area.max_size = 0
+        self._area.is_old = False
         self._area.commit(WRITE)
 
     def _begin_segment(self, file: LogFile) -> None:
@@ -318,14 +356,14 @@ class Copier:
             numbers = []
         if area.segment not in numbers:
             numbers.append(area.segment)
+            self._note_plain(file, area.segment)
         while numbers and numbers[0] <= area.segment - area.backups:
             try:
-                self._calls.unlink(file.segment_path(numbers[0]))
-            except FileNotFoundError:
-                pass
+                self.segments.remove(file, numbers[0])
             except OSError:
                 break  # tried again at the next rotation
             del numbers[0]
+        self.on_segment(file)
         file.close()
         area.next_file()
         area.identity = 0

@@ -58,6 +58,7 @@ class Desk:
         finishing: The keeper has said "finish".
         empty: Files that no stream needs any more.
         reopened: All files are to be closed.
+        limited: Files that are to be rotated by another age, or compressed from now on.
         moving: Streams that go to another file when they are at the beginning of a line.
         begun: Streams whose turn on their files has come: they are to be marked.
         late_lines: An output that is a regular file has lines to be written.
@@ -97,6 +98,7 @@ class Desk:
         self.moving: set[Stream] = set()
         self.begun: list[Stream] = []
         self.late_lines = False
+        self.limited: list[LogFile] = []
         self.onlooker: Onlooker | None = None
         self._ledger = memory.ledger
         self._rooms: set[int] = set()
@@ -219,7 +221,7 @@ class Desk:
             stream.form = form
             stream.target = None
             self.moving.discard(stream)
-            _limit(file, entry)
+            self._limit(file, entry)
         else:
             stream.target = entry
             self.moving.add(stream)
@@ -250,10 +252,19 @@ class Desk:
         elif was_first and old.queue[0].descriptor >= 0:
             self._begin(old.queue[0])
         stream.file = new = self._file_at(os.fsencode(entry["path"]))
-        _limit(new, entry)
+        self._limit(new, entry)
         stream.form = FORMS.get(entry.get("format", "raw"), RAW)
         stream.is_marked = False
         self._queue_up(stream, new)
+
+    def _limit(self, file: LogFile, entry: dict[str, Any]) -> None:
+        file.max_size = entry.get("max_size", 0)
+        file.backups = entry.get("backups", 0)
+        compress, max_age_s = entry.get("compress", False), entry.get("max_age") or 0.0
+        if (compress, max_age_s) != (file.compress, file.max_age_s):
+            file.compress, file.max_age_s = compress, max_age_s
+            file.aged_identity = 0
+            self.limited.append(file)
 
     def _attach_output(self, stream: Stream, number: int) -> None:
         self.streams[stream.number] = stream
@@ -422,8 +433,3 @@ class Desk:
             and not self.link.is_waiting
             and all(stream.descriptor < 0 for stream in self.streams.values())
         )
-
-
-def _limit(file: LogFile, entry: dict[str, Any]) -> None:
-    file.max_size = entry.get("max_size", 0)
-    file.backups = entry.get("backups", 0)

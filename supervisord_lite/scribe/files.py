@@ -7,6 +7,7 @@ import os
 import stat
 
 from supervisord_lite.scribe.forms import RAW
+from supervisord_lite.scribe.gzipped import HEADER_BYTES, SUFFIX, origin_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from supervisord_lite.scribe.ledger import Entry
 
 _OPEN_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FILE_MODE = 0o640
 #: The event journal says who did what: it is for its owner, and read by asking the daemon. The
 #: name alone decides, so that a scribe that takes over in the middle of a rotation does the same.
@@ -71,7 +73,7 @@ class LogFile:
     """One path, the streams that wait for it, and the file that is open there.
 
     Attributes:
-        path, max_size, backups: As configured; sizes in bytes.
+        path, max_size, backups, max_age_s, compress: As configured; sizes in bytes.
         entry: Its line in the ledger.
         queue: Streams in the order attached; only the first is read.
         descriptor: Of the open file, or -1.
@@ -80,14 +82,16 @@ class LogFile:
         reopen: Close and open it before the next write.
         retry_at_s: In trouble: not before this time, on the monotonic clock.
         rotate_at_s: After a rotation failed: not before this time.
-        rotation_failed: The keeper was told so.
+        rotation_failed, compression_failed: The keeper was told so.
+        old_at_s: When it has its `max_age`, on the monotonic clock; None: not known.
+        aged_identity: Of the file that `old_at_s` speaks about.
         untold, told_at_s: What was dropped has grown since it was told, and when that was.
     """
 
     __slots__ = (
-        "backups", "calls", "descriptor", "entry", "identity", "max_size", "offset", "path",
-        "path_bytes", "queue", "reopen", "retry_at_s", "rotate_at_s", "rotation_failed",
-        "told_at_s", "untold",
+        "aged_identity", "backups", "calls", "compress", "compression_failed", "descriptor",
+        "entry", "identity", "max_age_s", "max_size", "offset", "old_at_s", "path", "path_bytes",
+        "queue", "reopen", "retry_at_s", "rotate_at_s", "rotation_failed", "told_at_s", "untold",
     )  # fmt: skip
 
     def __init__(self, path: bytes, entry: Entry, calls: Calls) -> None:
@@ -106,6 +110,11 @@ class LogFile:
         self.retry_at_s = 0.0
         self.rotate_at_s = 0.0
         self.rotation_failed = False
+        self.max_age_s = 0.0
+        self.old_at_s: float | None = None
+        self.aged_identity = 0
+        self.compress = False
+        self.compression_failed = False
         self.untold = False
         self.told_at_s = 0.0
 
@@ -177,6 +186,11 @@ class LogFile:
             self.entry.line_start = size
             self.entry.trim = False
 
+    def is_old(self, now_s: float) -> bool:
+        """Return whether what is open has its `max_age`."""
+        is_known = self.old_at_s is not None and self.aged_identity == self.identity
+        return is_known and (self.old_at_s or 0.0) <= now_s and self.rotate_at_s <= now_s
+
     def close(self) -> None:
         """Close it, if it is open. An error of close would say nothing that a write has not."""
         if self.descriptor >= 0:
@@ -193,6 +207,11 @@ class LogFile:
         """Return where the file goes when it is full for the *segment*-th time."""
         return f"{self.path}.{segment}"
 
+    @staticmethod
+    def identity_of(status: os.stat_result) -> int:
+        """Return the identity of what was looked at."""
+        return _identity(status)
+
     def identity_at(self, path: str) -> int:
         """Return the identity of what is at *path*, 0 for nothing.
 
@@ -205,13 +224,24 @@ class LogFile:
             return 0
 
 
+class _Numbers:
+    """The full files of one log: all of them, ascending; those with a plain and a packed file."""
+
+    __slots__ = ("all", "packed", "plain")
+
+    def __init__(self) -> None:
+        self.all: list[int] = []
+        self.plain: set[int] = set()
+        self.packed: set[int] = set()
+
+
 class Segments:
     """The numbers behind the names of full files, from one look at each folder."""
 
     def __init__(self, calls: Calls) -> None:
         """Begin with no folder looked at."""
         self._calls = calls
-        self._folders: dict[str, dict[str, list[int]]] = {}
+        self._folders: dict[str, dict[str, _Numbers]] = {}
 
     def of(self, file: LogFile) -> list[int]:
         """Return the numbers that exist for *file*, ascending; the caller keeps them true.
@@ -219,18 +249,74 @@ class Segments:
         Raises:
             OSError: The folder cannot be read.
         """
+        return self._known(file).all
+
+    def plain(self, file: LogFile) -> set[int]:
+        """Return those that are not compressed, or not only; the caller keeps them true.
+
+        Raises:
+            OSError: The folder cannot be read.
+        """
+        return self._known(file).plain
+
+    def packed(self, file: LogFile) -> set[int]:
+        """Return those that are compressed, or may be; the caller keeps them true.
+
+        Raises:
+            OSError: The folder cannot be read.
+        """
+        return self._known(file).packed
+
+    def _known(self, file: LogFile) -> _Numbers:
         folder, name = os.path.split(file.path)
-        names = self._folders.get(folder)
-        if names is None:
-            names = {}
-            for found in self._calls.listdir(folder or "."):
-                stem, _, number = found.rpartition(".")
-                if stem and _is_number(number):
-                    names.setdefault(stem, []).append(int(number))
-            for numbers in names.values():
-                numbers.sort()
-            self._folders[folder] = names
-        return names.setdefault(name, [])
+        known = self._folders.get(folder)
+        if known is None:
+            known = self._folders[folder] = self._look(folder)
+        return known.setdefault(name, _Numbers())
+
+    def _look(self, folder: str) -> dict[str, _Numbers]:
+        known: dict[str, _Numbers] = {}
+        for found in self._calls.listdir(folder or "."):
+            plain = found.removesuffix(SUFFIX)
+            stem, _, number = plain.rpartition(".")
+            if not (stem and _is_number(number)):
+                continue
+            if plain != found and not self._is_ours(os.path.join(folder, found)):
+                continue  # logrotate's, say
+            numbers = known.setdefault(stem, _Numbers())
+            (numbers.plain if plain == found else numbers.packed).add(int(number))
+        for numbers in known.values():
+            numbers.all = sorted(numbers.plain | numbers.packed)
+        return known
+
+    def _is_ours(self, path: str) -> bool:
+        try:
+            descriptor = self._calls.open(path, _READ_FLAGS)
+        except OSError:
+            return False
+        try:
+            return origin_in(self._calls.pread(descriptor, HEADER_BYTES, 0)) is not None
+        except OSError:
+            return False
+        finally:
+            self._calls.close(descriptor)
+
+    def remove(self, file: LogFile, number: int) -> None:
+        """Remove a full file, compressed or not.
+
+        Raises:
+            OSError: It is still there.
+        """
+        known = self._known(file)
+        path = file.segment_path(number)
+        # The plain one first: who compresses it just now sees that it has to go.
+        for each in (path, path + SUFFIX) if number in known.packed else (path,):
+            try:
+                self._calls.unlink(each)
+            except FileNotFoundError:
+                continue
+        known.plain.discard(number)
+        known.packed.discard(number)
 
     def forget(self) -> None:
         """Look again when asked next: somebody may have tidied up."""

@@ -6,7 +6,9 @@ import os
 import select
 import time
 
+from supervisord_lite.scribe.ages import Ages
 from supervisord_lite.scribe.calls import Calls
+from supervisord_lite.scribe.compressing import Compressing, Compression
 from supervisord_lite.scribe.desk import LAST_BYTES, Desk
 from supervisord_lite.scribe.forms import RAW_BYTES
 from supervisord_lite.scribe.marks import Marks
@@ -17,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from supervisord_lite.scribe.compressing import Child
     from supervisord_lite.scribe.files import LogFile, Stream
     from supervisord_lite.scribe.inherit import Output
 
@@ -34,6 +37,7 @@ class Scribe:
         calls: Calls | None = None,
         now_s: Callable[[], float] = time.monotonic,
         wall_s: Callable[[], float] = time.time,  # noqa: TID251  # it is injected here
+        start_compression: Callable[..., Child] = Compression,
     ) -> None:
         """Begin with what a predecessor left in the memory.
 
@@ -43,10 +47,17 @@ class Scribe:
             calls: The seam.
             now_s: The monotonic clock.
             wall_s: The wall clock, for marks and stamps.
+            start_compression: Starts a child that compresses a full file.
         """
         mapped = Memory(memory, os.urandom(NONCE_BYTES))
         self._desk = desk = Desk(channel, mapped, calls or Calls(), now_s, wall_s)
         self._marks = Marks(desk.calls, now_s, wall_s)
+        self._ages = Ages(desk.calls, now_s, wall_s)
+        self._compressing = Compressing(
+            desk.writer.segments, self._report, lambda fd: desk.poll.register(fd, select.EPOLLIN),
+            desk.poll.unregister, start_compression,
+        )  # fmt: skip
+        desk.writer.on_segment = self._compressing.want
         self._pulse = Pulse()
         self._takeovers = 0
         self._watch = desk.onlooker = Watch(desk, self._pulse)
@@ -64,7 +75,7 @@ class Scribe:
         try:
             self.recover()
             while not self._desk.is_over():
-                self.turn(self._desk.wait_s())
+                self.turn(self.wait_s())
             self._leave()
         finally:
             self._watch.stop()
@@ -81,6 +92,16 @@ class Scribe:
             self._enter_disk(stream.file)
             self._desk.writer.resume(stream)
             self._leave_disk()
+
+    def wait_s(self) -> float:
+        """Return how long nothing is due, in seconds; -1 for ever."""
+        desk = self._desk
+        due_s = [at_s for at_s in (self._ages.deadline_s, self._compressing.deadline_s) if at_s]
+        least_s = desk.wait_s()
+        if due_s:
+            own_s = max(0.0, min(due_s) - desk.now_s())
+            least_s = own_s if least_s < 0 else min(least_s, own_s)
+        return least_s
 
     def turn(self, wait_s: float) -> int:
         """Wait once and serve what came.
@@ -112,9 +133,37 @@ class Scribe:
             desk.keep_time()
         if desk.begun:
             self._mark_begun()
+        self._keep_files(events)
         if desk.empty or desk.reopened or desk.late_lines:
             self._tidy()
         return len(events)
+
+    def _keep_files(self, events: list[tuple[int, int]]) -> None:
+        """Rotate what has become old, and let what is full be compressed."""
+        for file in self._ages.old():
+            self._enter_disk(file)
+            self._desk.writer.rotate_old(file)
+            file.aged_identity = 0  # whatever came of it
+            self._ages.look(file)
+            self._leave_disk()
+        if self._desk.limited:
+            with self._desk.lock:
+                limited, self._desk.limited = self._desk.limited, []
+            for file in limited:
+                self._enter_disk(file)
+                self._ages.look(file)
+                self._compressing.want(file)
+                self._leave_disk()
+        own, now_s = self._compressing, self._desk.now_s()
+        is_due = own.deadline_s is not None and now_s >= own.deadline_s
+        if own.is_waiting or is_due or any(own.has(descriptor) for descriptor, _ in events):
+            self._enter_disk()
+            own.go_on(now_s)
+            self._leave_disk()
+
+    def _report(self, file: LogFile, what: str, reason: str) -> None:
+        with self._desk.lock:
+            self._desk.reports.note(file, what, reason)
 
     def _mark_begun(self) -> None:
         desk = self._desk
@@ -123,6 +172,9 @@ class Scribe:
         for stream in begun:
             self._enter_disk(stream.file)
             self._marks.begin(stream)
+            if stream.file is not None:
+                self._ages.look(stream.file)
+                self._compressing.want(stream.file)
             self._leave_disk()
 
     def _serve(self, stream: Stream, *, hangup: bool) -> None:
@@ -142,8 +194,10 @@ class Scribe:
                 self._write_lines(output)
         else:
             self._enter_disk(stream.file)
+            self._ages.look(stream.file)
             self._marks.before(stream)
             desk.writer.copy(stream, want, lambda: self._is_current(takeovers))
+            self._ages.wrote(stream.file)
             self._marks.after(stream)
             self._leave_disk()
         if stream.last_bytes is not None and pulse.takeovers == takeovers:
@@ -212,6 +266,7 @@ class Scribe:
             file.close()
         for file in empty:
             self._marks.forget(file)
+            self._ages.forget(file)
         self._leave_disk()
 
     def _leave(self) -> None:

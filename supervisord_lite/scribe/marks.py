@@ -103,6 +103,8 @@ def thinned(marks: list[Mark], most_bytes: int) -> list[Mark]:
     places = {mark.run: mark for mark in reversed(marks) if mark.file is not None}
     firsts = {mark.run: mark for mark in reversed(marks)}
     needed = {id(mark) for mark in (*firsts.values(), *places.values())}
+    # How old the present file is, is told by its first mark.
+    needed |= {id(_first_of_last(marks))} if marks else set()
     sizes = {id(mark): len(_text(mark)) for mark in marks}
     kept = marks
     while sum(sizes[id(mark)] for mark in kept) > most_bytes:
@@ -118,6 +120,16 @@ def thinned(marks: list[Mark], most_bytes: int) -> list[Mark]:
             gone = set(runs[: max(1, len(runs) // 4)])
             kept = [mark for mark in kept if mark.run not in gone]
     return kept
+
+
+def _first_of_last(marks: list[Mark]) -> Mark:
+    """Return the first mark of the file that the last one is about."""
+    first = marks[-1]
+    for mark in reversed(marks):
+        if mark.file != first.file:
+            break
+        first = mark
+    return first
 
 
 class _Known:

@@ -3,7 +3,8 @@
 A file is full at `max_size`. The line that crosses it is finished, not cut, unless it runs more
 than `OVERRUN_BYTES` beyond: there it is cut, so that one endless line cannot grow a file without
 bound.
-A full file is renamed only when there is more to write.
+A full file is renamed only when there is more to write. One that is old (ages.py) ends with the
+line that is being written; a successor need not know that, for it is decided again.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ class Chunk:
         offset: Where in the current file the byte at `start` goes: its size, in bytes.
         line_start: Where in the current file its last line begins; `offset` when that is finished.
         max_size: Of a file, in bytes; 0 never rotates.
+        is_old: The current file is to end with the line that is being written.
     """
 
-    __slots__ = ("_base", "_data", "end", "line_start", "max_size", "offset", "start")
+    __slots__ = ("_base", "_data", "end", "is_old", "line_start", "max_size", "offset", "start")
 
     def __init__(self, data: bytes | mmap, base: int = 0) -> None:
         """Take the bytes of *data* from position *base* on."""
@@ -38,6 +40,7 @@ class Chunk:
         self.offset = 0
         self.line_start = 0
         self.max_size = 0
+        self.is_old = False
 
     def first_newline(self, start: int, end: int) -> int:
         r"""Return where the first "\n" in [start, end) is, or -1."""
@@ -60,6 +63,12 @@ class Chunk:
         rotate before anything is written.
         """
         start, end = self.start, self.end
+        if self.is_old and self.offset > 0:
+            newline = self.first_newline(start, end)
+            if self.line_start == self.offset:
+                return start
+            if newline >= 0:
+                return newline + 1
         room = self.max_size - self.offset
         if self.max_size == 0 or end - start <= room:
             return end
@@ -86,3 +95,4 @@ class Chunk:
         """The current file has been renamed; what follows goes into an empty one."""
         self.offset = 0
         self.line_start = 0
+        self.is_old = False

@@ -319,6 +319,8 @@ def _output(
         "max_size": launch.log_max_size_bytes,
         "backups": launch.log_backups,
         "format": launch.log_format,
+        "max_age": launch.log_max_age_s,
+        "compress": launch.log_compress,
         "is_stderr": is_stderr,
     }
     return {"to": "log", "stream": stream}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import select
@@ -121,8 +122,12 @@ class Keeper:
         max_size: int = 0,
         backups: int = 3,
         form: str = "raw",
+        **more: Any,
     ) -> tuple[int, int]:
-        """Make a pipe to *path*, or to the descriptor *fd* of the scribe; return number, writer."""
+        """Make a pipe to *path*, or to the descriptor *fd* of the scribe; return number, writer.
+
+        *more* goes into the entry that the scribe is told.
+        """
         reader, writer = os.pipe2(os.O_CLOEXEC)
         number = self._next
         self._next += 1
@@ -131,7 +136,7 @@ class Keeper:
             entry["fd"] = fd
         else:
             entry |= {"path": str(path), "max_size": max_size, "backups": backups}
-            entry |= {"run": f"{number}.test", "format": form}
+            entry |= {"run": f"{number}.test", "format": form, **more}
         self._entries[number] = entry
         self._readers[number] = reader
         self._attach([number])
@@ -218,13 +223,20 @@ def segments(path: Path) -> list[Path]:
         return []
     numbered = []
     for other in path.parent.iterdir():
-        match = re.fullmatch(re.escape(path.name) + r"\.(\d+)", other.name)
+        match = re.fullmatch(re.escape(path.name) + r"\.(\d+)(\.gz)?", other.name)
         if match:
             numbered.append((int(match[1]), other))
-    found = [other for _, other in sorted(numbered)]
+    # Of a number that has both, the plain one: they are the same.
+    found = list(dict(sorted(numbered, reverse=True)).values())[::-1]
     return [*found, path] if path.exists() else found
 
 
 def whole(path: Path) -> bytes:
     """Return all that is in one log, oldest first."""
-    return b"".join(other.read_bytes() for other in segments(path))
+    return b"".join(map(content, segments(path)))
+
+
+def content(path: Path) -> bytes:
+    """Return the lines of one file of a log, compressed or not."""
+    data = path.read_bytes()
+    return gzip.decompress(data) if path.suffix == ".gz" else data

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from supervisord_lite.scribe.calls import Calls
+from supervisord_lite.scribe.compress_child import compress
 from supervisord_lite.scribe.loop import Scribe
 from supervisord_lite.scribe.memory import SCRIBE_MEMORY_BYTES
 from supervisord_lite.wire import channel
@@ -23,6 +25,7 @@ class Killed(BaseException):
 #: Calls that ask a disk for something; the others are of pipes and memory.
 DISK_CALLS = (
     "lstat", "fstat", "open", "pwrite", "ftruncate", "rename", "unlink", "mkdir", "listdir",
+    "fsync",
 )  # fmt: skip
 
 
@@ -82,12 +85,45 @@ class FaultyCalls(Calls):
         call(descriptor, data[: (len(data) + 1) // 2], offset)
 
 
+class InsideCompression:
+    """A child that compresses in this process, when it is asked what it has to say.
+
+    It dies with the scribe, whose calls it makes.
+    """
+
+    def __init__(self, calls: Calls, path: str, *, now_s: float) -> None:
+        del now_s
+        self._calls = calls
+        self._path = path
+        self._descriptor = os.eventfd(1, os.EFD_CLOEXEC)
+        self.deadline_s = float("inf")
+        self.is_over = False
+        self.problem = ""
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def receive(self, now_s: float) -> None:
+        del now_s
+        try:
+            compress(self._path, self._calls)
+        except OSError as error:
+            self.problem = str(error.strerror)
+        self.is_over = True
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    def has_ended(self) -> bool:
+        return True
+
+
 class Inside:
     """Scribes in this process, one after the other, on one memory; no threads, no real time.
 
     Attributes:
         now_s: Both clocks, moved by hand.
-        deaths: How many scribes have died.
+        deaths, starts: How many scribes have died, and were started.
     """
 
     def __init__(self) -> None:
@@ -95,6 +131,7 @@ class Inside:
         os.ftruncate(self.memory, SCRIBE_MEMORY_BYTES)
         self.now_s = 1000.0
         self.deaths = 0
+        self.starts = 0
         self.said: list[dict[str, Any]] = []
         self.done: set[int] = set()
         self._entries: dict[int, dict[str, Any]] = {}
@@ -104,7 +141,13 @@ class Inside:
         self._channel: socket.socket | None = None
 
     def attach(
-        self, path: Path, *, max_size: int = 0, backups: int = 1000, form: str = "raw"
+        self,
+        path: Path,
+        *,
+        max_size: int = 0,
+        backups: int = 1000,
+        form: str = "raw",
+        **more: Any,
     ) -> tuple[int, int]:
         reader, writer = os.pipe2(os.O_CLOEXEC)
         number = self._next
@@ -112,7 +155,7 @@ class Inside:
         self._entries[number] = {
             "stream": number, "name": "w", "path": str(path),
             "max_size": max_size, "backups": backups, "run": f"{number}.test",
-            "format": form,
+            "format": form, **more,
         }  # fmt: skip
         self._readers[number] = reader
         if self._channel is not None:
@@ -157,13 +200,20 @@ class Inside:
             self._receive()
             return
 
+    def wait_s(self) -> float:
+        """Return how long the scribe would sleep; -1: until something comes."""
+        assert self._scribe is not None
+        return self._scribe.wait_s()
+
     def _start(self, calls: Calls | None) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.starts += 1
         self._channel = ours
         ours.setblocking(False)
         self._scribe = Scribe(
-            theirs.detach(), self.memory, calls=calls, now_s=self._now_s, wall_s=self._now_s
-        )
+            theirs.detach(), self.memory, calls=calls, now_s=self._now_s, wall_s=self._now_s,
+            start_compression=partial(InsideCompression, calls or Calls()),
+        )  # fmt: skip
         self._tell_attach([number for number in self._entries if number not in self.done])
         self._scribe.recover()
 

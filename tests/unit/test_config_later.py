@@ -73,7 +73,6 @@ BAD = {
     "overlap": ('schedule.every = "1h"\nschedule.overlap = "queue"', 20, "overlapping", '"wait"'),
     "surge": ("max_surge = -1", 13, "from 0 to 1024", ""),
     "capability": ('capabilities = ["CAP_NET_BIND"]', 17, "is not a capability", "CAP_"),
-    "compression": ('log.compress = "gzip"', 16, "true or false", ""),
 }  # fmt: skip
 
 
@@ -161,20 +160,4 @@ def test_mistakes_in_the_work_layer_are_told(problems: Problems) -> None:
         'unknown key "isolate" in [queue.shop]',
         '"ignore" is not an answer to a task that changed nothing',
         'run_timeout: expected a duration such as "10s" or "5m", got "45"',
-    ]
-
-
-LOG = """\
-[worker.a]
-command = "x"
-log.max_age = "1d"
-log.compress = true
-"""
-
-
-def test_later_keys_of_tables_that_are_known(problems: Problems) -> None:
-    """Single keys of log are refused one by one."""
-    assert [(problem.line, problem.message) for problem in problems(LOG)] == [
-        (3, '"log.max_age" is not in this version'),
-        (4, '"log.compress" is not in this version'),
     ]
