@@ -82,6 +82,8 @@ def test_each_run_has_a_notification_socket_of_its_own() -> None:
                     "max_size": 5,
                     "backups": 2,
                     "format": "json",
+                    "max_age": None,
+                    "compress": False,
                     "is_stderr": False,
                 },
             },
