@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from supervisord_lite.config.accounts import MAX_ID, AccountError, grant, identify
 from supervisord_lite.config.expand import instance_text, literal_text
@@ -168,18 +168,25 @@ class LaunchReader:
             heartbeat_timeout_s=heartbeat_timeout_s,
             stdout=stdout,
             stderr=stderr,
-            log_max_size_bytes=reader.size(log, "max_size", _DEFAULT.log_max_size_bytes),
-            log_backups=reader.whole(
-                log, "backups", _DEFAULT.log_backups, least=0, most=_MAX_BACKUPS
-            ),
-            log_format=self._log_format(log),
-            log_max_age_s=reader.duration(log, "max_age", None),
-            log_compress=reader.flag(log, "compress", False),
+            **self._log_limits(log),
             python=python,
         )
         note_clashes(reader, launch, table)
         note_too_large(reader, launch, table, header)
         return launch
+
+    def _log_limits(self, log: Table) -> dict[str, Any]:
+        """Return the fields of a `Launch` that say what becomes of log files."""
+        reader = self._reader
+        return {
+            "log_max_size_bytes": reader.size(log, "max_size", _DEFAULT.log_max_size_bytes),
+            "log_backups": reader.whole(
+                log, "backups", _DEFAULT.log_backups, least=0, most=_MAX_BACKUPS
+            ),
+            "log_format": self._log_format(log),
+            "log_max_age_s": reader.duration(log, "max_age", None),
+            "log_compress": reader.flag(log, "compress", False),
+        }
 
     def _log_format(self, log: Table) -> Literal["raw", "stamped", "json"]:
         read = self._reader.choice
