@@ -430,8 +430,8 @@ class Forkservers:
         """Ask the server for one fork."""
         if server.channel is None:
             raise StageError("forkserver", "the forkserver has ended")
-        request = start.request
         self._starts.fill(start, "{}.{}.{}".format(*start.key))
+        request = start.request
         descriptors: list[int] = []
         try:
             ours, theirs = self._calls.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

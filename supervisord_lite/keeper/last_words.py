@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _MOST_WORDS = 1000
-_STAGES = ("target", "preload")
+_STAGES = ("target", "preload", "secret")
 #: Characters of a traceback, whose end says most; fewer where many of them are beyond ASCII, for a
 #: fact must fit into a message, where one may take twelve bytes.
 _MOST_STORY = 60_000
@@ -51,7 +51,12 @@ class LastWords:
             most = _MOST_STORY if len(json.dumps(story)) <= _MOST_STORY else _MOST_STORY_ESCAPED
             self.story = {"traceback": story[-most:]}
         if stage in _STAGES and isinstance(reason, str):
-            self.failure = StageError(stage, _line(reason), hopeless=said.get("hopeless") is True)
+            self.failure = StageError(
+                stage,
+                _line(reason),
+                missing=said.get("missing") is True,
+                hopeless=said.get("hopeless") is True,
+            )
         elif isinstance(words, str) and words:
             self.crash = {"words": _line(words), **self.story}
 

@@ -95,7 +95,7 @@ class Runs:
         )
         self._starts = Starts(
             calls, self.streams, self.voices, self.feeds, self._listeners, self._privates,
-            self.cgroups, self._launcher.null,
+            self.cgroups, self._launcher.null, self._hand_on,
         )  # fmt: skip
         self.servers = Forkservers(
             calls, self._starts, self, self._trees, known, watch, unwatch, tell
@@ -244,6 +244,16 @@ class Runs:
             run.report = report
             self._setups[report] = _Setup(run)
             self._watch(report, select.EPOLLIN, lambda _mask: self._read_setup(report))
+
+    def _hand_on(self, request: dict[str, Any]) -> int:
+        """Let a child read the secrets of a fork; return where that finds them."""
+        self.leave()  # it belongs to no run
+        try:
+            descriptor, pid = secret_stage.hand_on(self._calls, request, self._launcher.credentials)
+        except OSError as error:
+            raise StageError("secret", cause(error)) from None
+        self._known.add(pid)
+        return descriptor
 
     def has_failed(self, key: Key, error: StageError) -> None:
         """Tell that a run could not be started."""

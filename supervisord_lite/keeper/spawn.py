@@ -92,7 +92,7 @@ class Launcher:
             for name, value in environment.items()
             if not name.startswith(_DAEMON_ONLY) and name not in _DAEMON_ONLY_NAMES
         }
-        self._credentials = environment.get("CREDENTIALS_DIRECTORY")
+        self.credentials = environment.get("CREDENTIALS_DIRECTORY")
         self._nofile = nofile_soft
         self.null = calls.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         # posix_spawn refuses to copy descriptors above the soft limit, which is the worker's for
@@ -137,7 +137,7 @@ class Launcher:
 
     def _secret_places(self, request: dict[str, Any]) -> list[tuple[str, str]]:
         try:
-            return secret_stage.places(request, self._credentials)
+            return secret_stage.places(request, self.credentials)
         except SecretError as error:
             raise _secret_failed(error) from None
 

@@ -11,6 +11,7 @@ from supervisord_lite.keeper.spawn import StageError, cause
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from supervisord_lite.keeper.calls import Calls
@@ -61,8 +62,12 @@ class Starts:
         privates: Privates,
         cgroups: Cgroups | None,
         null: int,
+        hand_on: Callable[[dict[str, Any]], int],
     ) -> None:
-        """Take what it comes from; *null* is /dev/null."""
+        """Take what it comes from.
+
+        *null* is /dev/null; *hand_on* returns the descriptor from which a fork takes its secrets.
+        """
         self._calls = calls
         self._streams = streams
         self._voices = voices
@@ -71,6 +76,7 @@ class Starts:
         self._privates = privates
         self._cgroups = cgroups
         self._null = null
+        self._hand_on = hand_on
 
     def fill(self, start: Start, cgroup: str) -> None:
         """Make everything that the request of *start* wants; *cgroup* is a name for its cgroup.
@@ -93,6 +99,11 @@ class Starts:
         if request.get("python") is not None and "server" not in request:
             start.files[request["record_fd"]] = record = self._record(request["python"])
             start.writers.append(record)
+        if request.get("secrets") and "server" in request:
+            number = max(2, *start.files) + 1
+            start.files[number] = descriptor = self._hand_on(request)
+            start.writers.append(descriptor)
+            start.request = {**request, "python": {**request["python"], "secrets": number}}
 
     def discard(self, start: Start) -> None:
         """There is no process for it."""

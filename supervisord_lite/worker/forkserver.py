@@ -209,8 +209,10 @@ def _serve(channel: socket.socket) -> Request | None:
             return None
         request, descriptors = received
         # All that comes with a request is ours to close.
-        gate = socket.socket(fileno=descriptors[0]) if descriptors else None
+        gate: socket.socket | None = None
         try:
+            if descriptors:
+                gate = _high(descriptors[0])
             if gate is None or len(descriptors) != 1 + len(request["files"]):
                 continue  # descriptors were lost on the way: the keeper sees the end of its gate
             pid = _fork()
@@ -221,8 +223,8 @@ def _serve(channel: socket.socket) -> Request | None:
                 return request
             between.append(pid)
         except OSError as error:
-            assert gate is not None
-            _say(gate, {"failed": _failed("fork", error, "fork")})
+            if gate is not None:
+                _say(gate, {"failed": _failed("fork", error, "fork")})
         finally:
             if gate is not None:
                 gate.close()
@@ -254,6 +256,14 @@ def _receive(channel: socket.socket, between: list[int]) -> tuple[Request, list[
         if not data:
             return None
         return json.loads(data), list(descriptors)
+
+
+def _high(descriptor: int) -> socket.socket:
+    """Return a gate above the numbers at which a worker is given something."""
+    try:
+        return socket.socket(fileno=fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _HIGH))
+    finally:
+        os.close(descriptor)
 
 
 def _fork() -> int:

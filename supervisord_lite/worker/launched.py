@@ -20,6 +20,7 @@ notify               path of the notification socket; null: there is nobody to t
 heartbeat_timeout_s  seconds or null
 stop_timeout_s       seconds from the first signal of a stop to SIGKILL; null: not known
 sockets              name -> descriptor
+secrets              descriptor from which they come (handed.py); absent: they are there already
 ===================  ===============================================================================
 
 Keys may be added; those that are not known are ignored, and each may be absent but `target`.
@@ -32,7 +33,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from supervisord_lite.worker import story
+from supervisord_lite.worker import handed, story
 from supervisord_lite.worker.context import Context, put_in_force
 from supervisord_lite.worker.host import Host
 from supervisord_lite.worker.masks import Masks
@@ -56,6 +57,13 @@ def run(record: dict[str, Any]) -> int:
     """
     # Until it runs, SIGTERM ends it at once: there is nothing to finish yet.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if record.get("secrets") is not None:
+        try:
+            os.environ.update(handed.take(record["secrets"]))
+        except handed.HandedError as error:
+            about = {"missing": error.missing, "hopeless": error.hopeless}
+            Voice(record.get("notify")).cannot_have(error.reason, **about)
+            return _CRASHED
     # Before code of others may take them out of the environment.
     voice = Voice(record.get("notify"), Masks.from_environment(os.environ))
     context = context_of(record, voice)

@@ -92,6 +92,11 @@ class Voice:
         }
         self._end(about, traceback)
 
+    def cannot_have(self, reason: str, *, missing: bool, hopeless: bool) -> None:
+        """Its secrets cannot be read."""
+        about = {"stage": "secret", "reason": reason[:MOST_WORDS]}
+        self._end({**about, "missing": missing, "hopeless": hopeless}, "")
+
     def _end(self, about: dict[str, Any], traceback: str) -> None:
         # The end of a traceback says most. What is not ASCII takes several bytes of JSON.
         traceback = self.masks.masked(traceback)

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests.support.daemon import Daemon
+from tests.support.memory import memory_of
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.process
@@ -199,21 +200,6 @@ def environments_but_of(pid: int, workers: set[int]) -> Iterator[tuple[str, byte
             continue
         if process.pid not in workers:
             yield f"environ {process.pid}", data
-
-
-def memory_of(pid: int) -> Iterator[tuple[str, bytes]]:
-    """What is in the writable memory of a process; for the keeper, where nobody may hold it."""
-    with Path(f"/proc/{pid}/mem").open("rb", 0) as memory:
-        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
-            span, rights = line.split()[:2]
-            if not rights.startswith("rw") or "[v" in line:
-                continue
-            start, end = (int(word, 16) for word in span.split("-"))
-            try:
-                memory.seek(start)
-                yield f"memory {pid} {span}", memory.read(end - start)
-            except (OSError, ValueError):
-                continue
 
 
 def test_a_secret_is_seen_nowhere() -> None:

@@ -1,5 +1,6 @@
 """How secrets reach a worker's process, and nobody else."""
 
+import json
 import os
 import pwd
 import resource
@@ -15,7 +16,9 @@ from supervisord_lite.base.secret_file import MAX_FILE_BYTES, MAX_VALUE_BYTES
 from supervisord_lite.keeper import secret_stage
 from supervisord_lite.worker import handed
 from tests.support import leftovers
+from tests.support.forkserver import a_server, forked, with_targets
 from tests.support.keeper import Household, a_household, open_descriptors, request
+from tests.support.memory import memory_of
 from tests.support.slow import unanswering
 from tests.support.wait import wait_until
 
@@ -332,3 +335,81 @@ def test_a_child_that_nobody_listens_to_ends(house: Household, tmp_path: Path) -
         with pytest.raises(handed.HandedError, match="was killed"):
             handed.take(descriptor)
     house.until(lambda: not house.known, "the child has ended")
+
+
+def a_fork(
+    folder: Path, target: str, *secrets: tuple[str, str, str], **more: Any
+) -> dict[str, Any]:
+    """Return a request for a fork of a warm interpreter that may speak."""
+    with_targets(folder)
+    own = str(folder / f"w/web.1.{more.get('run', 1)}")
+    log = {"to": "log", "stream": {"path": "/log", "max_size": 0, "backups": 0}}
+    names = " ".join(name for name, _, _ in secrets)
+    about = {
+        "secrets": list(secrets), "secrets_as": "environment", "folder": own, "notify": own,
+        "stdout": log, "environment": [["SUPERVISORD_LITE_SECRETS", names]],
+    }  # fmt: skip
+    ask = forked("web", target, a_server(folder), **{**about, **more})
+    ask["python"]["notify"] = f"{own}/notify"
+    return ask
+
+
+def server_pid(house: Household) -> int:
+    return house.runs.servers._by_id["1"].run.pid
+
+
+@pytest.mark.parametrize("secrets_as", ["environment", "files"])
+def test_a_fork_has_its_secrets_and_the_warm_interpreter_none(
+    house: Household, tmp_path: Path, secrets_as: str
+) -> None:
+    """Each fork those of its own, read with the keeper's rights."""
+    tmp_path.chmod(0o711)
+    secret = ("A", "file", kept(tmp_path / "a"))
+    house.ask(a_fork(tmp_path, "tell", secret, secrets_as=secrets_as))
+    assert house.fact("web", "exited")["code"] == 0, house.facts("web")
+    (stream,) = house.run_of("web").streams
+    environment = json.loads(os.read(stream.descriptor, 1 << 20))["env"]
+    if secrets_as == "environment":
+        assert environment["A"] == CANARY.decode()
+    else:
+        assert environment["A_FILE"] == str(tmp_path / "w/web.1.1/A")
+    pid = server_pid(house)
+    assert CANARY not in Path(f"/proc/{pid}/environ").read_bytes()
+    if os.geteuid() == 0:
+        assert not any(CANARY in data for _, data in memory_of(pid))
+    (run,) = [run for run in house.table.runs.values() if run.key[0] == "web"]
+    house.until(lambda: run.emptied, "its tree is empty")
+    assert not (tmp_path / "w/web.1.1").exists()
+    # The next fork was given none, and has none.
+    house.ask(a_fork(tmp_path, "tell", run=2))
+    house.until(lambda: len(house.facts("web", "exited")) == 2, "it has ended")
+    (stream,) = house.table.runs["web", 1, 2].streams
+    said = json.loads(os.read(stream.descriptor, 1 << 20))["env"]
+    assert {said.get("A"), said.get("A_FILE")} <= {"of the daemon", None}
+
+
+def test_a_fork_whose_secrets_cannot_be_had_is_a_failed_start(
+    house: Household, tmp_path: Path
+) -> None:
+    """With the same fact as a command's."""
+    house.ask(a_fork(tmp_path, "rest", ("A", "file", "/nowhere/a")))
+    fact = house.fact("web", "spawn_failed")
+    assert (fact["stage"], fact["reason"]) == ("secret", "no such file: /nowhere/a")
+    assert (fact["missing"], fact["hopeless"]) == (True, False)
+    path = kept(tmp_path / "a", mode=0o644)
+    house.ask(a_fork(tmp_path, "rest", ("A", "file", path), run=2))
+    house.until(lambda: len(house.facts("web", "spawn_failed")) == 2, "it has failed")
+    assert f"chmod o= {path}" in house.facts("web", "spawn_failed")[1]["reason"]
+
+
+def test_a_fork_that_waits_for_a_disk_can_be_killed(house: Household, tmp_path: Path) -> None:
+    """It is known to the keeper by then."""
+    path = kept(tmp_path / "a")
+    with unanswering(tmp_path / "a") as is_waiting:
+        house.ask(a_fork(tmp_path, "rest", ("A", "file", path)))
+        assert house.fact("web", "spawned")
+        wait_until(is_waiting, what="a child of the keeper waits for the disk")
+        house.kill("web")
+        assert house.fact("web", "exited")["signal"] == signal.SIGKILL
+    house.ask({"do": "keep_servers", "ids": []})
+    house.until(lambda: not house.known, "all have ended")
