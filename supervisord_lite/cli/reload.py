@@ -124,6 +124,8 @@ def _changes(entry: dict[str, Any]) -> list[str]:
     what = str(entry.get("effect"))
     if entry.get("at_once"):
         what += f", {entry['at_once']} at a time"
+    if entry.get("alive"):
+        what += f", {count(int(entry['alive']), 'pid')} kept"
     if lines:
         what += f": {lines.pop(0)}"
     return [what, *lines, *filter(None, [entry.get("origin")])]

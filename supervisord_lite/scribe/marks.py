@@ -38,6 +38,7 @@ RETRY_S = 1.0
 #: Of one file of marks. A mark has about 60 bytes.
 MAX_BYTES = 128 * 1024
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _MODE = 0o640
 #: Ends a line that was not written to its end, so that it has too many words.
 _CUT = b" cut\n"
@@ -68,6 +69,33 @@ def marks_path(path: str) -> str:
     """Return where the marks of the log at *path* stand."""
     folder, name = os.path.split(path)
     return os.path.join(folder, f".{name}.marks")
+
+
+def beginning_of(path: str, run: int, identity: tuple[int, int]) -> int:
+    """Return where in a file of the log at *path* a run begins; 0 where nothing says so.
+
+    Args:
+        path: Of the log.
+        run: Number of the run; of several services the latest one's counts.
+        identity: Device and inode of the file; what began in an earlier one is there from 0 on.
+    """
+    try:
+        descriptor = os.open(marks_path(path), _READ_FLAGS)
+    except OSError:
+        return 0
+    try:
+        data = os.read(descriptor, 2 * MAX_BYTES) if _is_regular(descriptor) else b""
+    except OSError:
+        return 0
+    finally:
+        os.close(descriptor)
+    own = [mark for mark in parse(data) if mark.run.partition(".")[0] == str(run)]
+    places = [mark for mark in own if mark.run == own[-1].run and mark.file is not None]
+    return places[0].offset if places and places[0].file == identity else 0
+
+
+def _is_regular(descriptor: int) -> bool:
+    return stat.S_ISREG(os.fstat(descriptor).st_mode)
 
 
 def parse(data: bytes) -> list[Mark]:

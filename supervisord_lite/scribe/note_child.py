@@ -8,6 +8,7 @@ import signal
 import stat
 
 from supervisord_lite.base.prctl import set_name
+from supervisord_lite.scribe.marks import beginning_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,8 +93,13 @@ def remove(path: str) -> None:
         return
 
 
-def last_lines(path: str) -> list[str]:
-    """Return the last lines of a log file; none where it cannot be read."""
+def last_lines(path: str, run: int | None = None) -> list[str]:
+    """Return the last lines of a log file; none where it cannot be read.
+
+    Args:
+        path: Of the log.
+        run: Only what this run has said, as far as marks tell; None: whatever is last.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -102,14 +108,16 @@ def last_lines(path: str) -> list[str]:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode):
             return []
-        start = max(0, about.st_size - _TAIL_BYTES)
+        begin = 0 if run is None else beginning_of(path, run, (about.st_dev, about.st_ino))
+        start = max(begin, about.st_size - _TAIL_BYTES)
+        is_cut = start > begin
         text = os.pread(descriptor, _TAIL_BYTES, start).decode("utf-8", "backslashreplace")
     except OSError:
         return []
     finally:
         os.close(descriptor)
     lines = text.splitlines()
-    return lines[1 if start and len(lines) > 1 else 0 :][-_TAIL_LINES:]
+    return lines[1 if is_cut and len(lines) > 1 else 0 :][-_TAIL_LINES:]
 
 
 def say(line: str) -> None:

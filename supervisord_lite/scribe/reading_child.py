@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
     many events; and either `slots`, [pool, instance] each, for so many of each with those about the
     daemon between them, or `events` and `names` (see selection.py), `after` (an id) and `since`
     (RFC 3339, UTC, with milliseconds). `tails`: for which log files the last lines are wanted,
-    [name, path] each.
+    [name, path, run] each.
 
     Args:
         arguments: The path of the journal, and how many seconds this may take.
@@ -57,8 +57,8 @@ def main(arguments: list[str]) -> int:
     answer.append(b"done" if is_there else b"done late")
     _say(b"\n".join(answer) + b"\n")
     # Only now: what they are read from may hang.
-    for name, tail in question.get("tails", ()):
-        told = {"name": name, "path": tail, "lines": last_lines(tail)}
+    for name, tail, run in question.get("tails", ()):
+        told = {"name": name, "path": tail, "lines": last_lines(tail, run)}
         _say(b"tail " + json.dumps(told).encode() + b"\n")
     return 0
 

@@ -213,6 +213,16 @@ def touched(fleet: Fleet, plan: Plan) -> Touched:
     return Touched(started, restarted, stopped, alive - restarted - stopped)
 
 
+def alive_of(fleet: Fleet, plan: Plan) -> dict[str, int]:
+    """Return how many processes of each changed pool run on untouched; ask before, too."""
+    alive = {}
+    for change in plan.changed:
+        if change.effect != "restart":
+            live = _live(fleet, change.new.pool)
+            alive[change.new.pool] = sum(index <= change.new.pool_size for _, index in live)
+    return alive
+
+
 def _let_go(fleet: Fleet, change: Changed) -> int:
     """Return how many start because what they failed or finished as is another program now."""
     if not change.is_other_program:

@@ -24,6 +24,7 @@ from supervisord_lite.config.plan import Plan, make_plan
 from supervisord_lite.config.spec import Settings, to_json
 from supervisord_lite.supervisor.changeover import (
     Touched,
+    alive_of,
     change_over,
     settings_in_force,
     sized,
@@ -84,6 +85,7 @@ class Done:
         is_dry: Nothing was changed.
         warnings: As people read them; empty: none.
         generation: That is in force now.
+        alive: How many processes of a changed pool run on untouched.
     """
 
     plan: Plan
@@ -91,6 +93,7 @@ class Done:
     is_dry: bool
     warnings: str
     generation: int
+    alive: Mapping[str, int]
 
 
 #: Told what came of it, once, before the flush that makes it true.
@@ -321,7 +324,7 @@ class Reloads:
         settings = answer.configuration.settings
         plan = make_plan(fleet.specs.values(), specs, (fleet.settings, settings))
         generation = self.in_force.generation + (not is_dry)
-        done = Done(plan, touched(fleet, plan), is_dry, warnings, generation)
+        done = Done(plan, touched(fleet, plan), is_dry, warnings, generation, alive_of(fleet, plan))
         if not is_dry:
             self.refusal = None
             fleet.settings = settings_in_force(fleet.settings, settings)

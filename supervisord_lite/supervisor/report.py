@@ -6,7 +6,7 @@ what the reader of the file has said. Every worker is named in any case.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from supervisord_lite.base.record import fields_of
 from supervisord_lite.config.plan import Changed, KeyChange, Plan
@@ -55,7 +55,7 @@ def reload_report(done: Done) -> dict[str, object]:
         "changed": not plan.is_empty,
         "generation": done.generation,
         "added": [_entry(spec, room) for spec in plan.added],
-        "modified": [_changed(change, room) for change in plan.changed],
+        "modified": [_changed(change, done.alive, room) for change in plan.changed],
         "removed": [_entry(spec, room) for spec in plan.removed],
         "kept": list(plan.kept),
         "daemon": daemon,
@@ -88,11 +88,12 @@ def refusal_status(refusal: Refusal | None) -> dict[str, object] | None:
     return {"count": refusal.count, "first": refusal.first, "at": refusal.at}
 
 
-def _changed(change: Changed, room: _Room) -> dict[str, object]:
+def _changed(change: Changed, alive: Mapping[str, int], room: _Room) -> dict[str, object]:
     new = change.new
     is_roll = change.effect == "restart" and new.pool_size > new.max_unavailable
     at_once = new.max_unavailable if is_roll else None
-    return {**_entry(new, room, change.effect, change.keys), "at_once": at_once}
+    more = {"at_once": at_once, "alive": alive.get(new.pool)}
+    return {**_entry(new, room, change.effect, change.keys), **more}
 
 
 def _entry(
@@ -104,6 +105,7 @@ def _entry(
         "processes": spec.pool_size,
         "effect": effect,
         "at_once": None,
+        "alive": None,
         **(detail if room.holds(detail) else {"keys": [], "origin": ""}),
     }
 

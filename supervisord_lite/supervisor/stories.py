@@ -143,7 +143,8 @@ class Stories:
                 stdout, stderr = outputs(self._fleet.spec(slot[0]), slot[1])
                 name = self._fleet.name(slot)
                 files = [path for path in dict.fromkeys((stderr, stdout)) if path.startswith("/")]
-                tails += [(name, path) for path in files]
+                run = self._fleet.workers[slot].run
+                tails += [(name, path, run) for path in files]
         question = {
             "until": self._events.last_id, "most": _MOST_OF_EACH, "slots": slots, "tails": tails,
         }  # fmt: skip

@@ -73,7 +73,7 @@ def test_a_reload_makes_objects_of_the_lines_to_come() -> None:
 
         daemon.write(f'[worker.t]\n{TALKER}log.max_size = 150\nlog.format = "json"\n')
         planned = daemon.ctl("reload", "--dry-run", check=True).stdout
-        assert 'reopen: log.format "raw" -> "json"' in " ".join(planned.split())
+        assert 'reopen, 1 pid kept: log.format "raw" -> "json"' in " ".join(planned.split())
         daemon.ctl("reload", check=True)
         daemon.kill_supervisor()
         for number in range(1, 4):

@@ -195,7 +195,7 @@ def test_bad_answers_show_in_status_and_a_good_one_ends_the_row() -> None:
         # Other keys hold at once: the process stays, and is judged by them.
         site.config.write_text(text.replace(lines, "health.failures = 2\n"))
         reloaded = site.ctl("reload", check=True).stdout
-        assert "live: health.failures 900 -> 2" in " ".join(reloaded.split())
+        assert "live, 1 pid kept: health.failures 900 -> 2" in " ".join(reloaded.split())
         assert site.workers()["web"]["pid"] == worker["pid"]
         site.behave("busy")
         site.wait_state("web", "tripped")

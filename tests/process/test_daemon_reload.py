@@ -88,7 +88,7 @@ def test_only_what_changed_is_touched() -> None:
         before = up(daemon)
         daemon.write(f"[worker.web]\n{SLEEP}stop_timeout = '3s'\n[worker.db]\n{SLEEP}")
         dry = daemon.ctl("reload", "--dry-run", check=True).stdout
-        assert "~ web live: stop_timeout 10s -> 3s" in dry
+        assert "~ web live, 1 pid kept: stop_timeout 10s -> 3s" in dry
         assert "= 1 worker unchanged" in dry
         assert (
             dry.splitlines()[-1] == "Would start 0, restart 0, stop 0 and leave 2 processes alone."
@@ -359,7 +359,7 @@ def test_output_goes_to_another_file_while_the_worker_runs() -> None:
         for name in ("a", "b", "c"):
             daemon.write(f"{worker}log.stdout = '@DIR@/log/{name}.log'\nlog.max_size = 0\n")
             out = daemon.ctl("reload", check=True).stdout
-            assert "~ web reopen: log.stdout" in out
+            assert "~ web reopen, 1 pid kept: log.stdout" in out
             wait_until(partial(is_used, daemon.folder / f"log/{name}.log"), what="it is used")
             if name == "b":
                 daemon.kill_scribe()

@@ -21,7 +21,8 @@ PLAN: dict[str, Any] = {
     "modified": [
         a_change("celery", a_key("environment.LEVEL", '"INFO"', '"DEBUG"', "restart"),
                  effect="restart") | {"at_once": 4},
-        a_change("web", a_key("stop_timeout", "30s", "45s"), a_key("run_timeout", None, "5m")),
+        a_change("web", a_key("stop_timeout", "30s", "45s"), a_key("run_timeout", None, "5m"))
+        | {"alive": 2},
         a_change("beat", a_key("nice", "0", "1", "restart"), a_key("pool_size", "1", "2"),
                  a_key("environment.TOKEN", "***", "***", "restart"), effect="restart"),
     ],
@@ -38,7 +39,7 @@ def test_a_plan_has_a_line_for_each_worker_and_the_totals() -> None:
         "+ media-crop 2 new processes   x.toml:3",
         '~ celery     restart, 4 at a time: environment.LEVEL "INFO" -> "DEBUG"',
         "             x.toml:3",
-        "~ web        live: stop_timeout 30s -> 45s",
+        "~ web        live, 2 pids kept: stop_timeout 30s -> 45s",
         "             run_timeout unset -> 5m",
         "             x.toml:3",
         "~ beat       restart: nice 0 -> 1 (restart)",

@@ -11,6 +11,7 @@ from supervisord_lite.scribe import reading_child
 from supervisord_lite.scribe.calls import Calls
 from supervisord_lite.scribe.files import EVENTS_FILE, LogFile
 from supervisord_lite.scribe.ledger import Entry
+from supervisord_lite.scribe.note_child import last_lines
 from supervisord_lite.scribe.selection import Selection
 
 
@@ -124,3 +125,24 @@ def test_the_journal_is_for_its_owner_alone(tmp_path: Path, name: str, mode: int
     finally:
         os.umask(before)
     assert path.stat().st_mode & 0o777 == mode
+
+
+def test_last_words_are_those_of_one_run(tmp_path: Path) -> None:
+    """Where its marks say where it began; else whatever is last."""
+    log = tmp_path / "a.log"
+    log.write_text("of run 1\nof run 2\nof run 3\n")
+    assert last_lines(str(log), 2) == ["of run 1", "of run 2", "of run 3"]
+    found = log.stat()
+    place = f"{found.st_dev:x}:{found.st_ino:x}"
+    marks = tmp_path / ".a.log.marks"
+    marks.write_text(
+        f"1.000 - {place} 0 1.aa\n2.000 1.500 {place} 9 2.aa\n3.000 2.500 0 0 3.aa\n"
+        f"3.100 2.500 {place} 18 3.aa\n"
+    )
+    assert last_lines(str(log), 3) == ["of run 3"]
+    assert last_lines(str(log), 2) == ["of run 2", "of run 3"]
+    assert last_lines(str(log)) == ["of run 1", "of run 2", "of run 3"]
+    # Begun in a file that has been rotated: all of this one is of that run, or of later ones.
+    log.rename(tmp_path / "a.log.1")
+    log.write_text("more of run 3\n")
+    assert last_lines(str(log), 3) == ["more of run 3"]

@@ -20,7 +20,7 @@ FAR = Origin("\u00e9" * 4000, 7)
 def report(old: list[Spec], new: list[Spec], warnings: str = "") -> dict[str, Any]:
     """Return the answer to a reload, once it is known to fit."""
     done = Done(make_plan(old, new), Touched(0, 0, 0, 0), is_dry=False, warnings=warnings,
-                generation=2)  # fmt: skip
+                generation=2, alive={})  # fmt: skip
     told = reload_report(done)
     assert len(varlink.reply(told)) < MAX_OUTPUT_BYTES
     return told
