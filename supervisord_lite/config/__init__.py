@@ -21,6 +21,7 @@ The way of a file::
     keys        keys.py       unknown keys; those of later versions (later.py, shapes.py)
     specs       worker.py     each worker over what it extends over [defaults], as a `Spec`
                 policy.py, launch.py, supervisor.py     the parts of a spec, and the `Settings`
+                secret_keys.py     where secrets are kept, and whether well
                 split.py      a command in one text
                 values.py     one value of one kind (duration, size, list of signals ...)
                 weigh.py      what the kernel and the daemon could not pass on
@@ -30,8 +31,8 @@ The way of a file::
 
 and back: `flat.py` names every key with its value, `effective.py` writes them as a file, `show.py`
 one worker with its origins, `plan.py` what differs between two, both without what `secrecy.py`
-takes for a secret; `rewrite.py` changes one value in a file of people, and `turns.py` lets one
-command do that after the other.
+takes for a secret; `secret_digests.py` tells a secret that has changed; `rewrite.py` changes one
+value in a file of people, and `turns.py` lets one command do that after the other.
 
 Rules where two meet
 --------------------

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from supervisord_lite import Manager
 from tests.support.daemon import Daemon
 from tests.support.memory import memory_of
 from tests.support.wait import wait_until
@@ -333,3 +334,21 @@ def test_a_program_that_asks_about_the_worker_has_its_secrets(secrets_as: str) -
     keep(made, "s3cret\n")
     with made as daemon:
         assert daemon.wait_state("web", "running")["ready"]
+
+
+def test_a_worker_of_a_manager_has_secrets_too(tmp_path: Path) -> None:
+    """By the keys of the file, as everything that has no option of its own."""
+    kept = tmp_path / "kept"
+    kept.write_text("s3cret\n")
+    kept.chmod(0o600)
+    out = tmp_path / "out"
+    manager = Manager()
+    manager.register(
+        ["/bin/sh", "-c", f'echo "$TOKEN" > {out}; exec sleep 1000'],
+        name="web", keys={"secrets.TOKEN": f"file:{kept}"}, ready="spawned",
+    )  # fmt: skip
+    manager.start()
+    try:
+        wait_until(lambda: out.exists() and out.read_text() == "s3cret\n", what="it was given")
+    finally:
+        manager.stop()
