@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
     from supervisord_lite.base.packets import PacketSocket
 
+#: epoll_wait(2) takes milliseconds as an int: 24 days.
+_LONGEST_S = 20 * 86_400.0
+
 
 class Poller:
     """What the keeper sleeps in."""
@@ -54,7 +57,7 @@ class Poller:
         Returns:
             The descriptors that had something.
         """
-        happened = self._poll.poll(timeout_s)
+        happened = self._poll.poll(min(timeout_s, _LONGEST_S))
         for descriptor, mask in happened:
             callback = self._callbacks.get(descriptor)
             if callback is not None:

@@ -3,6 +3,9 @@
 import select
 from collections.abc import Callable
 
+#: epoll_wait(2) takes milliseconds as an int: 24 days.
+_LONGEST_S = 20 * 86_400.0
+
 
 class Poller:
     """What the control server calls a watcher, and the loop's only blocking call."""
@@ -37,8 +40,12 @@ class Poller:
         self._poll.unregister(fd)
 
     def wait(self, timeout_s: float | None) -> None:
-        """Sleep until something is ready or *timeout_s* has passed, and call back."""
-        for fd, mask in self._poll.poll(-1.0 if timeout_s is None else max(0.0, timeout_s)):
+        """Sleep until something is ready or *timeout_s* has passed, and call back.
+
+        What is weeks away may bring it back earlier: the kernel counts no longer than that.
+        """
+        sleep_s = -1.0 if timeout_s is None else min(max(0.0, timeout_s), _LONGEST_S)
+        for fd, mask in self._poll.poll(sleep_s):
             readable, writable = self._ready.get(fd, (None, None))
             # An error or the end of file is told by reading, or else by writing.
             trouble = mask & (select.EPOLLERR | select.EPOLLHUP)
