@@ -37,9 +37,9 @@ class Announce:
 
     Every event of a run begins with `run`. *Evidence* of an end is `pid`, then `code` or `signal`
     (its name), then `reason` where that says more ("not ready after 60s"), then `ran_s`. *Next* is
-    `next`: "restart", "probe" (with `in_s`), "reset" (it waits for a person) or "none".
+    `next`: "restart", "probe" (with `in_s`), "reset" (it waits for a person), "schedule" or "none".
 
-    - worker.started: run, pid.
+    - worker.started: run, pid, by ("schedule", where its planned time has come).
     - worker.ready: run, pid, after_s.
     - worker.failed: run, evidence, failure, of ("failure 3 of 5"), attempt, next.
     - worker.tripped: failures, of, window_s, reason (not when the count alone tripped it), next.
@@ -52,6 +52,9 @@ class Announce:
       run follows; no failure.
     - worker.oom: run, pid, reason; the kernel has killed it for memory. What follows from its end
       is told after that.
+    - job.failed: run, evidence, failures. A planned run is given up; the next one comes as planned.
+    - job.skipped: planned, reason. Left out: a run was going, or waited for others.
+    - job.missed: planned (the first one), next ("start" or "none").
     - worker.cleared: run, left, killed ("4123 sh, 4130 sleep"): what it had left behind.
     """
 

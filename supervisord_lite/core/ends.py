@@ -5,7 +5,7 @@ from typing import assert_never
 from supervisord_lite.base.clock import Rng
 from supervisord_lite.base.record import replace
 from supervisord_lite.base.signals import describe_end, name_of
-from supervisord_lite.core import events
+from supervisord_lite.core import events, jobs
 from supervisord_lite.core.actions import Announce
 from supervisord_lite.core.backoff import backoff_s, draw_s
 from supervisord_lite.core.breaker import count_failure, is_full
@@ -166,7 +166,11 @@ def _fail(
         ("attempt", attempt),
     )
     is_over = policy.restart != "never" and is_full(failures, max_restarts=policy.max_restarts)
-    if hopeless or ended.was_probing or is_over:
+    if policy.schedule is not None:
+        is_given_up = hopeless or is_over or policy.restart == "never"
+        if (is_given_up or worker.is_owed) and not ended.start_again:
+            return jobs.give_up(counted, fields, now_s)
+    elif hopeless or ended.was_probing or is_over:
         return _trip(counted, fields, now_s, _why_tripped(ended, hopeless=hopeless))
     if ended.start_again:
         moved, actions = start(counted, now_s)
@@ -223,10 +227,16 @@ def _end_well(worker: Worker, ended: Stopping, now_s: float) -> Moved:
         rested, reset = close_breaker(worker, "ended well on trial")
         resets = (reset,)
     policy = worker.policy
-    if ended.start_again or (policy.restart == "always" and _was_stable(worker, ended)):
+    is_service = policy.schedule is None
+    is_stable = is_service and policy.restart == "always" and _was_stable(worker, ended)
+    if ended.start_again or is_stable:
         moved, actions = start(rested, now_s)
         exited = Announce("worker.exited", (*evidence, *_next("restart", 0.0)))
         return moved, (exited, *resets, *actions)
+    if not is_service:
+        rest, following = jobs.go_on(rested, now_s)
+        exited = Announce("worker.exited", (*evidence, *_next("schedule")))
+        return rest, (exited, *resets, *following)
     if policy.restart == "always":
         # Else `exit 0` would loop as fast as the machine can fork.
         delay_s = policy.backoff.min_s

@@ -128,7 +128,13 @@ class GateMoved:
 
 @record
 class StartRequested:
-    """A person, or the boot, wants it up. A tripped worker is not started: it needs a reset."""
+    """A person, or the boot, wants it up. A tripped worker is not started: it needs a reset.
+
+    Attributes:
+        by_itself: Nobody typed it: the boot, or a reload. A job waits for its time then.
+    """
+
+    by_itself: bool = False
 
 
 @record
@@ -171,6 +177,30 @@ class PolicyChanged:
 
 
 @record
+class PlanBegun:
+    """Of a job: planned times after `settled_s` count from now on."""
+
+    settled_s: float
+
+
+@record
+class CameDue:
+    """Of a job: a planned time has come, or was missed.
+
+    Attributes:
+        settled_s: Planned times up to this one are dealt with now.
+        planned: Which one it is, for people: RFC 3339 UTC; empty: "now".
+        is_missed: It was missed, and no other is due now.
+        missed: The first one that was missed, for people; empty: none was.
+    """
+
+    settled_s: float
+    planned: str = ""
+    is_missed: bool = False
+    missed: str = ""
+
+
+@record
 class DeadlinePassed:
     """It is `now_s`; something of this worker may be due."""
 
@@ -180,7 +210,10 @@ Fact = Spawned | SpawnFailed | Exited | Emptied | Lost
 #: What is about one run: nothing when that run is over.
 OfRun = Fact | ReadySaid | JudgedFailed | RecycleRequested | Extended
 
-Event = (
+#: What a job's plan comes to; it means the same in all states with a process.
+OfPlan = PlanBegun | CameDue
+#: What a state decides about.
+OfState = (
     OfRun
     | GateMoved
     | StartRequested
@@ -191,3 +224,4 @@ Event = (
     | PolicyChanged
     | DeadlinePassed
 )
+Event = OfState | OfPlan

@@ -66,6 +66,8 @@ def through_gate(before: Worker, moved: Worker, actions: tuple[Action, ...], gat
 def _then(before: Worker, moved: Worker) -> Then:
     if isinstance(moved.state, Probing):
         return "probe"
+    if isinstance(moved.state, Starting) and moved.state.by == "schedule":
+        return "due"
     if moved.restarts > before.restarts:
         return "restart"
     match before.state:

@@ -47,13 +47,23 @@ def start_as(worker: Worker, then: Then, now_s: float) -> Moved:
             return restart(worker, now_s)
         case "probe":
             return probe(worker, now_s)
+        case "due":
+            return start_due(worker, now_s)
         case _:
             assert_never(then)
 
 
-def started(run: int, pid: int) -> Announce:
+def start_due(worker: Worker, now_s: float) -> Moved:
+    """Ask for a planned run of a job: it begins with no failure."""
+    run = worker.run + 1
+    state = Starting(run, asked_at_s=now_s, by="schedule")
+    fresh = replace(worker, state=state, run=run, attempt=0, failures=(), is_owed=False)
+    return fresh, (Spawn(run),)
+
+
+def started(run: int, pid: int, by: str = "") -> Announce:
     """Return what is said when a leader exists."""
-    return Announce("worker.started", (("run", run), ("pid", pid)))
+    return Announce("worker.started", (("run", run), ("pid", pid), *((("by", by),) if by else ())))
 
 
 def close_breaker(worker: Worker, reason: str) -> tuple[Worker, Announce]:

@@ -24,6 +24,8 @@ def adopt_policy(worker: Worker, event: events.PolicyChanged) -> Worker:
     ):
         # Killed already: a longer ladder is not climbed from where the old one ended.
         state = replace(state, rung=len(policy.stop_ladder))
+    if policy.schedule != worker.policy.schedule:
+        worker = replace(worker, settled_s=None, is_owed=False)  # another plan begins
     # A smaller window applies with the next failure; a smaller count now, to stay bounded.
     failures = worker.failures[-policy.max_restarts :]
     return replace(worker, policy=policy, state=state, failures=failures)
@@ -41,6 +43,8 @@ def told_of_change(worker: Worker, policy: Policy, *, is_new_run: bool) -> tuple
         is_new_run: What changed holds only for a process that starts with it.
     """
     changed = events.PolicyChanged(policy), events.ResetRequested("changed")
+    if policy.schedule is not None and not isinstance(worker.state, Live):
+        return changed  # it runs when it is time
     if is_new_run and isinstance(worker.state, Live | states.Exited):
         return (*changed, events.RestartRequested())
     return changed

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from supervisord_lite.base.record import record
+from supervisord_lite.core.schedule import Schedule
 
 RestartPolicy = Literal["always", "on-failure", "never"]
 StopScope = Literal["leader", "tree"]
@@ -47,6 +48,7 @@ class Policy:
         stop_ladder: At least one rung; SIGKILL to the whole tree follows the last one.
         max_restarts: This many failures inside the window trip the breaker (5: five starts).
         circuit_cooldown_s: After this long a tripped worker gets one start on trial; None: never.
+        schedule: When it runs; None: as long as it is wanted up.
     """
 
     restart: RestartPolicy = "on-failure"
@@ -63,3 +65,4 @@ class Policy:
     circuit_window_s: float = 600.0
     circuit_cooldown_s: float | None = None
     backoff: BackoffPolicy = BackoffPolicy()
+    schedule: Schedule | None = None

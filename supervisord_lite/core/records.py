@@ -38,8 +38,15 @@ def to_record(worker: Worker) -> dict[str, object]:
         "restarts": worker.restarts,
         "recycles": worker.recycles,
         "last_exit": None if last_exit is None else fields_of(last_exit),
+        **_of_job(worker),
         "state": {"is": type(state).__name__.lower(), **fields_of(state)},
     }
+
+
+def _of_job(worker: Worker) -> dict[str, object]:
+    if worker.settled_s is None and not worker.is_owed:
+        return {}  # nearly all
+    return {"settled_s": worker.settled_s, "is_owed": worker.is_owed}
 
 
 def from_record(record: dict[str, object], policy: Policy) -> Worker:
@@ -73,6 +80,8 @@ def from_record(record: dict[str, object], policy: Policy) -> Worker:
         restarts=_checked("restarts", record.get("restarts"), int),
         recycles=_checked("recycles", record.get("recycles", 0), int),
         last_exit=None if last_exit is None else _made(LastExit, _mapping("last_exit", last_exit)),
+        settled_s=_checked("settled_s", record.get("settled_s"), float | None),
+        is_owed=_checked("is_owed", record.get("is_owed", False), bool),
     )
 
 

@@ -24,6 +24,7 @@ from supervisord_lite.core.states import (
     Exited,
     Probing,
     Running,
+    Scheduled,
     Starting,
     Stopped,
     Stopping,
@@ -165,7 +166,8 @@ def _is_there(worker: Worker) -> bool:
 
 
 def _is_away(worker: Worker) -> bool:
-    return not isinstance(worker.state, Stopped | Exited | Tripped) and not is_ready(worker)
+    is_down = isinstance(worker.state, Stopped | Exited | Tripped | Scheduled)
+    return not is_down and not is_ready(worker)
 
 
 def _can_go(worker: Worker | None) -> bool:
@@ -181,8 +183,9 @@ def _progress(worker: Worker | None, run: int) -> _Progress:
         return "failed"
     if worker.run <= run:
         # Stopping or waiting: it has heard of it. Else a supervisor died in between.
-        return "untold" if isinstance(state, Starting | Probing | Running | Exited) else "going"
-    if isinstance(state, Exited):
+        untold = Starting | Probing | Running | Exited | Scheduled
+        return "untold" if isinstance(state, untold) else "going"
+    if isinstance(state, Exited | Scheduled):
         return "done" if ended_well(worker) else "failed"
     if isinstance(state, Backoff):
         return "failed"

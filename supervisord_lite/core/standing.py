@@ -16,6 +16,7 @@ from supervisord_lite.core.states import (
     Exited,
     Probing,
     Running,
+    Scheduled,
     Stopped,
     Stopping,
     Tripped,
@@ -57,7 +58,7 @@ def ended_well(worker: Worker) -> bool:
 def has_had_its_chance(worker: Worker) -> bool:
     """Return whether it is ready, has given up, or waits for longer than any start may take."""
     match worker.state:
-        case Stopped() | Exited() | Tripped():
+        case Stopped() | Exited() | Tripped() | Scheduled():
             return True
         case Backoff(delay_s=delay_s, after_failure=after_failure):
             # It ended well, or waits for longer than any start may take: nobody waits for it.
@@ -207,7 +208,7 @@ class Standing:
         if self.is_ending:
             return no_start(ask)
         tallies, requires = self._tallies, self._graph.requires[name]
-        if ask != "start":
+        if ask not in ("start", "due"):
             # It had its turn. But without any of what it requires it would only fail again.
             missing = [each for each in requires if not tallies[each].is_served]
             return f"requires {', '.join(missing)}" if missing else ""

@@ -7,8 +7,9 @@ from supervisord_lite.base.record import record
 from supervisord_lite.core.policy import Policy
 
 #: What follows when a worker's turn comes: the start that somebody asked for, the restart after a
-#: failure, the next run after an ok exit, or the start on trial of a tripped one.
-Then = Literal["start", "restart", "again", "probe"]
+#: failure, the next run after an ok exit, the start on trial of a tripped one, or a planned run of
+#: a job.
+Then = Literal["start", "restart", "again", "probe", "due"]
 #: What an end leads to, once nothing of the tree is left.
 #: "stopped": a person's stop. "shutdown": the service ends. "restart": start again at once.
 #: "failed": count a failure and decide. "ended": an ok exit by itself; the restart policy decides.
@@ -35,12 +36,18 @@ class Waiting:
 
 
 @record
+class Scheduled:
+    """A job between two runs; people read "waiting". See `schedule.py`."""
+
+
+@record
 class Starting:
     """Spawn asked for at `asked_at_s`; alive since `spawned_at_s` when `pid` is known.
 
     Attributes:
         said_at_s: When somebody said that it is ready; that can overtake the answer to the spawn.
         extended_s: It asked for time until then to become ready; never after it is.
+        by: "schedule" where its planned time has come; else empty.
     """
 
     run: int
@@ -49,6 +56,7 @@ class Starting:
     spawned_at_s: float | None = None
     said_at_s: float | None = None
     extended_s: float | None = None
+    by: str = ""
 
 
 @record
@@ -137,21 +145,38 @@ class Exited:
     at_s: float
 
 
-State = Stopped | Waiting | Starting | Probing | Running | Stopping | Backoff | Tripped | Exited
+State = (
+    Stopped
+    | Waiting
+    | Scheduled
+    | Starting
+    | Probing
+    | Running
+    | Stopping
+    | Backoff
+    | Tripped
+    | Exited
+)
 
 #: The contract: every legal move to another state. `step` asserts it. Whoever may start may have to
 #: wait first, so nearly every state leads to `waiting`.
 NEXT: Mapping[type[State], frozenset[type[State]]] = {
-    Stopped: frozenset({Waiting, Starting}),
+    Stopped: frozenset({Waiting, Scheduled, Starting}),
     Waiting: frozenset({Starting, Probing, Stopped}),
-    Starting: frozenset({Running, Stopping, Backoff, Tripped, Exited, Waiting}),
-    Probing: frozenset({Running, Stopping, Tripped, Exited, Starting, Backoff, Waiting}),
-    Running: frozenset({Stopping, Backoff, Tripped, Exited, Starting, Waiting}),
-    Stopping: frozenset({Stopped, Starting, Backoff, Tripped, Exited, Waiting}),
+    Scheduled: frozenset({Starting, Stopped, Waiting}),
+    Starting: frozenset({Running, Stopping, Backoff, Tripped, Exited, Scheduled, Waiting}),
+    Probing: frozenset({Running, Stopping, Tripped, Exited, Scheduled, Starting, Backoff, Waiting}),
+    Running: frozenset({Stopping, Backoff, Tripped, Exited, Scheduled, Starting, Waiting}),
+    Stopping: frozenset({Stopped, Starting, Backoff, Tripped, Exited, Scheduled, Waiting}),
     Backoff: frozenset({Starting, Stopped, Waiting}),
-    Tripped: frozenset({Probing, Stopped, Starting, Waiting}),
-    Exited: frozenset({Starting, Stopped, Waiting}),
+    Tripped: frozenset({Probing, Stopped, Starting, Scheduled, Waiting}),
+    Exited: frozenset({Starting, Stopped, Scheduled, Waiting}),
 }
+
+
+def word_of(state: State) -> str:
+    """Return a state as people read it: who is between two planned runs waits."""
+    return "waiting" if isinstance(state, Scheduled) else type(state).__name__.lower()
 
 
 @record
@@ -187,6 +212,9 @@ class Worker:
             `max_restarts` of them.
         restarts: Starts that followed a failure, ever.
         recycles: Starts that followed a recycle, ever.
+        settled_s: Of a job: planned times up to this one are dealt with (`schedule.py`); None:
+            no plan has begun.
+        is_owed: A planned run begins when the one that goes on has ended.
     """
 
     pool: str
@@ -199,6 +227,8 @@ class Worker:
     restarts: int = 0
     last_exit: LastExit | None = None
     recycles: int = 0
+    settled_s: float | None = None
+    is_owed: bool = False
 
     def in_state(self, state: State) -> "Worker":
         """Return this worker in another state; `replace` takes five times as long."""
@@ -213,4 +243,6 @@ class Worker:
             self.restarts,
             self.last_exit,
             self.recycles,
+            self.settled_s,
+            self.is_owed,
         )

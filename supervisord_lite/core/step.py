@@ -4,9 +4,9 @@ from typing import assert_never, get_args
 
 from supervisord_lite.base.clock import Rng
 from supervisord_lite.base.record import replace
-from supervisord_lite.core import ends, events, moves, orders, states
+from supervisord_lite.core import ends, events, jobs, moves, orders, states
 from supervisord_lite.core.actions import Announce, Spawn
-from supervisord_lite.core.events import Event
+from supervisord_lite.core.events import Event, OfState
 from supervisord_lite.core.gates import Gate, open_gate, through_gate
 from supervisord_lite.core.moves import Live, Moved
 from supervisord_lite.core.states import NEXT, Worker
@@ -34,6 +34,8 @@ def step(worker: Worker, event: Event, *, now_s: float, rng: Rng, gate: Gate = o
     if gate is not open_gate and moved is not worker:
         moved, actions = through_gate(worker, moved, actions, gate)
     before, after = type(worker.state), type(moved.state)
+    if after is states.Stopped and (moved.settled_s is not None or moved.is_owed):
+        moved = replace(moved, settled_s=None, is_owed=False)  # who is stopped has no plan
     assert after is before or after in NEXT[before], f"{worker.state} -> {moved.state}"
     return moved, actions
 
@@ -42,7 +44,7 @@ def next_deadline_s(worker: Worker) -> float | None:
     """Return when a `DeadlinePassed` will change something; None: only another event can."""
     state = worker.state
     match state:
-        case states.Stopped() | states.Waiting() | states.Exited():
+        case states.Stopped() | states.Waiting() | states.Scheduled() | states.Exited():
             return None
         case states.Running() | states.Starting() | states.Probing():
             return moves.due_s(worker, state)
@@ -57,6 +59,8 @@ def next_deadline_s(worker: Worker) -> float | None:
 
 
 def _dispatch(worker: Worker, event: Event, now_s: float, rng: Rng) -> Moved:
+    if isinstance(event, events.OfPlan):
+        return jobs.planned(worker, event, now_s)
     state = worker.state
     match state:
         case states.Running():
@@ -71,6 +75,8 @@ def _dispatch(worker: Worker, event: Event, now_s: float, rng: Rng) -> Moved:
             return _on_tripped(worker, state, event, now_s)
         case states.Stopped() | states.Exited():
             return _on_down(worker, state, event, now_s)
+        case states.Scheduled():
+            return _on_scheduled(worker, event, now_s)
         case states.Waiting():
             return _on_waiting(worker, state, event, now_s)
         case _:
@@ -80,10 +86,12 @@ def _dispatch(worker: Worker, event: Event, now_s: float, rng: Rng) -> Moved:
 def _on_down(
     worker: Worker,
     state: states.Stopped | states.Exited,
-    event: Event,
+    event: OfState,
     now_s: float,
 ) -> Moved:
     match event:
+        case events.StartRequested(by_itself=True) if worker.policy.schedule is not None:
+            return worker.in_state(states.Scheduled()), ()
         case events.StartRequested() | events.RestartRequested():
             return moves.start_for_person(worker, now_s)
         case events.StopRequested():
@@ -95,7 +103,8 @@ def _on_down(
         case events.ResetRequested():
             return orders.forget_failures(worker, event.reason)
         case events.PolicyChanged():
-            return orders.adopt_policy(worker, event), ()
+            changed = orders.adopt_policy(worker, event)
+            return jobs.change_policy(worker, changed, now_s)
         case events.DeadlinePassed() | events.GateMoved():
             return worker, ()
         case (
@@ -114,7 +123,39 @@ def _on_down(
             assert_never(event)
 
 
-def _on_waiting(worker: Worker, state: states.Waiting, event: Event, now_s: float) -> Moved:
+def _on_scheduled(worker: Worker, event: OfState, now_s: float) -> Moved:
+    match event:
+        case events.StartRequested(by_itself=True):
+            return worker, ()
+        case events.StartRequested() | events.RestartRequested():
+            return moves.start_for_person(worker, now_s)
+        case events.StopRequested():
+            return orders.stay_down(worker, by_hand=True)
+        case events.ShutdownRequested():
+            return orders.stay_down(worker, by_hand=False)
+        case events.ResetRequested():
+            return orders.forget_failures(worker, event.reason)
+        case events.PolicyChanged():
+            changed = orders.adopt_policy(worker, event)
+            return jobs.change_policy(worker, changed, now_s)
+        case events.DeadlinePassed() | events.GateMoved():
+            return worker, ()
+        case (
+            events.Spawned()
+            | events.SpawnFailed()
+            | events.Exited()
+            | events.Emptied()
+            | events.Lost()
+            | events.ReadySaid()
+            | events.JudgedFailed()
+            | events.Extended()
+        ):
+            return worker, ()  # that run is over
+        case _:
+            assert_never(event)
+
+
+def _on_waiting(worker: Worker, state: states.Waiting, event: OfState, now_s: float) -> Moved:
     match event:
         case events.GateMoved():
             return moves.start_as(worker, state.then, now_s)
@@ -148,7 +189,7 @@ def _on_waiting(worker: Worker, state: states.Waiting, event: Event, now_s: floa
             assert_never(event)
 
 
-def _on_backoff(worker: Worker, state: states.Backoff, event: Event, now_s: float) -> Moved:
+def _on_backoff(worker: Worker, state: states.Backoff, event: OfState, now_s: float) -> Moved:
     match event:
         case events.DeadlinePassed():
             if now_s < state.retry_at_s:
@@ -184,7 +225,7 @@ def _on_backoff(worker: Worker, state: states.Backoff, event: Event, now_s: floa
             assert_never(event)
 
 
-def _on_tripped(worker: Worker, state: states.Tripped, event: Event, now_s: float) -> Moved:
+def _on_tripped(worker: Worker, state: states.Tripped, event: OfState, now_s: float) -> Moved:
     match event:
         case events.DeadlinePassed():
             if state.probe_at_s is None or now_s < state.probe_at_s:
@@ -200,8 +241,8 @@ def _on_tripped(worker: Worker, state: states.Tripped, event: Event, now_s: floa
             return orders.reset_and_start(worker, now_s, event.reason)
         case events.PolicyChanged():
             changed = orders.adopt_policy(worker, event)
-            if changed is worker:
-                return worker, ()
+            if changed is worker or changed.policy.schedule is not None:
+                return jobs.change_policy(worker, changed, now_s)
             probe_at_s = ends.probe_at_s(changed, state.at_s)
             return changed.in_state(replace(state, probe_at_s=probe_at_s)), ()
         case events.GateMoved():
@@ -225,7 +266,7 @@ def _on_tripped(worker: Worker, state: states.Tripped, event: Event, now_s: floa
 def _on_starting(
     worker: Worker,
     state: states.Starting | states.Probing,
-    event: Event,
+    event: OfState,
     now_s: float,
     rng: Rng,
 ) -> Moved:
@@ -236,7 +277,7 @@ def _on_starting(
             alive = replace(state, pid=event.pid, spawned_at_s=now_s)
             moved = worker.in_state(alive)
             moved, actions = moves.advance(moved, alive, now_s)
-            return moved, (moves.started(event.run, event.pid), *actions)
+            return moved, (moves.started(event.run, event.pid, getattr(state, "by", "")), *actions)
         case events.SpawnFailed():
             return _spawn_failed(worker, state, event, now_s, rng)
         case events.Exited():
@@ -270,7 +311,7 @@ def _on_starting(
 
 
 def _on_running(
-    worker: Worker, state: states.Running, event: Event, now_s: float, rng: Rng
+    worker: Worker, state: states.Running, event: OfState, now_s: float, rng: Rng
 ) -> Moved:
     match event:
         case events.Exited():
@@ -300,7 +341,7 @@ def _on_running(
 
 
 def _on_stopping(
-    worker: Worker, state: states.Stopping, event: Event, now_s: float, rng: Rng
+    worker: Worker, state: states.Stopping, event: OfState, now_s: float, rng: Rng
 ) -> Moved:
     has_exited = state.exited_at_s is not None
     match event:

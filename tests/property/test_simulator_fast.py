@@ -6,7 +6,7 @@ from time import process_time
 
 import pytest
 
-from supervisord_lite.core.states import NEXT, Probing, Waiting
+from supervisord_lite.core.states import NEXT, Probing, Scheduled, Waiting
 from tests.support.simulator.fast import FastWorld
 
 SEEDS = 1000
@@ -39,5 +39,6 @@ def test_a_million_events_break_no_promise(capsys: pytest.CaptureFixture[str]) -
         print(f"\n{count} events, {count / (process_time() - begun_s):.0f}/s of CPU time")  # noqa: T201
     assert count >= 1_000_000
     wanted = {(before, after) for before, afters in NEXT.items() for after in afters}
-    # One that ends well on trial just when what it requires is away: that is too rare.
-    assert wanted - edges <= {(Probing, Waiting)}, "never seen"
+    # One that ends well on trial just when what it requires is away, or when a reload has just made
+    # a job of it: that is too rare.
+    assert wanted - edges <= {(Probing, Waiting), (Probing, Scheduled)}, "never seen"

@@ -12,6 +12,7 @@ from supervisord_lite.core.events import Event, Fact
 from supervisord_lite.core.gates import Ask, Gate, open_gate
 from supervisord_lite.core.policy import BackoffPolicy, Policy
 from supervisord_lite.core.records import from_record, to_record
+from supervisord_lite.core.schedule import Schedule
 from supervisord_lite.core.states import State, Worker
 from supervisord_lite.core.step import next_deadline_s, step
 
@@ -163,10 +164,13 @@ def every_state(run: int = 3) -> list[State]:
         states.Waiting("requires db"),
         states.Waiting("requires db", "restart"),
         states.Waiting("requires db", "probe"),
+        states.Waiting("requires db", "due"),
+        states.Scheduled(),
         states.Starting(run, 1.0),
         states.Starting(run, 1.0, 4003, 1.5),
         states.Starting(run, 1.0, said_at_s=1.25),
         states.Starting(run, 1.0, 4003, 1.5, 70.0),
+        states.Starting(run, 1.0, by="schedule"),
         states.Probing(run, 1.0),
         states.Probing(run, 1.0, 4003, 1.5),
         states.Probing(run, 1.0, 4003, 1.5, 2.5),
@@ -213,6 +217,7 @@ def every_event(run: int) -> list[Event]:
         events.Extended(run, 1e9),
         events.GateMoved(),
         events.StartRequested(),
+        events.StartRequested(by_itself=True),
         events.StopRequested(),
         events.RestartRequested(),
         events.ResetRequested(),
@@ -221,6 +226,10 @@ def every_event(run: int) -> list[Event]:
         events.PolicyChanged(a_policy(restart="never", circuit_cooldown_s=60.0)),
         events.PolicyChanged(a_policy(max_restarts=1)),
         events.PolicyChanged(a_policy(ready_by="said", run_timeout_s=90.0)),
+        events.PolicyChanged(a_policy(schedule=Schedule(every_s=60.0))),
+        events.PlanBegun(1000.0),
+        events.CameDue(1060.0),
+        events.CameDue(2060.0, "now", is_missed=True, missed="before"),
         events.DeadlinePassed(),
     ]
 

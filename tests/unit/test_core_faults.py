@@ -14,6 +14,7 @@ from supervisord_lite.core.states import (
     Exited,
     Probing,
     Running,
+    Scheduled,
     Starting,
     State,
     Stopped,
@@ -30,6 +31,7 @@ STATES: dict[str, State] = {
     "stopped": Stopped(),
     "stopped by hand": Stopped(by_hand=True),
     "waiting": Waiting("requires db"),
+    "scheduled": Scheduled(),
     "asked": Starting(RUN, 1.0),
     "starting": Starting(RUN, 1.0, 77, 1.0),
     "probing": Probing(RUN, 1.0, 77, 1.0),
@@ -59,6 +61,8 @@ EVENTS: list[events.Event] = [
     events.ResetRequested(),
     events.ShutdownRequested(),
     events.PolicyChanged(Policy()),
+    events.PlanBegun(1.0),
+    events.CameDue(1.0),
     events.DeadlinePassed(),
 ]
 

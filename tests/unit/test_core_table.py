@@ -9,6 +9,7 @@ import pytest
 from supervisord_lite.core.events import DeadlinePassed, Event, OfRun
 from supervisord_lite.core.gates import Gate, open_gate
 from supervisord_lite.core.policy import BackoffPolicy, Policy, Rung
+from supervisord_lite.core.schedule import Schedule
 from supervisord_lite.core.states import NEXT, LastExit, State, Worker
 from supervisord_lite.core.step import next_deadline_s, step
 from tests.support.core import FixedRng, a_policy, every_event, every_state, shut_gate
@@ -20,6 +21,8 @@ POLICIES = (
     a_policy(restart="never", circuit_cooldown_s=60.0, ready_after_s=90.0),
     a_policy(ready_by="said", run_timeout_s=30.0, circuit_cooldown_s=60.0),
     a_policy(ready_by="exit", restart="always", stable_run_period_s=0.0),
+    a_policy(restart="never", schedule=Schedule(every_s=60.0)),
+    a_policy(max_restarts=2, schedule=Schedule(every_s=60.0, overlap="wait", missed="once")),
     Policy(backoff=BackoffPolicy(min_s=0.0), stop_ladder=(Rung(15, 0.0), Rung(3, 0.0))),
 )
 LAST = LastExit(1, None, "exit 1", 0.5, 0.5)
@@ -89,7 +92,8 @@ def test_each_edge_of_the_table_is_reached_and_no_other() -> None:
     policy = a_policy(max_restarts=2, circuit_cooldown_s=60.0)
     always = a_policy(max_restarts=2, circuit_cooldown_s=60.0, restart="always")
     reached: set[tuple[type[State], type[State]]] = set()
-    for begin in (policy, always):
+    job = a_policy(max_restarts=2, schedule=Schedule(every_s=60.0))
+    for begin in (policy, always, job):
         reached |= edges_from(Worker("web", 1, begin))
     table = {(before, after) for before, afters in NEXT.items() for after in afters}
     assert reached == table
@@ -120,4 +124,5 @@ def shape_of(worker: Worker) -> tuple[object, ...]:
     times = ("pid", "ready_at_s", "exited_at_s", "said_at_s")
     known = [getattr(state, name, None) is None for name in times]
     words = [getattr(state, n, None) for n in ("outcome", "was_probing", "start_again", "then")]
-    return (type(state), *known, *words, len(worker.failures), worker.policy.restart)
+    is_job = worker.policy.schedule is not None, worker.is_owed
+    return (type(state), *known, *words, len(worker.failures), worker.policy.restart, *is_job)

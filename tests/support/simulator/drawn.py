@@ -8,6 +8,7 @@ from supervisord_lite.base.record import replace
 from supervisord_lite.config.spec import Launch, Origin, Spec
 from supervisord_lite.core.policy import BackoffPolicy, Critical, Policy, Rung
 from supervisord_lite.core.pools import Pool
+from supervisord_lite.core.schedule import Schedule
 
 Chance = random.Random
 
@@ -35,8 +36,8 @@ def chance(seed: int) -> Chance:
     return random.Random(seed)
 
 
-def a_policy(rng: Chance) -> Policy:
-    """Return a policy in which something happens within minutes."""
+def a_policy(rng: Chance, *, may_be_job: bool = False) -> Policy:
+    """Return a policy in which something happens within minutes; of a job where that may be."""
     policy = Policy(
         restart=rng.choice(("on-failure", "on-failure", "always", "never")),
         ok_exit_codes=rng.choice(((0,), (0,), (0, 3))),
@@ -58,6 +59,14 @@ def a_policy(rng: Chance) -> Policy:
             jitter=rng.random() < 0.7,
         ),
     )
+    if may_be_job and rng.random() < 0.25:
+        schedule = Schedule(
+            every_s=rng.choice((5.0, 30.0, 100.0)),
+            overlap=rng.choice(("skip", "wait")),
+            missed=rng.choice(("skip", "once")),
+        )
+        restart = "on-failure" if policy.restart == "always" else policy.restart
+        policy = replace(policy, schedule=schedule, restart=restart)
     # A file has no such time for those who become ready in another way.
     return policy if policy.ready_by == "alive" else replace(policy, ready_after_s=1.0)
 

@@ -85,7 +85,7 @@ class FastWorld(World):
         workers: dict[Key, Worker] = {}
         self._by_key: dict[Key, _Slot] = {}
         for pool in self._pools:
-            policy = a_policy(rng)
+            policy = a_policy(rng, may_be_job=True)
             for index in range(1, rng.choice((1, 1, 1, 2, 3)) + 1):
                 key = (pool.name, index)
                 workers[key] = Worker(pool.name, index, policy)
@@ -98,6 +98,7 @@ class FastWorld(World):
         self.at(rng.uniform(0.0, 100.0), self._stall)
         for person in range(2):
             self.at(rng.expovariate(1 / self._between_s), self._person, person)
+        self.at(rng.uniform(0.0, 20.0), self._look_at_clocks)
 
     def calm(self) -> None:
         """Let all faults stop: a sane configuration, good programs, and everybody wanted up.
@@ -352,11 +353,28 @@ class FastWorld(World):
             slot.tree = "none"
             self._fact(slot, events.Emptied(run, ("9 x",) if self.rng.random() < 0.5 else ()))
 
+    # -- the clocks of jobs ------------------------------------------------------------------------
+
+    def _look_at_clocks(self) -> None:
+        """Planned times come when they like: late, missed, and two at a time."""
+        rng = self.rng
+        self.at(rng.choice((0.1, 5.0, 20.0)), self._look_at_clocks)
+        for slot in self._slots if not self._is_stalled() else ():
+            worker = self._fleet.workers[slot.key]
+            if worker.policy.schedule is None or rng.random() < 0.5:
+                continue
+            if worker.settled_s is None:
+                self._tell(slot, events.PlanBegun(self.now_s), self.now_s)
+                continue
+            missed = rng.choice(("", "", "", "12:07"))
+            is_missed = bool(missed) and rng.random() < 0.7
+            self._tell(slot, events.CameDue(self.now_s, "now", is_missed, missed), self.now_s)
+
     # -- people ------------------------------------------------------------------------------------
 
     def _boot(self, slot: _Slot) -> None:
         if slot.model.policy.autostart:
-            self._order(slot, events.StartRequested())
+            self._order(slot, events.StartRequested(by_itself=True))
 
     def _order(self, slot: _Slot, event: events.Event) -> None:
         """An order reaches the supervisor: in its turn, after the facts that are there."""
@@ -400,7 +418,8 @@ class FastWorld(World):
         """
         rng = self.rng
         for _ in range(0 if self._is_stalled() else times):
-            slot, policy, is_new_run = rng.choice(self._slots), a_policy(rng), rng.random() < 0.3
+            slot, policy = rng.choice(self._slots), a_policy(rng, may_be_job=True)
+            is_new_run = rng.random() < 0.3
             model = slot.model
             was_down = model.tree == "none" and model.rest == "stopped"
             was_leaving, pid = model.is_leaving, model.pid

@@ -452,5 +452,5 @@ class LivingWorld(SwitchingWorld):
 
 def _is_away(model: SlotModel) -> bool:
     """Return whether it is not ready now and will come back."""
-    is_over = model.tree == "none" and model.rest in ("stopped", "exited", "tripped")
+    is_over = model.tree == "none" and model.rest in ("stopped", "exited", "tripped", "scheduled")
     return not (is_over or is_ready(model))

@@ -201,13 +201,15 @@ class SlotModel(Told):
                 self.attempt = 0 if was_stable else self.attempt
                 self._spawn("start")
             else:
-                self.rest, self.by_hand = "stopped", aim == "down"
+                self._lie_down(by_hand=aim == "down")
         elif end == "ok":
             self.says.append("worker.exited")
             self.attempt = 0 if was_stable else self.attempt
             if was_trial:
                 self._forgive()
-            if again or (policy.restart == "always" and was_stable):
+            if policy.schedule is not None and not again:
+                self._end_planned()
+            elif again or (policy.restart == "always" and was_stable):
                 self._spawn("start" if again else "again")
             elif policy.restart == "always":
                 self._wait(at_s, policy.backoff.min_s, failed=False)
@@ -217,8 +219,14 @@ class SlotModel(Told):
             self.says.append("worker.failed")
             self._count(at_s if exited_s is None else exited_s)
             self.attempt = 1 if was_stable else self.attempt + 1
+            self.failed_as = (len(self.failures), self.attempt)
             is_full = len(self.failures) >= policy.max_restarts and policy.restart != "never"
-            if hopeless or was_trial or is_full:
+            is_job = policy.schedule is not None
+            gives_up = hopeless or is_full or policy.restart == "never" or self.is_owed
+            if is_job and gives_up and not again:
+                self.says.append("job.failed")
+                self._end_planned()
+            elif (hopeless or was_trial or is_full) and not is_job:
                 self._trip(at_s)
             elif again:
                 self._spawn("start")
@@ -226,6 +234,24 @@ class SlotModel(Told):
                 self.rest = "exited"
             else:
                 self._back_off(at_s, worker, missing=missing)
+
+    def _end_planned(self) -> None:
+        """A run of a job is over: what is owed begins, or it waits for its time."""
+        if self.is_owed:
+            self._spawn_planned()
+        else:
+            self.rest = "scheduled"
+
+    def _spawn_planned(self) -> None:
+        """Begin a planned run: it knows of no failure."""
+        self.is_owed, self.attempt = False, 0
+        self.failures.clear()
+        self._spawn("due")
+
+    def _lie_down(self, *, by_hand: bool) -> None:
+        """Be stopped: without a plan."""
+        self.rest, self.by_hand = "stopped", by_hand
+        self.settled_s, self.is_owed = None, False
 
     def _clean(self) -> None:
         """Forget the run that is over."""
@@ -299,14 +325,17 @@ class SlotModel(Told):
 
     # -- people ------------------------------------------------------------------------------------
 
-    def _start(self, _event: events.Event, _at_s: float, _: Worker) -> None:
+    def _start(self, event: events.Event, _at_s: float, _: Worker) -> None:
         if self.tree == "none":
             if self.rest == "backoff":
                 self._spawn("again")
             elif self.rest == "waiting" and self.then != "probe":
                 self.attempt = 0
                 self._spawn(self.then, by_person=True)
-            elif self.rest in ("stopped", "exited"):
+            elif self.rest in ("stopped", "exited", "scheduled"):
+                if getattr(event, "by_itself", False) and self.policy.schedule is not None:
+                    self.rest = "scheduled"
+                    return
                 self.attempt = 0
                 self._spawn("start")
         elif self.aim == "down":
@@ -324,7 +353,7 @@ class SlotModel(Told):
         if self.tree == "none":
             if not (self.rest == "stopped" and self.by_hand):
                 self.says.append("worker.stopped")
-            self.rest, self.by_hand = "stopped", True
+            self._lie_down(by_hand=True)
         elif not self.is_leaving:
             self._bring_down("down", at_s)
         elif self.aim != "end":
@@ -334,7 +363,7 @@ class SlotModel(Told):
         if self.tree == "none":
             if self.rest != "stopped":
                 self.says.append("worker.stopped")
-                self.rest, self.by_hand = "stopped", False
+                self._lie_down(by_hand=False)
             return
         self.at_once |= event.at_once
         if not self.is_leaving and not event.at_once:
@@ -360,9 +389,44 @@ class SlotModel(Told):
             self.then = "start"
 
     def _policy(self, event: events.PolicyChanged, _at_s: float, _: Worker) -> None:
+        if event.policy.schedule != self.policy.schedule:
+            self.settled_s, self.is_owed = None, False
         self.policy = event.policy
         del self.failures[: -event.policy.max_restarts]
         self._set_probe()
+        if self.tree != "none":
+            return
+        is_job = self.policy.schedule is not None
+        if self.rest == "scheduled" and not is_job:
+            self._spawn("start")
+        elif self.rest in ("tripped", "exited") and is_job:
+            if self.rest == "tripped":
+                self._forgive()
+            self.rest = "scheduled"
+
+    # -- the plan of a job -------------------------------------------------------------------------
+
+    def _plan(self, event: events.PlanBegun, _at_s: float, _: Worker) -> None:
+        is_stopped = self.tree == "none" and self.rest == "stopped"
+        if self.policy.schedule is not None and not is_stopped:
+            self.settled_s, self.is_owed = event.settled_s, False
+
+    def _came_due(self, event: events.CameDue, _at_s: float, _: Worker) -> None:
+        schedule = self.policy.schedule
+        is_down = self.tree == "none" and self.rest in ("stopped", "exited", "tripped")
+        if schedule is None or is_down or self.aim in ("down", "end"):
+            return
+        self.settled_s = event.settled_s
+        if event.missed:
+            self.says.append("job.missed")
+            if event.is_missed and schedule.missed == "skip":
+                return
+        if self.tree == "none" and self.rest in ("scheduled", "backoff"):
+            self._spawn_planned()
+        elif self.tree != "none" and schedule.overlap == "wait" and not self.is_owed:
+            self.is_owed = True
+        else:
+            self.says.append("job.skipped")
 
 
 _HEAR: dict[type[events.Event], Callable[[SlotModel, Any, float, Worker], None]] = {
@@ -383,4 +447,6 @@ _HEAR: dict[type[events.Event], Callable[[SlotModel, Any, float, Worker], None]]
     events.ShutdownRequested: SlotModel._shutdown,
     events.ResetRequested: SlotModel._reset,
     events.PolicyChanged: SlotModel._policy,
+    events.PlanBegun: SlotModel._plan,
+    events.CameDue: SlotModel._came_due,
 }

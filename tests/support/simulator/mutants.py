@@ -342,4 +342,49 @@ MUTANTS = (
         'getattr(worker.state, "pid", None) is not None:\n            request',
         kind="whole", first=95,
     ),
+    # -- jobs
+    Mutant(
+        "a planned run begins with the failures of the one before", "core/moves.py",
+        'run=run, attempt=0, failures=(), is_owed=False)', 'run=run, is_owed=False)',
+    ),
+    Mutant(
+        "the breaker of a job opens", "core/ends.py",
+        "    if policy.schedule is not None:\n        is_given_up",
+        "    if False:\n        is_given_up",
+    ),
+    Mutant(
+        "a job is tried again for ever", "core/ends.py",
+        'hopeless or is_over or policy.restart == "never"', 'policy.restart == "never"',
+    ),
+    Mutant(
+        "what is owed is forgotten", "core/jobs.py",
+        "    if worker.is_owed:\n        return moves.start_due",
+        "    if False:\n        return moves.start_due",
+    ),
+    Mutant(
+        "two runs overlap later where one is to be left out", "core/jobs.py",
+        "if waits and not worker.is_owed:", "if not worker.is_owed:",
+    ),
+    Mutant(
+        "what was missed runs against the wish", "core/jobs.py",
+        'not event.is_missed or schedule.missed == "once"', "True",
+    ),
+    Mutant(
+        "a plan outlives a stop", "core/step.py",
+        "if after is states.Stopped and", "if after is states.Backoff and",
+    ),
+    Mutant(
+        "the boot runs every job", "core/step.py",
+        "case events.StartRequested(by_itself=True) if worker.policy.schedule is not None:",
+        "case events.StartRequested(by_itself=True) if False:",
+    ),
+    Mutant(
+        "a planned run does not wait for what it requires", "core/standing.py",
+        'if ask not in ("start", "due"):',
+        'if ask == "due":\n            return ""\n        if ask != "start":',
+    ),
+    Mutant(
+        "another schedule goes on with the old plan", "core/orders.py",
+        "worker = replace(worker, settled_s=None, is_owed=False)", "pass",
+    ),
 )  # fmt: skip

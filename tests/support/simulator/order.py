@@ -44,7 +44,7 @@ class OrderModel:
         if self.is_over_for(ask):
             return True
         pool = self._pools[name]
-        if ask == "start":
+        if ask in ("start", "due"):
             unready = any(not self._is_ready(each) for each in pool.requires)
             return unready or any(not self._has_given_all(each) for each in pool.after)
         return any(not any(map(is_ready, self._of[each])) for each in pool.requires)
@@ -124,5 +124,7 @@ def is_settled(model: SlotModel) -> bool:
     """Return whether it is ready, has given up, or waits longer than any start may take."""
     if _rests(model, "backoff"):
         return not model.failed_before or model.delay_s > model.policy.start_timeout_s
-    is_down = model.tree == "none" and model.rest in ("stopped", "exited", "tripped")
+    is_down = model.tree == "none" and model.rest in (
+        "stopped", "exited", "tripped", "scheduled"
+    )  # fmt: skip
     return is_down or is_ready(model)

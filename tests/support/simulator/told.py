@@ -15,7 +15,7 @@ Act = tuple[str, int, int]
 Gate = Callable[[str], bool]
 _RESTS = {
     "stopped": "Stopped", "backoff": "Backoff", "tripped": "Tripped", "exited": "Exited",
-    "waiting": "Waiting",
+    "waiting": "Waiting", "scheduled": "Scheduled",
 }  # fmt: skip
 
 
@@ -27,9 +27,13 @@ class Told:
         aim: Of an end that was ordered: "down" by a person, "end" of the service, "up" again; ""
             while nobody has ordered one.
         end: Of an end that nobody ordered: "" while there is none, "ok", "failed" or "late".
-        rest: Where the slot is without a tree: "stopped", "backoff", "tripped", "exited", or
-            "waiting" for its turn, and for which kind of start (`then`).
+        rest: Where the slot is without a tree: "stopped", "backoff", "tripped", "exited",
+            "scheduled" between two planned runs, or "waiting" for its turn, and for which kind of
+            start (`then`).
         is_recycle: Its end was ordered by its own limit; one "up" again is counted then.
+        settled_s: Up to which planned time a job has been told of; None: it has no plan.
+        is_owed: A planned run begins when the one that goes on has ended.
+        failed_as: How often it had failed, and the attempt, when that was told the last time.
         is_held: Its end was ordered, and its turn to be told has not come.
         failures: Times of all that count, oldest first.
         ends: Runs of which an end was heard, in order.
@@ -40,9 +44,10 @@ class Told:
 
     __slots__ = (
         "acts", "again", "aim", "at_once", "attempt", "by_hand", "code", "delay_s", "end",
-        "ends", "exited_s", "extended_s", "failed_before", "failures", "gate", "is_held",
-        "is_recycle", "is_trial", "pid", "policy", "probe_s", "ready", "recycles", "rest",
-        "restarts", "retry_s", "run", "rung", "rung_s", "said_s", "says", "spawned_s", "then",
+        "ends", "exited_s", "extended_s", "failed_as", "failed_before", "failures", "gate",
+        "is_held", "is_owed", "is_recycle", "is_trial", "pid", "policy", "probe_s", "ready",
+        "recycles", "rest", "restarts", "retry_s", "run", "rung", "rung_s", "said_s", "says",
+        "settled_s", "spawned_s", "then",
         "tree", "tripped_s",
     )  # fmt: skip
 
@@ -80,6 +85,9 @@ class Told:
         self.restarts = 0
         self.recycles = 0
         self.is_recycle = False
+        self.settled_s: float | None = None
+        self.is_owed = False
+        self.failed_as = (0, 0)
         self.acts: list[Act] = []
         self.says: list[str] = []
 
@@ -128,7 +136,8 @@ class Told:
             if isinstance(action, Announce) and action.event == "worker.failed":
                 fields = dict(action.fields)
                 told = (fields["run"], fields["failure"], fields["of"], fields["attempt"])
-                real = (self.ended_run, len(self.failures), self.policy.max_restarts, self.attempt)
+                number, attempt = self.failed_as
+                real = (self.ended_run, number, self.policy.max_restarts, attempt)
                 if told != real:
                     message = f"told of a failure {told}, and not {real}"
                     raise BrokenPromiseError(message)
@@ -166,6 +175,10 @@ class Told:
             raise BrokenPromiseError(message)
         if self.rest == "stopped" and self.tree == "none" and state.by_hand != self.by_hand:  # type: ignore[union-attr]
             message = f"stopped by hand: {state}, and not {self.by_hand}"
+            raise BrokenPromiseError(message)
+        if (worker.settled_s, worker.is_owed) != (self.settled_s, self.is_owed):
+            told_plan = (worker.settled_s, worker.is_owed)
+            message = f"settled, owed: {told_plan}, and not {(self.settled_s, self.is_owed)}"
             raise BrokenPromiseError(message)
         due_s = self.due_s()
         if told_due_s != due_s:
