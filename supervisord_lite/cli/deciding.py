@@ -11,6 +11,7 @@ from typing import Any
 
 from supervisord_lite.base.errors import SupervisordLiteError
 from supervisord_lite.base.units import format_duration
+from supervisord_lite.core.schedule import Schedule
 
 #: Key -> its name in the policy that the daemon tells.
 _FIELDS = {
@@ -28,6 +29,16 @@ _FIELDS = {
 #: Keys that the daemon tells as one writes them.
 _HEALTH = "health."
 _HEALTH_KEYS = ("health.http", "health.tcp", "health.exec")
+#: What says when a job runs.
+_OF_PLAN = ("schedule.cron", "schedule.every", "schedule.timezone")
+#: The same of a schedule.
+_OF_SCHEDULE = {
+    "schedule.cron": "cron",
+    "schedule.every": "every_s",
+    "schedule.timezone": "timezone",
+    "schedule.overlap": "overlap",
+    "schedule.missed": "missed",
+}
 #: Of a text that stands beside its origin.
 _TEXT_COLUMNS = 38
 Decided = tuple[str, str]  #: "max_restarts 5", and where that stands
@@ -46,7 +57,7 @@ def keys_for(state: str, reasons: str, *, has_run: bool) -> tuple[str, ...]:
         "backoff": ("max_restarts", "circuit_window", "restart"),
         "exited": ("restart", "ok_exit_codes"),
         "stopped": () if has_run else ("autostart",),
-        "waiting": ("requires", "after"),
+        "waiting": ("requires", "after", *_OF_PLAN),
         "starting": ("start_timeout",),
         "probing": ("circuit_cooldown", "stable_run_period"),
     }.get(state, ())
@@ -58,6 +69,8 @@ def keys_for(state: str, reasons: str, *, has_run: bool) -> tuple[str, ...]:
         keys = (*keys, "heartbeat_timeout")
     if "still running after" in reasons:
         keys = (*keys, "run_timeout")
+    if "still going" in reasons:
+        keys = (*keys, "schedule.overlap")
     return tuple(dict.fromkeys(keys))
 
 
@@ -100,6 +113,9 @@ def _in_force(story: dict[str, Any], key: str) -> Any:
     if key.startswith(_HEALTH):
         health = (story.get("policy") or {}).get("health") or {}
         return health.get(key.removeprefix(_HEALTH))
+    if key in _OF_SCHEDULE:
+        schedule = (story.get("policy") or {}).get("schedule") or {}
+        return schedule.get(_OF_SCHEDULE[key])
     return (story.get("policy") or {}).get(_FIELDS[key])
 
 
@@ -127,11 +143,21 @@ def _places(pool: str, config: str) -> dict[str, tuple[Any, str]] | None:
             value = getattr(spec.policy, _FIELDS[line.key])
         elif line.key in ("requires", "after"):
             value = getattr(spec, line.key)
+        elif line.key in _OF_SCHEDULE:
+            value = _of_schedule(spec.policy.schedule, _OF_SCHEDULE[line.key])
         else:
             continue
         via = f" via {line.via}" if line.via else ""
         places[line.key] = (value, f"{line.origin}{via}")
     return places
+
+
+def _of_schedule(schedule: Schedule | None, field: str) -> Any:
+    if schedule is None:
+        return None
+    if field == "cron":
+        return None if schedule.cron is None else schedule.cron.text
+    return (schedule.zone.name or None) if field == "timezone" else getattr(schedule, field)
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -144,6 +170,6 @@ def _shown(key: str, value: Any) -> str:
     if isinstance(value, list | tuple):
         words = [f'"{each}"' if isinstance(each, str) else str(each) for each in value]
         return f"[{', '.join(words)}]"
-    if _FIELDS.get(key, "").endswith("_s"):
+    if (_FIELDS.get(key) or _OF_SCHEDULE.get(key, "")).endswith("_s"):
         return f'"{format_duration(float(value)).replace(" ", "")}"'
     return f'"{value}"' if isinstance(value, str) else str(value)

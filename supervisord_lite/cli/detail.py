@@ -126,7 +126,7 @@ def _next(worker: dict[str, Any], command: str) -> str:
     pending = "" if in_s is None else f"a fresh run in {format_duration(in_s)}, for its age"
     # What stands in the table of a pool that has recycled stands above already.
     said = str(worker["note"] or "") if worker["state"] == "running" else snapshot.note(worker)
-    return said or pending or "nothing pending"
+    return said.removeprefix("next ") or pending or "nothing pending"
 
 
 def _fields(name: str, text: str, parts: Iterable[str] = ()) -> list[str]:

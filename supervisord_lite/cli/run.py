@@ -29,6 +29,7 @@ from supervisord_lite.base.log_line import WITH_PRIORITY, rfc3339
 from supervisord_lite.base.record import record, replace
 from supervisord_lite.cli.carried import carry_over, count_try, read_carried, remove_carried
 from supervisord_lite.cli.last_escalation import read_last_escalation
+from supervisord_lite.cli.plans import read_plans
 from supervisord_lite.config.defaults import default_config_path
 from supervisord_lite.config.digests import digests_of
 from supervisord_lite.config.effective import FILE_NAME, write_effective
@@ -43,6 +44,7 @@ from supervisord_lite.scribe.files import EVENTS_FILE
 from supervisord_lite.supervisor import events
 from supervisord_lite.supervisor.carry import LIFE, MAY_BE_THERE
 from supervisord_lite.supervisor.in_force import force_text
+from supervisord_lite.supervisor.plan_file import PLANS
 
 _BACKLOG = 512
 #: pid, uid, gid: unix(7).
@@ -102,6 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
         saves["last_escalation"] = json.dumps(last_escalation)
     own = taken[settings.state_dir]
     configuration = _carry_over(configuration, own, saves)
+    _take_up_plans(configuration, saves)
     _note_effective(configuration)
     locks = [each.lock for each in taken.values()]
     digests = digests_of(judged.documents)
@@ -132,6 +135,17 @@ def _carry_over(configuration: Configuration, own: Taken, saves: dict[str, str])
     # Only now: whatever had gone wrong before, the next try finds what this one has found.
     _note_holder(own.lock, str(life["token"]))
     return configuration
+
+
+def _take_up_plans(configuration: Configuration, saves: dict[str, str]) -> None:
+    """Go on with the plans of jobs whose missed runs are wanted: add to *saves*."""
+    try:
+        plans = read_plans(configuration.settings.state_dir, configuration.specs)
+    except ValueError as error:
+        _tell(f"supervisord-lite: warning: plans of the last service are not used: {error}")
+        return
+    if plans is not None:
+        saves[PLANS] = plans
 
 
 def _become_keeper(

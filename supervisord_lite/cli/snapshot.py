@@ -49,6 +49,7 @@ _WORKER_KEYS = (
     "sample_age_s",
     "recycle",
     "circuit_window_s",
+    "schedule",
 )
 _EXIT_KEYS = ("code", "signal", "reason", "at", "ok", "asked")
 
@@ -111,10 +112,19 @@ def ended_well(worker: dict[str, Any]) -> bool:
     return worker["state"] == "exited" and (last_exit.get("code") == 0 if ok is None else bool(ok))
 
 
+def job_failed(worker: dict[str, Any]) -> bool:
+    """Return whether the last run of a job failed that waits for its next one."""
+    last_exit = worker["last_exit"]
+    is_job = bool(worker.get("schedule")) and worker["state"] == "waiting"
+    return is_job and last_exit is not None and last_exit.get("ok") is False
+
+
 def as_wanted(worker: dict[str, Any]) -> bool:
     """Return whether a worker is where it should be; a stop by hand is what somebody wanted."""
     if worker["state"] == "exited":
         return ended_well(worker)
+    if job_failed(worker):
+        return False
     if (worker["output"] or {}).get("trouble") or worker.get("outdated"):
         return False
     if worker["state"] == "running":
@@ -180,6 +190,10 @@ def problem(worker: dict[str, Any]) -> str:
         left_s = worker["next_start_in_s"]
         again = f"{AGAIN}{soon(left_s)}" if left_s is not None else ""
         return ", ".join(filter(None, (reason(worker), failures(worker), again)))
+    if job_failed(worker):
+        left_s = worker["next_start_in_s"]
+        again = f"{AGAIN}{soon(left_s)}" if left_s is not None else ""
+        return ", ".join(filter(None, (f"last run failed: {reason(worker)}", again)))
     words = {
         "starting": "not ready yet",
         "running": "not ready",

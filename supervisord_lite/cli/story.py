@@ -59,6 +59,12 @@ class Story:
         """Return its state in a word."""
         return str(self.worker["state"])
 
+    @property
+    def is_job_at_rest(self) -> bool:
+        """Return whether it is a job that waits for its time."""
+        is_planned = self.worker.get("next_start_in_s") is not None
+        return self.state == "waiting" and bool(self.worker.get("schedule")) and is_planned
+
     def latest(self, *kinds: str) -> Event | None:
         """Return the latest event of one of these kinds, or None."""
         return next((e for e in reversed(self.events) if e.get("event") in kinds), None)
@@ -160,6 +166,8 @@ def _sentences(story: Story) -> Iterator[str]:
 
 
 def _since(story: Story) -> str:
+    if story.is_job_at_rest:
+        return ""  # when it is next is the question
     at = story.told.get("since")
     if at is None:
         kinds = {"stopped": ("worker.stopped",), "waiting": ("worker.waiting",)}
@@ -187,6 +195,8 @@ def _state(story: Story) -> tuple[str, str]:
             failure = _failure(story.latest("worker.failed", "worker.exited") or {})
             then = f"{failure.capitalize()}; it" if failure else "It"
             return f": {_last_end(story)}.", f"{then} starts again {again}."
+        case "waiting" if story.is_job_at_rest:
+            return _job(story)
         case "waiting":
             reason = str(worker.get("note") or (story.latest("worker.waiting") or {}).get("for"))
             begins = "it " if reason.startswith("requires ") else ""
@@ -208,6 +218,13 @@ def _state(story: Story) -> tuple[str, str]:
             before = story.latest(*ends)
             told = " Before that:" if before is not None else ""
             return f".{told}", ""
+
+
+def _job(story: Story) -> tuple[str, str]:
+    following, _, rest = str(story.worker.get("note") or "").partition(", ")
+    left_s = float(story.worker["next_start_in_s"])
+    rest = f", {rest}" if rest else ""
+    return f" for its schedule: {following} (in {format_duration(left_s)}){rest}.", ""
 
 
 def _tripped(story: Story) -> tuple[str, str]:
@@ -293,7 +310,16 @@ def _line(story: Story, event: Event, before: list[Event]) -> tuple[str, ...] | 
     by = f", by {asker}" if asker else ""
     match event.get("event"):
         case "worker.started":
-            return "started", f"pid {event.get('pid')}{by or _waited(story, before)}"
+            planned = ", by schedule" if event.get("by") == "schedule" else ""
+            return "started", f"pid {event.get('pid')}{by or planned or _waited(story, before)}"
+        case "job.failed":
+            return "job", "given up: the next run comes as planned"
+        case "job.skipped":
+            return "skipped", f"{_planned(event)}: {event.get('reason')}"
+        case "job.missed":
+            runs = event.get("next") == "start"
+            then = "it runs now" if runs else "left out"
+            return "missed", f"{_planned(event)}: {then}"
         case "worker.failed":
             sender = _sender(event, before)
             return "failed", f"{_end(event)}{sender}{by}", _failure(event)
@@ -342,6 +368,12 @@ def _line_of_daemon(event: Event) -> tuple[str, ...] | None:
             return "reload", f"configuration {event.get('generation')} came into force"
         case _:
             return None  # a cause that is told with what it brought about
+
+
+def _planned(event: Event) -> str:
+    """Return which planned run an event is about, on the clock here."""
+    when = _time(str(event.get("planned")))
+    return "a planned run" if when is None else f"the run of {when.astimezone():%H:%M}"
 
 
 def _end(event: Event) -> str:
@@ -460,6 +492,10 @@ def _ways(story: Story, command: str) -> Iterator[str]:
             chain = story.told.get("waits_for") or []
             if chain:
                 yield f"{command} why {printable(str(chain[-1]['name']))}"
+            if story.is_job_at_rest and (story.worker.get("last_exit") or {}).get("ok") is False:
+                yield f"{command} logs {story.name} -n 50"
+            if story.is_job_at_rest:
+                yield f"{command} start {story.name}"
         case _:
             return
 

@@ -177,7 +177,8 @@ def _how(group: list[Worker]) -> str:
             if any(worker["ready"] is False for worker in group):
                 return "not ready"
             return "outdated" if any(worker.get("outdated") for worker in group) else "not logging"
-        return "failed" if worst == "exited" else _phrase(worst)
+        is_failed = worst == "exited" or any(map(snapshot.job_failed, group))
+        return "failed" if is_failed else _phrase(worst)
     return "stopped" if all(worker["state"] == "stopped" for worker in group) else "ok"
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from supervisord_lite.core.policy import Policy
     from supervisord_lite.core.recycle import Recycle
+    from supervisord_lite.core.schedule import Schedule
 
 #: ("stop_timeout",) or ("environment", "PATH"): the parts of a dotted key.
 Key = tuple[str, ...]
@@ -162,6 +163,20 @@ def _policy(policy: Policy) -> dict[Key, object]:
         ("backoff", "max"): _seconds(backoff.max_s),
         ("backoff", "factor"): backoff.factor,
         ("backoff", "jitter"): backoff.jitter,
+        **_schedule(policy.schedule),
+    }
+
+
+def _schedule(schedule: Schedule | None) -> dict[Key, object]:
+    if schedule is None:
+        return {}
+    every_s = schedule.every_s
+    return {
+        ("schedule", "cron"): None if schedule.cron is None else schedule.cron.text,
+        ("schedule", "every"): None if every_s is None else _seconds(every_s),
+        ("schedule", "timezone"): schedule.zone.name or None,
+        ("schedule", "overlap"): schedule.overlap,
+        ("schedule", "missed"): schedule.missed,
     }
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from supervisord_lite.config import later
 from supervisord_lite.config.launch import RLIMITS
+from supervisord_lite.config.schedule import KEYS as SCHEDULE
 from supervisord_lite.config.values import shown
 from supervisord_lite.config.words import (
     did_you_mean,
@@ -33,7 +34,8 @@ _WORKER = frozenset({
     "critical", "directory", "enabled", "environment", "environment_file", "events", "extends",
     "group", "health", "heartbeat_timeout", "interpreter", "limits", "log", "max_restarts",
     "max_unavailable", "nice", "ok_exit_codes", "operators", "pool_size", "python", "ready",
-    "recycle", "requires", "restart", "run_timeout", "secrets", "secrets_as", "singleton",
+    "recycle", "requires", "restart", "run_timeout", "schedule", "secrets", "secrets_as",
+    "singleton",
     "sockets", "stable_run_period", "start_timeout", "stop_scope", "stop_signal", "stop_timeout",
     "umask", "user",
 })  # fmt: skip
@@ -48,6 +50,7 @@ _INNER: Mapping[str, tuple[frozenset[str], Mapping[str, Shape]]] = {
     "limits": (frozenset({"memory", "cpu", "pids", *RLIMITS}), _NONE),
     "recycle": (frozenset({"memory", "age", "runs", "jitter"}), _NONE),
     "log": (_LOG, _NONE),
+    "schedule": (frozenset(SCHEDULE), _NONE),
 }
 #: An example of each, for the way out of a header that swallows keys.
 _EXAMPLES = {
@@ -56,6 +59,7 @@ _EXAMPLES = {
     "limits": "limits.nofile = 1024",
     "recycle": 'recycle.age = "24h"',
     "log": 'log.max_size = "100M"',
+    "schedule": 'schedule.cron = "7 * * * *"',
     "environment": 'environment.NAME = "…"',
     "secrets": 'secrets.NAME = "file:PATH"',
 }
@@ -63,7 +67,7 @@ _EXAMPLES = {
 
 #: Tables that may stand inside a worker.
 INNER_TABLES = frozenset({
-    *_EXAMPLES, "config", "container", "schedule", "sockets"
+    *_EXAMPLES, "config", "container", "sockets"
 })  # fmt: skip
 
 

@@ -5,14 +5,13 @@ Whoever builds a feature takes its key out of here and reads it where its value 
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from supervisord_lite.config import shapes
 from supervisord_lite.config.policy import read_ok_exit_codes, read_stop_ladder
 from supervisord_lite.config.secret_keys import secret_shape
 from supervisord_lite.config.shapes import each, either, keys, like, named, one_of, whole
-from supervisord_lite.config.values import name_of, shown
+from supervisord_lite.config.values import shown
 from supervisord_lite.config.words import did_you_mean
 
 if TYPE_CHECKING:
@@ -39,9 +38,6 @@ _CAPABILITIES = (
 )  # fmt: skip
 # Patterns are compiled where they are used: most files have none of these keys.
 _MODULE = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
-_CRON = r"@(?:yearly|annually|monthly|weekly|daily|midnight|hourly)|\S+(?:\s+\S+){4}"
-_CRON_FIELD = r"[0-9A-Za-z*?,/#-]+"
-_TIMEZONE = r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*"
 _PORT = r"(?:[0-9]{1,5}|.*%(?:i|\{[0-9]+\.\.\}))"
 _HOST_PORT = rf"(?:[^\s:/\[\]]*|\[[0-9A-Fa-f:.]+\]):{_PORT}"
 _SOCKET = rf"unix:.+|systemd:[A-Za-z0-9_.-]+|private|(?:[^\s:/\[\]]*|\[[0-9A-Fa-f:.]+\]):{_PORT}"
@@ -49,29 +45,6 @@ _MODE = r"(?:0o)?[0-7]{3,4}"
 _STORE = r"sqlite|rediss?://\S+|unix://\S+"
 
 _address = like(_HOST_PORT, 'an address such as "127.0.0.1:8000" or "[::]:8000"')
-
-
-def _cron(reader: Reader, node: Node) -> None:
-    line = reader.checked_text(node)
-    if line is None:
-        return
-    fields = line.split()
-    if not re.fullmatch(_CRON, line.strip()):
-        message = f"{name_of(node.path)}: expected five fields, got {len(fields)} in {shown(line)}"
-        hint = 'minute hour day month weekday: "7 * * * *" is seven past every hour; or "@daily"'
-        reader.at_value(node, message, hint)
-    elif len(fields) > 1 and (bad := [f for f in fields if not re.fullmatch(_CRON_FIELD, f)]):
-        reader.at_value(node, f"{name_of(node.path)}: {shown(bad[0])} is not a field of cron")
-
-
-def _schedule(reader: Reader, node: Node) -> None:
-    _SCHEDULE(reader, node)
-    table = node.table() or {}
-    if "cron" in table and "every" in table:
-        reader.clash(table["every"], "schedule: cron and every exclude each other")
-    elif "cron" not in table and "every" not in table:
-        hint = 'schedule.cron = "7 * * * *" or schedule.every = "1h"'
-        reader.clash(node, "schedule: when?", hint)
 
 
 def _capability(reader: Reader, node: Node) -> None:
@@ -92,13 +65,6 @@ def _exit_codes(reader: Reader, node: Node) -> None:
     read_ok_exit_codes(reader, {"ok_exit_codes": node})
 
 
-_SCHEDULE = keys(
-    cron=_cron,
-    every=shapes.duration,
-    timezone=like(_TIMEZONE, 'a time zone such as "Europe/Vienna"'),
-    overlap=one_of(("skip", "wait"), "an answer to overlapping runs"),
-    missed=one_of(("skip", "once"), "an answer to missed runs"),
-)
 _PRICE = keys(input_usd_per_mtok=shapes.number(0, 1e6), output_usd_per_mtok=shapes.number(0, 1e6))
 _LIMITS = keys(memory=shapes.size, cpu=shapes.number(0.01, 4096), pids=whole(1, 2**31))
 _VARIABLES = named(either((bool, int), shapes.anything, shapes.text))
@@ -110,7 +76,6 @@ WORKER: Mapping[str, Shape] = {
     "queue": shapes.texts,
     "preload": each(like(_MODULE, 'a module such as "shop.model"')),
     "warm": whole(0, 1024),
-    "schedule": either((str,), _cron, _schedule),
     "max_surge": whole(0, 1024),
     "capabilities": each(_capability),
     "no_new_privs": shapes.flag,

@@ -17,9 +17,9 @@ EVENTS = (
     "worker.started", "worker.ready", "worker.failed", "worker.exited", "worker.stopped",
     "worker.recycled", "worker.tripped", "worker.probing", "worker.reset", "worker.oom",
     "worker.waiting", "worker.cleared", "worker.signalled", "worker.unusable", "job.failed",
-    "pool.scaled", "roll.stopped", "config.reloaded", "config.refused", "control.denied",
-    "log.dropped", "events.dropped", "daemon.started", "daemon.ready", "daemon.stopping",
-    "daemon.stopped", "daemon.escalated", "daemon.unkillable", "state.restored",
+    "job.missed", "job.skipped", "pool.scaled", "roll.stopped", "config.reloaded", "config.refused",
+    "control.denied", "log.dropped", "events.dropped", "daemon.started", "daemon.ready",
+    "daemon.stopping", "daemon.stopped", "daemon.escalated", "daemon.unkillable", "state.restored",
     "supervisor.adopted", "queue.stalled", "queue.budget", "task.succeeded", "task.dead",
     "task.unreachable",
 )  # fmt: skip

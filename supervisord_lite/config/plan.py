@@ -42,7 +42,8 @@ _DURATIONS = frozenset(
     {("ready",), ("heartbeat_timeout",), ("start_timeout",), ("run_timeout",), ("stop_timeout",),
      ("stable_run_period",), ("circuit_window",), ("circuit_cooldown",),
      ("log", "max_age"), ("backoff", "min"), ("backoff", "max"), ("health", "interval"),
-     ("health", "timeout"), ("recycle", "age"), ("recycle", "jitter")}
+     ("health", "timeout"), ("recycle", "age"), ("recycle", "jitter"),
+     ("schedule", "every")}
 )  # fmt: skip
 #: Characters at either end of a long value; two of these fit into a terminal's few lines.
 _SHOWN_ENDS = 60
@@ -179,6 +180,7 @@ def _changed_keys(old: Spec, new: Spec, secrets: _Secrets) -> tuple[KeyChange, .
         KeyChange(flat.dotted(key), *secrets.shown(key, was, now), _effect(key, old, new))
         for key, was, now in _differences(flat.worker_keys(old), flat.worker_keys(new))
     )
+    changes += _other_clock(old, new)
     changes += _rotated(old.launch, new.launch)
     if old.launch.identity == new.launch.identity:
         return changes
@@ -198,6 +200,15 @@ def _rotated(old: Launch, new: Launch) -> tuple[KeyChange, ...]:
         if each.digest
         and before.get((each.name, each.kind, each.place), "") not in ("", each.digest)
     )
+
+
+def _other_clock(old: Spec, new: Spec) -> tuple[KeyChange, ...]:
+    """Return the same time zone as changed where the machine knows other rules of it by now."""
+    was, now = old.policy.schedule, new.policy.schedule
+    if was is None or now is None or was.zone == now.zone or was.zone.name != now.zone.name:
+        return ()
+    name = json.dumps(now.zone.name) if now.zone.name else "the machine's"
+    return (KeyChange("schedule.timezone", name, f"{name} (other rules)", "live"),)
 
 
 def _account(launch: Launch) -> str | None:
@@ -237,7 +248,9 @@ def _differences(
 def _effect(key: Key, before: Spec, after: Spec) -> Effect:
     old, new = before.launch, after.launch
     if key[0] in _LAUNCH:
-        return "restart"
+        # A run of a job that is going ends by itself: it holds for the next one.
+        is_job = before.policy.schedule is not None and after.policy.schedule is not None
+        return "live" if is_job else "restart"
     if key == ("events",):
         # A stdin at which nobody speaks cannot become one at which somebody does.
         return "live" if before.events and after.events else "restart"

@@ -6,6 +6,7 @@ import re
 import signal
 from typing import TYPE_CHECKING, cast
 
+from supervisord_lite.config.schedule import read_schedule
 from supervisord_lite.config.values import shown
 from supervisord_lite.config.words import did_you_mean
 from supervisord_lite.core.policy import (
@@ -69,6 +70,7 @@ def read_policy(reader: Reader, table: Table) -> Policy:
         circuit_window_s=reader.duration(table, "circuit_window", _DEFAULT.circuit_window_s),
         circuit_cooldown_s=reader.duration(table, "circuit_cooldown", None),
         backoff=_backoff(reader, reader.table(table, "backoff")),
+        schedule=read_schedule(reader, table),
     )
 
 

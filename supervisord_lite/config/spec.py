@@ -9,9 +9,11 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from supervisord_lite.base.record import fields_of, record, replace
+from supervisord_lite.core.cron import Cron, Zone
 from supervisord_lite.core.policy import BackoffPolicy, Critical, Policy, Rung
 from supervisord_lite.core.probing import Pace
 from supervisord_lite.core.recycle import Recycle
+from supervisord_lite.core.schedule import Schedule
 
 #: What the command line, the environment and the paths of one start may take, as the JSON of the
 #: message in which the daemon passes them on; the rest of that message is for what it adds.
@@ -360,7 +362,17 @@ def _policy(data: dict[str, Any]) -> Policy:
         data["stop_ladder"] = tuple(Rung(**rung) for rung in data["stop_ladder"])
     if "backoff" in data:
         data["backoff"] = BackoffPolicy(**data["backoff"])
+    if data.get("schedule") is not None:
+        data["schedule"] = _schedule(data["schedule"])
     return Policy(**data)
+
+
+def _schedule(data: dict[str, Any]) -> Schedule:
+    if data["cron"] is not None:
+        data["cron"] = Cron(**data["cron"])
+    zone = data["zone"]
+    data["zone"] = Zone(**{**zone, "changes": tuple(map(tuple, zone["changes"]))})
+    return Schedule(**data)
 
 
 def _launch(data: dict[str, Any]) -> Launch:

@@ -67,11 +67,16 @@ def nodes_of(tree: Mapping[str, object], document: Document, path: Path = ()) ->
     return table
 
 
-def widen_log(table: Table) -> None:
+#: A text in place of these tables is short for one of their keys.
+_SHORT = (("log", "stdout"), ("schedule", "cron"))
+
+
+def widen(table: Table) -> None:
     """Make ``log = "x"`` the ``log.stdout = "x"`` for which it is short, so that it can merge."""
-    log = table.get("log")
-    if log is not None and isinstance(log.value, str):
-        table["log"] = log._replace(value={"stdout": log})
+    for key, inner in _SHORT:
+        node = table.get(key)
+        if node is not None and isinstance(node.value, str):
+            table[key] = node._replace(value={inner: node})
 
 
 def merge(under: Table, over: Table) -> Table:

@@ -19,8 +19,9 @@ from supervisord_lite.config.mistaken_health import check_health
 from supervisord_lite.config.order import Edge, OrderReader, note_circles, place_of
 from supervisord_lite.config.policy import read_policy
 from supervisord_lite.config.recycle import read_recycle
+from supervisord_lite.config.schedule import note_clashes, note_required_jobs
 from supervisord_lite.config.spec import MAX_PROCESSES, MAX_SOCKET_PATH_BYTES, Origin, Spec
-from supervisord_lite.config.tree import Node, merge, widen_log
+from supervisord_lite.config.tree import Node, merge, widen
 from supervisord_lite.config.values import plain, shown
 from supervisord_lite.config.words import did_you_mean
 
@@ -92,6 +93,7 @@ class Workers:
                 if processes > MAX_PROCESSES >= processes - specs[-1].pool_size:
                     self._note_crowd(table.get("pool_size") or self.headers[name], name)
         note_circles(reader, edges)
+        note_required_jobs(reader, specs, edges)
         if not reader.alone:
             _check_instances(reader, self.headers, {spec.pool for spec in specs})
             _check_log_files(reader, specs, self._own, self.headers)
@@ -156,10 +158,12 @@ class Workers:
             message = f"singleton: {name} has {pool_size} instances, and may have one"
             reader.clash(table["singleton"], message, hint)
         launch = launches.read(table, pool=name, pool_size=pool_size, header=header)
+        policy = read_policy(reader, table)
+        note_clashes(reader, table, policy.schedule)
         return Spec(
             pool=name,
             pool_size=pool_size,
-            policy=read_policy(reader, table),
+            policy=policy,
             launch=launch,
             origin=Origin(header.document.source.file, header.line()),
             requires=_names(edges, "requires"),
@@ -216,7 +220,7 @@ def _merged_defaults(reader: Reader, tops: Sequence[Table]) -> Table:
     found: Table = {}
     for top in tops:
         table = reader.table(top, "defaults")
-        widen_log(table)
+        widen(table)
         check_worker(reader, table, ("defaults",))
         base = table.pop("extends", None)
         if base is not None:
@@ -240,7 +244,7 @@ def _own_workers(reader: Reader, top: Table) -> Table:
             reader.at_key(node, f'"{name}" of [worker] must be a table', hint)
             continue
         _check_name(reader, name, node)
-        widen_log(own)
+        widen(own)
         check_worker(reader, own, node.path)
         if not _is_only_a_dotted_name(own, node):
             found[name] = node

@@ -138,7 +138,7 @@ def _on_scheduled(worker: Worker, event: OfState, now_s: float) -> Moved:
         case events.PolicyChanged():
             changed = orders.adopt_policy(worker, event)
             return jobs.change_policy(worker, changed, now_s)
-        case events.DeadlinePassed() | events.GateMoved():
+        case events.DeadlinePassed() | events.GateMoved() | events.RecycleRequested():
             return worker, ()
         case (
             events.Spawned()

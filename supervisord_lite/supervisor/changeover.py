@@ -134,7 +134,7 @@ def _bring_up(
             _replace(fleet, rolls, slots)
     runs = {slot: fleet.workers[slot].run for slot in starting}
     for slot in fleet.core.to_start(starting, by_person=False):
-        fleet.feed(slot, events.StartRequested())
+        fleet.feed(slot, events.StartRequested(by_itself=True))
     for slots in later:
         _replace(fleet, rolls, slots, [(slot[1], runs[slot]) for slot in grown[slots[0][0]]])
 

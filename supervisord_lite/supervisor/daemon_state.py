@@ -17,6 +17,7 @@ from supervisord_lite.core.states import (
     Stopping,
     Tripped,
     Worker,
+    word_of,
 )
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.outbox import Outbox, Slot
@@ -113,7 +114,7 @@ class DaemonState:
                 if worker.policy.autostart and worker.run == 0 and worker.state == Stopped()
             ]
             for slot in self._fleet.core.to_start(wanted, by_person=False):
-                self._fleet.feed_guarded(slot, events.StartRequested())
+                self._fleet.feed_guarded(slot, events.StartRequested(by_itself=True))
         self._booted = True
         self._save()
 
@@ -274,7 +275,8 @@ class DaemonState:
         for slot, worker in self._fleet.workers.items():
             if slot in self._settled:
                 continue
-            if has_had_its_chance(worker) or self._fleet.core.is_stuck(slot):
+            is_job = worker.policy.schedule is not None  # no start of the daemon waits for its time
+            if is_job or has_had_its_chance(worker) or self._fleet.core.is_stuck(slot):
                 self._settled.add(slot)
         return all(slot in self._settled for slot in self._fleet.workers)
 
@@ -328,4 +330,4 @@ def _word(worker: Worker) -> str:
         return "running"
     if isinstance(worker.state, Stopping):
         return "stopping"
-    return type(worker.state).__name__.lower()
+    return word_of(worker.state)

@@ -81,6 +81,9 @@ _LEVELS = {
     "worker.tripped": "error",
     "worker.cleared": "warning",
     "worker.oom": "warning",
+    "job.failed": "error",
+    "job.missed": "warning",
+    "job.skipped": "warning",
 }
 _LONGEST_VALUE = 500
 #: Of a traceback, whose end says most.

@@ -11,7 +11,7 @@ from supervisord_lite.core import actions, events, faults, fleet, records
 from supervisord_lite.core.events import Event
 from supervisord_lite.core.moves import Live
 from supervisord_lite.core.pools import Pool
-from supervisord_lite.core.states import Stopped, Stopping, Worker
+from supervisord_lite.core.states import Stopped, Stopping, Worker, word_of
 from supervisord_lite.core.step import next_deadline_s
 from supervisord_lite.supervisor.deadlines import Deadlines
 from supervisord_lite.supervisor.facts import event_of
@@ -256,7 +256,7 @@ class Fleet:
 
     def word(self, slot: Slot) -> str:
         """Return the state of a worker as people read it."""
-        return type(self.workers[slot].state).__name__.lower()
+        return word_of(self.workers[slot].state)
 
     def wake_all(self) -> None:
         """Let everybody who waits for others ask again: after an adoption."""

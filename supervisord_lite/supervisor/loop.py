@@ -2,11 +2,13 @@
 
 import json
 import socket
+from collections.abc import Callable
 from typing import NoReturn
 
 from supervisord_lite import __version__
 from supervisord_lite.base.clock import Clock, Rng
 from supervisord_lite.base.packets import PacketSocket
+from supervisord_lite.base.wall_timer import WallTimer
 from supervisord_lite.config.loading import Loading
 from supervisord_lite.control.server import Server
 from supervisord_lite.keeper.journal import Journal
@@ -29,6 +31,7 @@ from supervisord_lite.supervisor.rights import ADMIN, Rights
 from supervisord_lite.supervisor.rolls import Rolls
 from supervisord_lite.supervisor.samples import Samples, StartSampling
 from supervisord_lite.supervisor.sampling import Sampling
+from supervisord_lite.supervisor.schedules import Schedules, Timer
 from supervisord_lite.supervisor.stories import StartReading, Stories
 from supervisord_lite.supervisor.storms import Storms
 from supervisord_lite.supervisor.verbs import Verbs
@@ -62,6 +65,7 @@ class Supervisor:
         start_loading: StartLoading = Loading,
         start_reading: StartReading = Reading,
         start_sampling: StartSampling = Sampling,
+        make_timer: Callable[[], Timer] = WallTimer,
     ) -> None:
         """Take over; nothing is said to anybody yet.
 
@@ -79,6 +83,7 @@ class Supervisor:
             start_loading: Starts what reads the configuration.
             start_reading: Starts what reads the event journal.
             start_sampling: Starts what looks at processes.
+            make_timer: Makes what watches the wall clock.
         """
         self._clock = clock
         self._journal = journal
@@ -105,8 +110,20 @@ class Supervisor:
             start_loading=start_loading,
         )  # fmt: skip
         self._daemon.on_reload = self._reloads.signalled
+        self._follow(start_bound_note, start_sampling, make_timer)
+        self._rights = Rights(self._fleet, own_uid)
+        self._serve_people(listener, http_listener, start_reading)
+
+    def _follow(
+        self,
+        start_bound_note: StartNote,
+        start_sampling: StartSampling,
+        make_timer: Callable[[], Timer],
+    ) -> None:
+        """Begin with what time brings about: notes, samples, fresh runs and jobs."""
+        clock, handover, log = self._clock, self._handover, self._events.log
         self._carry = CarryFile(
-            self._fleet, self._reloads, self._daemon, self._poller, saves, clock, log,
+            self._fleet, self._reloads, self._daemon, self._poller, handover.saves, clock, log,
             start_bound_note,
         )  # fmt: skip
         self._samples = Samples(
@@ -114,8 +131,10 @@ class Supervisor:
             cgroups=handover.cgroup_runs, start=start_sampling,
         )  # fmt: skip
         self._recycling = Recycling(self._fleet, self._rolls, self._samples, self._words, clock)
-        self._rights = Rights(self._fleet, own_uid)
-        self._serve_people(listener, http_listener, start_reading)
+        self._schedules = Schedules(
+            self._fleet, self._daemon, self._poller, handover.saves, clock, log,
+            start_bound_note, make_timer,
+        )  # fmt: skip
 
     def _serve_people(
         self,
@@ -172,6 +191,7 @@ class Supervisor:
         # the time that we hear of it.
         self._daemon.decide()
         self._fleet.fire_due(now_s)
+        self._schedules.expire(now_s)
         self._heartbeats.expire(now_s)
         self._health.expire(now_s)
         self._samples.expire(now_s)
@@ -182,11 +202,13 @@ class Supervisor:
         self._stories.expire(now_s)
         self._storms.expire(now_s)
         self._carry.expire(now_s)
+        self._schedules.file.expire(now_s)
 
     def _is_over(self, now_s: float) -> bool:
         # Asked each time: the note's deadline may come while workers still stop.
         is_written = self._note.is_written(now_s)
-        return self._daemon.is_over(now_s) and is_written and self._carry.is_gone
+        is_noted = is_written and self._carry.is_gone and self._schedules.file.is_written
+        return self._daemon.is_over(now_s) and is_noted
 
     def _adopt(self) -> None:
         self._events.begin(version=__version__, pid=self._handover.keeper_pid)
@@ -228,6 +250,7 @@ class Supervisor:
         """Decide about the whole, and tell the keeper and systemd what this turn came to."""
         self._rolls.go_on()
         self._daemon.decide()
+        self._schedules.go_on()
         self._daemon.tell()
         self._health.follow()
         wake_s = self._fleet.next_deadline_s()
@@ -243,6 +266,7 @@ class Supervisor:
             self._server.judge_again()
         if not self._channel.is_blocked:
             self._carry.go_on(self._clock.now_s())
+            self._schedules.file.go_on(self._clock.now_s())
         self._mind()
 
     def _wait_s(self) -> float | None:
@@ -252,11 +276,13 @@ class Supervisor:
             self._health.deadline_s,
             self._samples.deadline_s,
             self._recycling.deadline_s,
+            self._schedules.deadline_s,
             self._server.next_deadline_s(),
             self._web.deadline_s,
             self._daemon.deadline_s,
             self._note.deadline_s,
             None if self._channel.is_blocked else self._carry.deadline_s,
+            None if self._channel.is_blocked else self._schedules.file.deadline_s,
             self._reloads.deadline_s,
             self._stories.deadline_s,
             self._storms.deadline_s,

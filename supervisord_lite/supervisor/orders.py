@@ -12,6 +12,7 @@ from supervisord_lite.core.states import (
     Exited,
     Probing,
     Running,
+    Scheduled,
     Starting,
     Stopped,
     Stopping,
@@ -153,9 +154,11 @@ def judge(order: Order, worker: Worker) -> Outcome | None:
         return _not_started(worker)
     last = worker.last_exit
     if is_ready(worker) and not isinstance(state, Exited):
+        if worker.policy.schedule is not None:
+            return None  # a job is done when it has ended
         return Outcome("ready", ok=True, pid=getattr(state, "pid", None))
     match state:
-        case Exited():
+        case Exited() | Scheduled():
             clean = last is not None and last.code in worker.policy.ok_exit_codes
             word = "exited" if clean else "failed"
             detail = last.reason if clean and last is not None else describe_end(worker)

@@ -7,15 +7,18 @@ from supervisord_lite.config.flat import RLIMITS_IN_BYTES
 from supervisord_lite.config.spec import Spec
 from supervisord_lite.core.recycle import age_due_s, part_of
 from supervisord_lite.core.scale import ScaledByHand
+from supervisord_lite.core.schedule import Schedule, clock_text, next_planned_s
 from supervisord_lite.core.standing import is_ready
 from supervisord_lite.core.states import (
     Backoff,
     Probing,
     Running,
+    Scheduled,
     Stopping,
     Tripped,
     Waiting,
     Worker,
+    word_of,
 )
 from supervisord_lite.supervisor.launch import outputs, printed_name
 from supervisord_lite.supervisor.logs import Logs
@@ -59,7 +62,7 @@ def worker_status(
         "name": printed_name(spec, worker.index),
         "pool": worker.pool,
         "instance": worker.index,
-        "state": type(state).__name__.lower(),
+        "state": word_of(state),
         "pid": getattr(state, "pid", None),
         "ready": is_ready(worker),
         "started_at_s": getattr(state, "spawned_at_s", None),
@@ -68,22 +71,16 @@ def worker_status(
         "failures_in_window": len(failures),
         "max_restarts": policy.max_restarts,
         "breaker": _breaker(worker),
-        "next_start_at_s": next_start_at_s(worker),
+        "next_start_at_s": next_start_at_s(worker, now_s, wall_s),
         "critical": spec.critical != "no",
-        "rss_bytes": usage and usage.rss_bytes,
-        "pss_bytes": usage and usage.pss_bytes,
-        "cpu_percent": usage and usage.cpu_percent,
-        "fds": usage and usage.fds,
-        "threads": usage and usage.threads,
-        "processes": usage and usage.processes,
-        "sampled_at_s": usage and usage.at_s,
-        "memory_bytes": usage and usage.memory_bytes,
+        **_usage(usage),
         "recycle": _recycle(spec, worker),
         "circuit_window_s": policy.circuit_window_s,
         "run": worker.run,
         "last_exit": _last_exit(worker, now_s, wall_s),
         "note": stuck
         or _note(worker)
+        or _plan(worker, now_s, wall_s)
         or words
         or (output["trouble"] and f"log: {output['trouble']}")
         or ("has an earlier configuration: restart it" if is_outdated else None),
@@ -91,18 +88,54 @@ def worker_status(
         "limits": limits(spec, controllers),
         "file_pool_size": by_hand and by_hand.file_size,
         "outdated": is_outdated,
+        "schedule": schedule_text(policy.schedule),
     }
 
 
-def next_start_at_s(worker: Worker) -> float | None:
-    """Return when it starts again, on the daemon's clock."""
+def next_start_at_s(worker: Worker, now_s: float, wall_s: float) -> float | None:
+    """Return when it starts again, on the daemon's clock, which shows *now_s* at *wall_s*."""
     match worker.state:
+        case Scheduled():
+            at_s = _next_planned_s(worker)
+            is_cron = worker.policy.schedule is not None and worker.policy.schedule.cron is not None
+            return at_s if at_s is None or not is_cron else now_s + (at_s - wall_s)
         case Backoff(retry_at_s=at_s):
             return at_s
         case Tripped(probe_at_s=at_s_or_none):
             return at_s_or_none
         case _:
             return None
+
+
+def _next_planned_s(worker: Worker) -> float | None:
+    schedule, settled_s = worker.policy.schedule, worker.settled_s
+    if schedule is None or settled_s is None:
+        return None
+    return next_planned_s(schedule, settled_s)
+
+
+def schedule_text(schedule: Schedule | None) -> str | None:
+    """Return when a job runs, as one writes it: "7 * * * *", "every 1h"; None: it is none."""
+    if schedule is None:
+        return None
+    if schedule.cron is not None:
+        return schedule.cron.text
+    return f"every {format_duration(schedule.every_s or 0.0)}"
+
+
+def _plan(worker: Worker, now_s: float, wall_s: float) -> str | None:
+    """Return "next 15:07, last ok" for a job between two runs."""
+    schedule, last = worker.policy.schedule, worker.last_exit
+    if schedule is None or not isinstance(worker.state, Scheduled):
+        return None
+    at_s = next_start_at_s(worker, now_s, wall_s)
+    words = []
+    if at_s is not None:
+        words.append(f"next {clock_text(schedule.zone, wall_s + (at_s - now_s), wall_s)}")
+    if last is not None:
+        is_ok = last.code is not None and last.code in worker.policy.ok_exit_codes
+        words.append("last ok" if is_ok else f"last failed: {last.reason}")
+    return ", ".join(words) or None
 
 
 def _breaker(worker: Worker) -> str:
@@ -148,6 +181,20 @@ def _note(worker: Worker) -> str | None:
             return reason
         case _:
             return None
+
+
+def _usage(usage: Usage | None) -> dict[str, object]:
+    """Return what its tree takes, as far as there is a sample."""
+    return {
+        "rss_bytes": usage and usage.rss_bytes,
+        "pss_bytes": usage and usage.pss_bytes,
+        "cpu_percent": usage and usage.cpu_percent,
+        "fds": usage and usage.fds,
+        "threads": usage and usage.threads,
+        "processes": usage and usage.processes,
+        "sampled_at_s": usage and usage.at_s,
+        "memory_bytes": usage and usage.memory_bytes,
+    }
 
 
 def _recycle(spec: Spec, worker: Worker) -> dict[str, object]:

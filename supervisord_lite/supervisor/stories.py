@@ -19,11 +19,13 @@ from supervisord_lite.config.flat import health_keys
 from supervisord_lite.config.spec import Spec
 from supervisord_lite.control import interface, parameters
 from supervisord_lite.control.calls import Call
+from supervisord_lite.core.schedule import Schedule
 from supervisord_lite.core.states import (
     Backoff,
     Exited,
     Probing,
     Running,
+    Scheduled,
     Starting,
     Tripped,
     Waiting,
@@ -270,7 +272,7 @@ def _has_last_words(worker: Worker) -> bool:
     last = worker.last_exit
     if last is None or last.pid is None or last.code in worker.policy.ok_exit_codes:
         return False
-    return isinstance(worker.state, Backoff | Tripped | Exited | Waiting)
+    return isinstance(worker.state, Backoff | Tripped | Exited | Waiting | Scheduled)
 
 
 def _since_s(worker: Worker) -> float | None:
@@ -282,8 +284,22 @@ def _since_s(worker: Worker) -> float | None:
             return at_s
         case Backoff(retry_at_s=at_s, delay_s=delay_s):
             return at_s - delay_s
+        case Scheduled():
+            return None if worker.last_exit is None else worker.last_exit.at_s
         case _:
             return None
+
+
+def _schedule(schedule: Schedule | None) -> dict[str, object] | None:
+    if schedule is None:
+        return None
+    return {
+        "cron": None if schedule.cron is None else schedule.cron.text,
+        "every_s": schedule.every_s,
+        "timezone": schedule.zone.name or None,
+        "overlap": schedule.overlap,
+        "missed": schedule.missed,
+    }
 
 
 def _policy(worker: Worker, spec: Spec) -> dict[str, object]:
@@ -303,4 +319,5 @@ def _policy(worker: Worker, spec: Spec) -> dict[str, object]:
         "backoff": fields_of(backoff),
         "heartbeat_timeout_s": spec.launch.heartbeat_timeout_s,
         "health": {key[1]: value for key, value in health_keys(spec.health).items()} or None,
+        "schedule": _schedule(policy.schedule),
     }

@@ -13,7 +13,7 @@ from supervisord_lite.control import interface, parameters
 from supervisord_lite.control.calls import Call
 from supervisord_lite.core.actions import Announce
 from supervisord_lite.core.standing import ended_well, is_ready
-from supervisord_lite.core.states import Exited, Stopped, Tripped, Waiting, Worker
+from supervisord_lite.core.states import Exited, Scheduled, Stopped, Tripped, Waiting, Worker
 from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.names import is_pattern, resolve
@@ -153,10 +153,22 @@ def judge(goal: Goal, worker: Worker, *, is_named: bool = True) -> Outcome | Non
         case Exited():
             ok = goal == "stopped" or ended_well(worker)
             return Outcome("exited" if ok else "failed", ok=ok, detail=describe_end(worker))
+        case Scheduled() if goal != "stopped":
+            return _judge_job(goal, worker)
         case _:
             if goal == "ready" and is_ready(worker):
                 return Outcome("ready", ok=True, pid=getattr(state, "pid", None))
             return None
+
+
+def _judge_job(goal: Goal, worker: Worker) -> Outcome | None:
+    """Judge a job between two runs: as ready as it gets; exited once it has run."""
+    if goal == "ready":
+        return Outcome("ready", ok=True)
+    if worker.last_exit is None:
+        return None
+    ok = ended_well(worker)
+    return Outcome("exited" if ok else "failed", ok=ok, detail=describe_end(worker))
 
 
 def _judge_stopped(goal: Goal, why: str) -> Outcome:

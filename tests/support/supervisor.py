@@ -32,12 +32,34 @@ class HandClock:
 
     def __init__(self) -> None:
         self.s = 100.0
+        #: How far the wall clock is ahead of it; people set that.
+        self.wall_offset_s = 1_700_000_000.0
 
     def now_s(self) -> float:
         return self.s
 
     def wall_s(self) -> float:
-        return 1_700_000_000.0 + self.s
+        return self.wall_offset_s + self.s
+
+
+class HandTimer:
+    """A timer of the wall clock that only tests let go off."""
+
+    def __init__(self) -> None:
+        self.armed_s: float | None = None
+        self._fd = os.eventfd(0)
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def arm(self, at_s: float | None) -> None:
+        self.armed_s = at_s
+
+    def drain(self) -> None:
+        pass
+
+    def close(self) -> None:
+        os.close(self._fd)
 
 
 def a_spec(
@@ -288,6 +310,8 @@ class Daemon:
     Attributes:
         notes: Every note of an escalation that was begun.
         carried: What was written for the service after this one, each time.
+        planned: What was written of plans for the service after this one, each time.
+        timers: Of each supervisor, as it needed one.
         questions: What was to be read in the event journal; nobody can.
         disk: "good", "full", "frozen" or "no process": what becomes of that.
     """
@@ -301,6 +325,8 @@ class Daemon:
         self.lines: list[str] = []
         self.notes: list[HeldNote] = []
         self.carried: list[dict[str, Any] | None] = []
+        self.planned: list[dict[str, Any] | None] = []
+        self.timers: list[HandTimer] = []
         self.file: Loaded | Refused | None = None
         self.readings = 0
         self.questions: list[dict[str, Any]] = []
@@ -343,6 +369,7 @@ class Daemon:
             start_loading=self._start_loading,
             start_reading=self._start_reading,
             start_sampling=self._start_sampling,
+            make_timer=self._make_timer,
         )
         self.adoption += 1
         self.supervisor._adopt()
@@ -359,12 +386,23 @@ class Daemon:
         if self.disk == "no process":
             raise BlockingIOError(11, "no process")
         note = HeldNote(path, content, now_s=now_s, limit_s=limit_s)
-        self.carried.append(content)
+        (self.planned if path.endswith("/plans.json") else self.carried).append(content)
         self._carrying.append(note)
         if self.disk != "frozen":
             note.child.sendall(b"written\n" if self.disk == "good" else b"failed no space\n")
             note.child.close()
         return note
+
+    def _make_timer(self) -> HandTimer:
+        self.timers.append(HandTimer())
+        return self.timers[-1]
+
+    def set_wall_clock(self, by_s: float) -> None:
+        """Set the wall clock forward, or back; the kernel tells whoever has a timer."""
+        self.clock.wall_offset_s += by_s
+        if self.supervisor._schedules._timer is not None:
+            self.supervisor._schedules._went_off()
+        self.settle()
 
     def _start_loading(self, path: str, *, environ: dict[str, str], now_s: float) -> ReadyMade:
         del path, environ, now_s
@@ -473,5 +511,7 @@ class Daemon:
         for child in self.samplings:
             child.child.close()
             child._socket.close()
+        for timer in self.timers:
+            timer.close()
         self._listener.close()
         os.close(self._quiet)

@@ -49,7 +49,6 @@ LINES = {
     "the inner name, misspelt": ("log.bakups = 3", 5, "log.bakups", '"log.backups"?'),
     "another table's key": ('log_dir = "/x"', 1, "log_dir", "belongs to [supervisor]"),
     "nothing like it": ("xyzzy = 1", 1, 'unknown key "xyzzy" in [worker.a]', ""),
-    "schedule": ('schedule.cron = "* * * * *"', 1, '"schedule" is not in this version', ""),
     "health's typo": ('health.htp = "http://x"', 8, 'unknown key "health.htp"', '"health.http"?'),
     "health by no URL": ('health.http = "htp://x"', 15, "health.http: expected", ""),
     "health by no port": ('health.tcp = "localhost"', 14, "an address", ""),

@@ -33,11 +33,6 @@ GOOD = {
     "queue": ['queue = ["default"]', "queue = []"],
     "preload": ['preload = ["shop.model"]', 'preload = "shop"'],
     "warm": ["warm = 3"],
-    "schedule": [
-        'schedule.cron = "*/5 0-6 * JAN mon,tue"\nschedule.timezone = "Europe/Vienna"',
-        'schedule.every = "1h"\nschedule.overlap = "wait"\nschedule.missed = "once"',
-        'schedule = "@daily"',
-    ],
     "max_surge": ["max_surge = 0"],
     "capabilities": ['capabilities = ["CAP_NET_BIND_SERVICE", "KILL"]'],
     "no_new_privs": ["no_new_privs = true"],
@@ -67,10 +62,6 @@ BAD = {
     "agent, nearly": ('agent = "cluade"', 9, 'there is no agent "cluade"', '"claude"?'),
     "queue that nobody has": ('queue = ["shop"]', 10, 'there is no queue "shop"', "[queue.NAME]"),
     "module": ('preload = ["a b"]', 12, "preload, item 1: expected a module", ""),
-    "cron of four fields": ('schedule.cron = "* * * *"', 17, "five fields, got 4", "@daily"),
-    "cron of strange letters": ('schedule.cron = "* * ! * *"', 17, '"!" is not a field', ""),
-    "schedule without a time": ('schedule.timezone = "UTC"', 1, "schedule: when?", "every"),
-    "overlap": ('schedule.every = "1h"\nschedule.overlap = "queue"', 20, "overlapping", '"wait"'),
     "surge": ("max_surge = -1", 13, "from 0 to 1024", ""),
     "capability": ('capabilities = ["CAP_NET_BIND"]', 17, "is not a capability", "CAP_"),
 }  # fmt: skip

@@ -1,0 +1,166 @@
+"""What the next service must know of jobs whose missed runs are wanted: kept in a file.
+
+Only of those with `schedule.missed = "once"`: up to which planned time all has been dealt with. The
+rest of what a service leaves behind is forgotten at a stop and a boot (carry.py); this is not, for
+what was missed meanwhile is the question.
+
+============================  =================================================================
+what happens                  the file
+============================  =================================================================
+a planned time is dealt with  written, by a child, soon after the keeper knows of it
+a job is stopped by hand      has no plan, and stands in it no more
+the service stops             stays as it is; the end waits until it is written, but not for a
+                              disk that does not answer
+a keeper is killed            as old as its last writing: what began in that moment runs again
+============================  =================================================================
+
+`run` reads it (cli/plans.py), and takes up what still is the same plan. Times are seconds since the
+epoch, so they are good over a boot; a time that lies ahead of the clock counts as now.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+
+from supervisord_lite.base.clock import Clock
+from supervisord_lite.core.schedule import Schedule
+from supervisord_lite.scribe.note import Note
+from supervisord_lite.supervisor.daemon_state import DaemonState
+from supervisord_lite.supervisor.escalation import StartNote
+from supervisord_lite.supervisor.fleet import Fleet
+from supervisord_lite.supervisor.poller import Poller
+
+#: Among the saves: what an earlier service had dealt with; as long as nobody has taken it up.
+PLANS = "plans"
+VERSION = 1
+#: In the state folder.
+FILE_NAME = "plans.json"
+#: Between two writings: each is a process.
+_EVERY_S = 0.5
+#: After a writing that failed.
+_AGAIN_S = 30.0
+#: How long the child may take: the end of the service waits for it.
+_LIMIT_S = 2.0
+
+
+class PlanFile:
+    """Keeps the file as the plans are."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        daemon: DaemonState,
+        poller: Poller,
+        saves: Mapping[str, str],
+        clock: Clock,
+        log: Callable[..., None],
+        start_note: StartNote,
+    ) -> None:
+        """Go on with what an earlier supervisor, or service, may have left on the disk.
+
+        Args:
+            fleet: Whose workers these are.
+            daemon: Knows whether it stops.
+            poller: Wakes the loop when the child has something to say.
+            saves: What the keeper kept.
+            clock: Now.
+            log: The journal.
+            start_note: Starts the child that writes: (path, content, now_s=, limit_s=).
+        """
+        self._fleet = fleet
+        self._daemon = daemon
+        self._poller = poller
+        self._clock = clock
+        self._log = log
+        self._start_note = start_note
+        self._path = f"{fleet.settings.state_dir}/{FILE_NAME}"
+        self._note: Note | None = None
+        # One that was given up: its disk would not answer another one either.
+        self._hung: Note | None = None
+        self._is_given_up = False
+        #: None: there is no file; "": nobody knows what is in it.
+        self._on_disk: str | None = "" if PLANS in saves or self._wanted() else None
+        self._writing: str | None = None
+        self._text = self._on_disk
+        self._may_differ = True
+        self._not_before_s = clock.now_s()
+        fleet.listen(lambda *_step: self._look_again())
+
+    def _look_again(self) -> None:
+        self._may_differ = True
+
+    def _wanted(self) -> dict[str, dict[str, object]]:
+        wanted = {}
+        for slot, worker in self._fleet.workers.items():
+            schedule = worker.policy.schedule
+            if schedule is None or schedule.missed != "once" or worker.settled_s is None:
+                continue
+            if schedule.cron is not None and slot not in self._fleet.leaving:
+                wanted[f"{slot[0]}/{slot[1]}"] = {
+                    "plan": plan_text(schedule),
+                    "settled_s": worker.settled_s,
+                }
+        return wanted
+
+    def go_on(self, now_s: float) -> None:
+        """Begin to write what has changed; call it when all has been sent to the keeper."""
+        if self._may_differ and not self._daemon.is_stopping:
+            # Who is stopped with the service has no plan any more, and keeps it in the file.
+            self._may_differ = False
+            plans = self._wanted()
+            self._text = json.dumps({"v": VERSION, "plans": plans}) if plans else None
+        if self._note is not None or self._text == self._on_disk or now_s < self._not_before_s:
+            return
+        self._not_before_s = now_s + _EVERY_S
+        self._on_disk, self._writing = "", self._text
+        if self._hung is not None and not self._hung.has_ended():
+            self._failed(self._hung.problem)
+            return
+        content = None if self._text is None else json.loads(self._text)
+        try:
+            self._note = self._start_note(self._path, content, now_s=now_s, limit_s=_LIMIT_S)
+        except OSError as error:
+            self._failed(str(error))
+            return
+        self._poller.watch(self._note.fileno(), readable=self._receive)
+
+    def _receive(self) -> None:
+        note = self._note
+        assert note is not None
+        note.receive(self._clock.now_s())
+        if not note.is_over:
+            return
+        self._poller.unwatch(note.fileno())
+        note.close()
+        self._note = None
+        if note.is_written:
+            self._on_disk = self._writing
+        else:
+            self._hung = note
+            self._failed(note.problem)
+
+    def _failed(self, reason: str) -> None:
+        self._log("warning", "plans.not_written", path=self._path, reason=reason)
+        self._is_given_up = self._daemon.is_stopping
+        self._not_before_s = self._clock.now_s() + _AGAIN_S
+
+    @property
+    def deadline_s(self) -> float | None:
+        """When to look at it again."""
+        if self._note is not None:
+            return self._note.deadline_s
+        return None if self._text == self._on_disk else self._not_before_s
+
+    def expire(self, now_s: float) -> None:
+        """Give up a child whose disk does not answer."""
+        if self._note is not None and now_s >= self._note.deadline_s:
+            self._receive()
+
+    @property
+    def is_written(self) -> bool:
+        """Whether a service that ends need not wait any more."""
+        return self._text == self._on_disk or self._is_given_up
+
+
+def plan_text(schedule: Schedule) -> str:
+    """Return what tells one plan of cron from another."""
+    return "" if schedule.cron is None else f"{schedule.cron.text} {schedule.zone.name}".rstrip()
