@@ -14,6 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, cast
 
+from supervisord_lite.worker.tally import Tally
 from supervisord_lite.worker.teller import Teller
 from supervisord_lite.worker.voice import Voice
 
@@ -78,6 +79,7 @@ class Context:
         self._stop_at_s = float("inf")
         self._beat_at_s = float("-inf")
         self._teller = Teller(voice)
+        self._tally = Tally(voice)
 
     # -- the stop ----------------------------------------------------------------------------------
 
@@ -100,11 +102,15 @@ class Context:
         """Yield 0, 1, 2 …: a turn each *every_s* seconds, until it must stop.
 
         The end of each turn is a sign of life, and so is waiting for the next one. A turn that
-        takes longer than *every_s* is followed by the next at once; those missed are left out.
+        takes longer than *every_s* is followed by the next at once; those missed are left out. A
+        turn in which nothing was counted (`ran`) counts as one run.
         """
         turn, at_s = 0, time.monotonic()
         while not self.stopping.is_set():
+            done = self._tally.done
             yield turn
+            if self._tally.done == done:
+                self._tally.add()
             self.heartbeat()
             turn, at_s = turn + 1, max(at_s + every_s, time.monotonic())
             if not self._wait_until(at_s):
@@ -159,6 +165,10 @@ class Context:
     def progress(self, done: int, total: int) -> None:
         """Say how far it is; `status` shows "31 of 50"."""
         self._teller.tell(f"{done} of {total}")
+
+    def ran(self, runs: int = 1) -> None:
+        """Count units of work that are done, for `recycle.runs`."""
+        self._tally.add(runs)
 
     def flush(self) -> None:
         """Let nothing of that wait any longer: the process ends."""

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.daemon import Daemon
+from tests.support.daemon import CHECKOUT, Daemon
+from tests.support.python_targets import MODULE
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.process
@@ -228,3 +229,13 @@ def test_a_file_says_what_cannot_be() -> None:
             assert done.returncode == 1
             assert message in " ".join((done.stdout + done.stderr).split())
         Path(daemon.config).write_text(text)
+
+
+def test_turns_of_a_python_targets_loop_are_its_work() -> None:
+    """Nobody has to count, and the fresh one begins anew."""
+    table = f'python = "{MODULE}:Orders"\ndirectory = "{CHECKOUT}"\nconfig.source = "x"\n'
+    with Daemon(f"[worker.a]\n{table}recycle.runs = 40\n") as daemon:
+        wait_until(lambda: daemon.workers()["a"]["recycles"] >= 2, what="it is recycled twice")
+        for event in recycled(daemon):
+            assert re.fullmatch(r"runs 4\d of 40", event["reason"])
+        assert daemon.workers()["a"]["restarts"] == 0
