@@ -30,6 +30,9 @@ Dying is normal
 * What the daemon as a whole is doing (booted, ready, stopping, with which verdict) is one more
   record, and so is each roll. Order among workers needs none: who waits is in the worker's own
   record, and for what follows from how the others are.
+* What a run uses is known only while somebody asks (`samples.py`: a child looks), and is forgotten
+  with the supervisor. Which run has had its share (`recycling.py`) follows from records, from what
+  the keeper keeps, and from another look; that it gives way is a roll, and saved as one.
 * An escalation (`escalation.py`) is saved with its reason before anybody is stopped for it, so the
   next supervisor goes on with it and ends with the same exit status.
 * What the next service would begin with, if the keeper died, stands in a file (`carry.py`).

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,10 @@ def test_memory_is_what_the_kernel_says_shared_pages_counted_once() -> None:
         assert shown["pss_bytes"] > 40 << 20
         assert shown["sample_age_s"] < 5
         assert f" {round(shown['pss_bytes'] / (1 << 20))}M\n" in daemon.ctl("status").stdout
+        metrics = daemon.ctl("metrics", check=True).stdout
+        line = r'supervisord_lite_worker_proportional_memory_bytes\{worker="a",pool="a"\} (\d+)'
+        (said,) = re.findall(line, metrics)
+        assert int(said) > 40 << 20
         detail = daemon.ctl("status", "a").stdout
         assert f"pid {found['pid']} (tree of 3)   run 1" in detail
         assert f"fds {found['fds']}   threads 4" in detail

@@ -304,6 +304,8 @@ class LivingWorld(SwitchingWorld):
             self._hear_start(slot, event)
             if self._call is not None and self._call.is_alone and slot in self._call.slots:
                 model.gate = self._order_model.is_over_for
+        if isinstance(event, events.RecycleRequested):
+            self._check_away(slot)
         if isinstance(event, events.ShutdownRequested):
             self._order_model.is_ending = True
         model.hear(event, at_s, after, actions, due_s)
@@ -315,15 +317,20 @@ class LivingWorld(SwitchingWorld):
     def _hear_start(self, slot: Slot, event: events.Event) -> None:
         if self._call is not None and self._call.method != "Scale":
             self._note_start(slot)
-        elif isinstance(event, events.RestartRequested) and slot not in self._told_again:
-            # A roll goes on: who is away already costs nothing more.
-            others = [each for each in self._places() if each[0] == slot[0] and each != slot]
-            away = sum(_is_away(self.models[each]) for each in others)
-            most = self.force.spec(slot[0]).max_unavailable
-            is_there = self.models[slot].tree != "none" and not _is_away(self.models[slot])
-            if is_there and away >= most:
-                message = f"{slot} is restarted in a roll while {away} others are away"
-                raise BrokenPromiseError(message)
+        elif isinstance(event, events.RestartRequested):
+            self._check_away(slot)
+
+    def _check_away(self, slot: Slot) -> None:
+        """A roll goes on: who is away already costs nothing more."""
+        if slot in self._told_again:
+            return
+        others = [each for each in self._places() if each[0] == slot[0] and each != slot]
+        away = sum(_is_away(self.models[each]) for each in others)
+        most = self.force.spec(slot[0]).max_unavailable
+        is_there = self.models[slot].tree != "none" and not _is_away(self.models[slot])
+        if is_there and away >= most:
+            message = f"{slot} is restarted in a roll while {away} others are away"
+            raise BrokenPromiseError(message)
 
     def _note_start(self, slot: Slot) -> None:
         """Somebody wants it up: what others were told before holds no longer."""

@@ -10,13 +10,14 @@ from typing import Any, NoReturn, Protocol
 
 from supervisord_lite.base.clock import Clock, Rng
 from supervisord_lite.base.packets import memory_content
+from supervisord_lite.core.states import Running
 from supervisord_lite.supervisor.adoption import Handover, build_fleet, reconcile
 from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.events import Events
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.health import Health
 from supervisord_lite.supervisor.logs import Logs
-from supervisord_lite.supervisor.outbox import Outbox
+from supervisord_lite.supervisor.outbox import Outbox, Slot
 from supervisord_lite.supervisor.poller import Poller
 from supervisord_lite.supervisor.reload import Reading, Reloads
 from supervisord_lite.supervisor.rights import Rights
@@ -94,6 +95,7 @@ class Shell:
         self._handover = told = Handover(**handover)
         self.facts: deque[dict[str, Any]] = deque()
         self.talks: deque[Talk] = deque()
+        self.due: deque[Slot] = deque()
         self._outbox = Outbox(self._send)
         self.fleet = build_fleet(told, self._outbox, clock, world.rng)
         world.restored(self.fleet)
@@ -142,12 +144,23 @@ class Shell:
             self._world.on_call(None)
         while self.facts:
             self._take_fact(self.facts.popleft())
+        while self.due:
+            self._recycle(self.due.popleft())
         now_s = self._clock.now_s()
         self.daemon.decide()
         self.fleet.fire_due(now_s)
         self._reloads.expire(now_s)
         self._settle()
         return self.daemon.is_over(self._clock.now_s())
+
+    def _recycle(self, slot: Slot) -> None:
+        """Ask for a fresh run where `recycling.py` would."""
+        self._world.effect("due")
+        worker = self.fleet.workers.get(slot)
+        if worker is None or slot in self.fleet.leaving or self._rolls.will_replace(slot):
+            return
+        if isinstance(worker.state, Running):
+            self._rolls.recycle(slot, "age 24h")
 
     def readable(self, number: int) -> None:
         """A child that reads the file has something to say."""

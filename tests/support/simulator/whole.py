@@ -24,6 +24,7 @@ class WholeWorld(LivingWorld):
         for person in range(2):
             self.at(self.rng.expovariate(1 / self._between_s), self._person, person)
         self.at(self.rng.expovariate(1 / 20), self._misfortune)
+        self.at(self.rng.expovariate(1 / 30), self._share_is_had)
 
     # -- the end of it -----------------------------------------------------------------------------
 
@@ -106,9 +107,11 @@ class WholeWorld(LivingWorld):
                 raise BrokenPromiseError(message)
         for talk in self._open:
             # Whoever waits for a program that is never ready waits as long as that is tried.
-            has_end = talk.method == "Stop" or all(
-                self._can_be_well(pool) for pool, _ in talk.slots if pool in self.force.specs
-            )
+            pools = {pool for pool, _ in talk.slots}
+            if not pools <= self.force.specs.keys():
+                # One that is gone may have required anybody: who was started for it is waited for.
+                pools = set(self.force.specs)
+            has_end = talk.method == "Stop" or all(map(self._can_be_well, pools))
             if has_end and not (talk.is_done or talk.closed):
                 message = f"{talk.method} of {talk.slots} is not answered"
                 raise BrokenPromiseError(message)
@@ -166,6 +169,16 @@ class WholeWorld(LivingWorld):
             self._ask_to_end(rng.choice((1, 1, 2, 3)))
         elif draw < 0.93:
             self._say("Shutdown", [], wait=False)
+
+    def _share_is_had(self) -> None:
+        """Some are due for a fresh run, of a pool or of several."""
+        if self.is_calm:
+            return
+        self.at(self.rng.expovariate(1 / 30), self._share_is_had)
+        if self._supervisor is not None:
+            most = self.rng.choice((1, 2, 8))
+            self._supervisor.due += self.rng.choices(list(self.models), k=most)
+            self.wake_supervisor()
 
 
 def _with_other_program(spec: Spec) -> Spec:
