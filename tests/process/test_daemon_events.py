@@ -189,7 +189,6 @@ TIME  tripped  2 failures since TIME, inside 10m
 
 last words of pid PID
   Bad credentials
-  Bad credentials
 decided by
   max_restarts 2                         supervisord-lite.toml:10
   circuit_window "10m"                   default
