@@ -25,6 +25,7 @@ def main(arguments: list[str]) -> int:
     about = json.loads(os.environ.pop(VARIABLE, "{}"))
     name = os.environ.get("SUPERVISORD_LITE_NAME", "worker")
     number = os.environ.get("SUPERVISORD_LITE_INSTANCE", "1")
+    watchdog_usec = os.environ.get("WATCHDOG_USEC", "")
     return run(
         {
             **about,
@@ -32,7 +33,10 @@ def main(arguments: list[str]) -> int:
             "name": name,
             "pool": os.environ.get("SUPERVISORD_LITE_POOL", name),
             "instance": int(number) if number.isdecimal() else 1,
+            # As of any other program: who has such a socket is asked for its own word.
             "notify": os.environ.get("NOTIFY_SOCKET"),
+            "ready": "notify",
+            "heartbeat_timeout_s": int(watchdog_usec) / 1e6 if watchdog_usec.isdecimal() else None,
         }
     )
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 
 from supervisord_lite.worker.masks import Masks
 
@@ -31,6 +32,7 @@ MOST_WORDS = 1000
 _MOST_STATUS = 300
 #: How long it is waited for a keeper that does not read.
 _PATIENCE_S = 2.0
+_PAUSE_S = 0.005
 #: sun_path of unix(7), less the NUL.
 _LONGEST_PATH_BYTES = 107
 
@@ -47,12 +49,17 @@ class Voice:
         self.masks = masks or Masks()
         self._socket = None if path is None else _connected(path)
 
+    def close(self) -> None:
+        """Nothing is to be said any more."""
+        if self._socket is not None:
+            self._socket.close()
+
     def say(self, words: str) -> bool:
         """Say what the next words of its kind replace; return False when it must be said again."""
         if self._socket is None:
             return True
         try:
-            self._socket.send(words.encode("utf-8", "replace"), socket.MSG_DONTWAIT)
+            self._socket.send(words.encode("utf-8", "replace"))
         except BlockingIOError:
             return False
         except OSError:
@@ -60,12 +67,11 @@ class Voice:
         return True
 
     def insist(self, words: str) -> None:
-        """Say what nothing replaces."""
-        if self._socket is not None:
-            try:
-                self._socket.send(words.encode("utf-8", "replace"))
-            except OSError:
-                return  # gone, or as good as that
+        """Say what nothing replaces, and wait a while where there is no room for it."""
+        give_up_at_s = time.monotonic() + _PATIENCE_S
+        while not self.say(words) and time.monotonic() < give_up_at_s:
+            # No poller tells when the queue of the other end has room again.
+            time.sleep(_PAUSE_S)
 
     def ready(self) -> None:
         """It is ready."""
@@ -111,7 +117,7 @@ class Voice:
 
 def _connected(path: str) -> socket.socket | None:
     own = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    own.settimeout(_PATIENCE_S)
+    own.setblocking(False)
     folder = -1
     try:
         if len(os.fsencode(path)) > _LONGEST_PATH_BYTES:
