@@ -2,8 +2,10 @@
 
 import json
 import os
+import random  # noqa: TID251  # seeded, and the seed is told
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
 
@@ -425,3 +427,27 @@ def test_what_a_worker_puts_in_place_of_its_private_socket_is_not_asked() -> Non
         assert reason.startswith("health: its private socket is "), reason
         with pytest.raises(BlockingIOError):
             other.accept()
+
+
+@pytest.mark.slow
+def test_supervisors_that_die_all_the_time_leave_no_program_and_judge_nobody() -> None:
+    """Killed at whatever moment, with many questions under way and short ones between them."""
+    seed = int(os.environ.get("SDL_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
+    sys.stderr.write(f"SDL_SEED={seed}\n")
+    rng = random.Random(seed)
+    text = asking("sleep 7777 & sleep 0.0$((RANDOM % 10)); exit 0", 'ready = "50ms"\n', failures=1)
+    text = text.replace('["sh", "-c"', '["bash", "-c"').replace('"400ms"', '"30s"')
+    with Daemon(text + "pool_size = 12\n") as daemon:
+        for index in range(1, 13):
+            daemon.wait_state(f"web-{index}", "running")
+        before = {name: worker["pid"] for name, worker in daemon.workers().items()}
+        for _ in range(8):
+            wait_until(lambda: helpers(daemon), what="somebody is asked")
+            wait_until(elapsed(time.monotonic(), rng.uniform(0.0, 0.2)), what="a moment")
+            daemon.kill_supervisor()
+        now = daemon.workers()
+        assert {name: worker["pid"] for name, worker in now.items()} == before
+        daemon.ctl("stop", "all", check=True)
+        assert helpers(daemon) == []
+        own = [child.pid for child in psutil.Process(daemon.keeper_pid).children()]
+        assert sorted(own) == sorted((daemon.supervisor_pid, daemon.scribe_pid))
