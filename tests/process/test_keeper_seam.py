@@ -117,12 +117,12 @@ def live(keeper: WholeKeeper) -> None:
         lambda: keeper.supervisor_pid not in (0, before) and "supervisor" in keeper.calls.peers,
         "there is another supervisor",
     )
+    keeper.until(lambda: keeper.keeper._runs.probes.are_gone, "the probe ended with who had asked")
     about = {"pool": "stays", "index": 1, "run": stays}
     keeper.say(do=[{"do": "signal", **about, "signal": 15, "scope": "tree", "stop": True}])
     keeper.turn()
     keeper.say(do=[{"do": "kill", **about}])
     keeper.until(lambda: ended(keeper, "stays", stays), "the stop is told")
-    assert keeper.keeper._runs.probes.are_gone
     keeper.say(applied=max(keeper.facts))
     keeper.until(lambda: not keeper.keeper._table.facts, "all facts are applied")
     keeper.until(lambda: not keeper.keeper._table.runs, "all runs are forgotten")
