@@ -111,6 +111,8 @@ def _program(launch: Launch) -> dict[Key, object]:
         ("python",): python.target,
         ("interpreter",): python.interpreter,
     }
+    if python.preload:
+        table[("preload",)] = list(python.preload)
     table.update(_leaves(("config",), json.loads(python.config)))
     return table
 

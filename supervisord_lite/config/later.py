@@ -37,7 +37,6 @@ _CAPABILITIES = (
     "WAKE_ALARM",
 )  # fmt: skip
 # Patterns are compiled where they are used: most files have none of these keys.
-_MODULE = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _PORT = r"(?:[0-9]{1,5}|.*%(?:i|\{[0-9]+\.\.\}))"
 _HOST_PORT = rf"(?:[^\s:/\[\]]*|\[[0-9A-Fa-f:.]+\]):{_PORT}"
 _SOCKET = rf"unix:.+|systemd:[A-Za-z0-9_.-]+|private|(?:[^\s:/\[\]]*|\[[0-9A-Fa-f:.]+\]):{_PORT}"
@@ -74,7 +73,6 @@ WORKER: Mapping[str, Shape] = {
     "agent": shapes.text,
     "container": either((dict,), shapes.anything, keys()),
     "queue": shapes.texts,
-    "preload": each(like(_MODULE, 'a module such as "shop.model"')),
     "warm": whole(0, 1024),
     "max_surge": whole(0, 1024),
     "capabilities": each(_capability),

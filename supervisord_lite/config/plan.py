@@ -34,7 +34,7 @@ _EFFECTS: tuple[Effect, ...] = ("live", "reopen", "restart")
 #: Keys that are handed to the process; whole tables by their first part.
 _LAUNCH = frozenset(
     {"command", "config", "directory", "environment", "group", "heartbeat_timeout",
-     "interpreter", "limits", "nice", "python", "secrets",
+     "interpreter", "limits", "nice", "preload", "python", "secrets",
      "secrets_as", "sockets", "umask", "user"}
 )  # fmt: skip
 #: Written without quotes, as people say them.

@@ -1,4 +1,4 @@
-"""The keys of a worker that is a Python target: `python`, `config`, `interpreter`."""
+"""The keys of a worker that is a Python target: python, config, interpreter, preload."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from supervisord_lite.config.values import Reader
 
 _TARGET = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+_MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 #: More than any number that means something; the parsers of JSON have a limit too.
 _MOST_BITS = 1024
 
@@ -30,19 +31,33 @@ def read_python(reader: Reader, table: Table) -> Python | None:
     """
     config = _config(reader, table)
     interpreter = _interpreter(reader, table)
+    preload = _preload(reader, table)
     node = table.get("python")
     if node is None:
         if "config" in table:
             # It arrives as keyword arguments; a command has none.
             hint = "a command has arguments, and environment.NAME"
             reader.clash(table["config"], "config is for Python targets: python = …", hint)
+        if preload and "command" in table:
+            reader.clash(table["preload"], "preload is for Python targets: python = …")
         return None
     target = reader.checked_text(node)
     if target is not None and not _TARGET.fullmatch(target):
         message = f'python: expected "package.module:Target", got {shown(target)}'
         reader.at_value(node, message, "the name behind : is a class or function")
     says_ready = "ready" in table and table["ready"].value == "notify"
-    return Python(target or "", interpreter, json.dumps(config), says_ready)
+    return Python(target or "", interpreter, json.dumps(config), says_ready, preload)
+
+
+def _preload(reader: Reader, table: Table) -> tuple[str, ...]:
+    found = []
+    for name, node in reader.texts(table, "preload"):
+        if _MODULE.fullmatch(name):
+            found.append(name)
+        else:
+            message = f"{name_of(node.path)}: expected a module, got {shown(name)}"
+            reader.at_value(node, message, 'such as "shop.model"')
+    return tuple(dict.fromkeys(found))
 
 
 def _interpreter(reader: Reader, table: Table) -> str:

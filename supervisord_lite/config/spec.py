@@ -123,12 +123,14 @@ class Python:
         interpreter: Absolute path, or a name to be looked up in the worker's PATH.
         config: Keyword arguments: a JSON object as text; texts in it may hold %i.
         says_ready: It calls `context.ready()`; else it is ready when it runs.
+        preload: Modules that are imported once, before its processes are forked.
     """
 
     target: str
     interpreter: str
     config: str = "{}"
     says_ready: bool = False
+    preload: tuple[str, ...] = ()
 
 
 @record
@@ -387,7 +389,8 @@ def _launch(data: dict[str, Any]) -> Launch:
     if "sockets" in data:
         data["sockets"] = tuple(Socket(**each) for each in data["sockets"])
     if data.get("python") is not None:
-        data["python"] = Python(**data["python"])
+        python = data["python"]
+        data["python"] = Python(**{**python, "preload": tuple(python.get("preload", ()))})
     if "secrets" in data:
         data["secrets"] = tuple(Secret(**each) for each in data["secrets"])
     for stream in ("stdout", "stderr"):

@@ -17,6 +17,10 @@ not answering          as gone: it is killed when its time is over
 A server that is gone is built again by the next request that names it. The supervisor says which
 ones are needed (`keep`); another one ends when nothing that was asked of it is open any more.
 
+What imports print goes into the log of an instance, in its turn: behind the run that has it now,
+and before those that come from this server. So a server has its pipe until it is ready, and that is
+a wide one, because its turn may come late.
+
 A hello comes with the pid that the kernel has added, and counts when that process is a child of
 ours that we do not know. So that no pid can mean another process by then, every hello that was said
 is read before an unknown child is reaped (`listen`).
@@ -252,6 +256,7 @@ class Forkservers:
         ours, theirs = self._calls.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self._starts.fill(start, f"forkserver-{self._lives}")
+            self._starts.widen(start)
             start.files[_CHANNEL] = theirs.fileno()
             pid, server.report = self._office.launch(start)
         except BaseException:
@@ -324,6 +329,7 @@ class Forkservers:
             }
             server.is_ready = True
             server.deadline_s = None
+            self._starts.retire(server.start)
             self._say(server, _shown(server))
             self._open_all(server, now_s)
             self._end_if_idle(server)

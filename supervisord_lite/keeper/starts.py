@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 #: Descriptors below this are for what is handed on.
 _RESERVED = 10
+_WIDE_BYTES = 1 << 20
 
 
 class Start:
@@ -122,6 +123,14 @@ class Starts:
         """Its process has gone, and had a voice of its own, if any."""
         for stream in start.streams:
             self._streams.retire(stream)
+
+    def widen(self, start: Start) -> None:
+        """Let its pipes hold what is written before anybody reads."""
+        for stream in start.streams:
+            try:
+                self._calls.fcntl(stream.descriptor, fcntl.F_SETPIPE_SZ, _WIDE_BYTES)
+            except OSError:
+                continue  # the user's pipes hold too much already: 64 KiB it is
 
     def duplicates(self, start: Start, into: list[int]) -> list[int]:
         """Append copies of all descriptors to *into*; return where the process finds each.

@@ -41,6 +41,7 @@ class Fleet:
         on_fault: Told of a slot and of what went wrong in our own code for it. One worker's fault
             must not end the others, and would come again with each adoption.
         faulted: Slots of which it was told: what they wait for may never come.
+        complete: Adds to a spawn request what only others know.
         ends_of: Returns what goes into a worker's record about its failures, JSON-ready and short;
             also asked about one that has just been forgotten.
     """
@@ -69,6 +70,7 @@ class Fleet:
         self.unusable: dict[Slot, str] = {}
         self.on_fault: Callable[[Slot, Exception], None] = _raise
         self.faulted: set[Slot] = set()
+        self.complete: Callable[[Slot, Request], None] = lambda _slot, _request: None
         self.ends_of: Callable[[Slot], list[object]] = _no_ends
 
     @property
@@ -142,6 +144,8 @@ class Fleet:
                 announcements.append(action)
             else:
                 request = action_request(action, self.spec(slot[0]), slot[1], self.settings)
+                if isinstance(action, actions.Spawn):
+                    self.complete(slot, request)
                 self.outbox.request(slot, request)
         if is_news or after is not change.before or announcements:
             for listener in self._listeners:

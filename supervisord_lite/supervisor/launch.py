@@ -19,7 +19,7 @@ from supervisord_lite.config.spec import (
 from supervisord_lite.core import actions
 
 #: The file that the interpreter of a Python worker runs: see there.
-_BOOT = f"{os.path.dirname(os.path.abspath(supervisord_lite.__file__))}/worker/boot.py"  # noqa: PTH100, PTH120
+BOOT = f"{os.path.dirname(os.path.abspath(supervisord_lite.__file__))}/worker/boot.py"  # noqa: PTH100, PTH120
 
 
 def printed_name(spec: Spec, index: int) -> str:
@@ -73,7 +73,7 @@ def spawn_request(spec: Spec, index: int, run: int, settings: Settings) -> dict[
         "environment": _environment(spec, index, marker, settings.control_path, voice),
         "umask": launch.umask,
         "nice": launch.nice,
-        "identity": _identity(launch),
+        "identity": identity_request(launch),
         "rlimits": [[limit.name, limit.value] for limit in launch.rlimits],
         "cgroup": cgroup_limits(launch),
         "sockets": [_socket(spec.pool, each, index, folder) for each in launch.sockets],
@@ -83,8 +83,8 @@ def spawn_request(spec: Spec, index: int, run: int, settings: Settings) -> dict[
         "notify": voice,
         "ready_fd": launch.ready_fd,
         "listens": bool(spec.events),
-        "stdout": _output(launch, launch.stdout, index),
-        "stderr": _output(launch, launch.stderr, index, is_stderr=True),
+        "stdout": output_request(launch, launch.stdout, index),
+        "stderr": output_request(launch, launch.stderr, index, is_stderr=True),
     }
 
 
@@ -125,7 +125,7 @@ def _argv(spec: Spec, index: int, record_fd: int) -> list[str]:
     if python is None:
         return [instance_text(word, index) for word in spec.launch.argv]
     name = printed_name(spec, index)
-    return [python.interpreter, _BOOT, str(record_fd), name, python.target]
+    return [python.interpreter, BOOT, str(record_fd), name, python.target]
 
 
 def probe_request(
@@ -161,7 +161,7 @@ def probe_request(
         "environment": environment,
         "umask": launch.umask,
         "nice": launch.nice,
-        "identity": _identity(launch),
+        "identity": identity_request(launch),
         "rlimits": [[limit.name, limit.value] for limit in launch.rlimits],
         "cgroup": cgroup_limits(launch),
         "secrets": [] if has_files else _secrets(launch, index),
@@ -173,7 +173,8 @@ def _secrets(launch: Launch, index: int) -> list[list[str]]:
     return [[each.name, each.kind, instance_text(each.place, index)] for each in launch.secrets]
 
 
-def _identity(launch: Launch) -> dict[str, object] | None:
+def identity_request(launch: Launch) -> dict[str, object] | None:
+    """Return whom a process runs as; None: the daemon's own user."""
     identity = launch.identity
     if identity is None:
         return None
@@ -194,8 +195,8 @@ def relog_request(spec: Spec, index: int, run: int) -> dict[str, object]:
         "index": index,
         "run": run,
         "name": printed_name(spec, index),
-        "stdout": _output(launch, launch.stdout, index),
-        "stderr": _output(launch, launch.stderr, index, is_stderr=True),
+        "stdout": output_request(launch, launch.stdout, index),
+        "stderr": output_request(launch, launch.stderr, index, is_stderr=True),
     }
 
 
@@ -309,9 +310,10 @@ def _place(target: LogTarget, index: int) -> str:
     return instance_text(target.path, index) if target.kind == "file" else target.kind
 
 
-def _output(
+def output_request(
     launch: Launch, target: LogTarget, index: int, *, is_stderr: bool = False
 ) -> dict[str, object]:
+    """Return where an output of one instance goes."""
     if target.kind != "file":
         return {"to": target.kind}
     stream = {

@@ -19,6 +19,7 @@ from supervisord_lite.supervisor.carry import CarryFile
 from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.escalation import EscalationNote, StartNote
 from supervisord_lite.supervisor.events import Events
+from supervisord_lite.supervisor.generations import Generations
 from supervisord_lite.supervisor.health import Health
 from supervisord_lite.supervisor.heartbeats import Heartbeats
 from supervisord_lite.supervisor.listeners import Listeners
@@ -104,10 +105,11 @@ class Supervisor:
         self._fleet.on_fault = self._worker_fault
         self._heartbeats = Heartbeats(self._fleet, clock)
         self._rolls = Rolls(self._fleet, self._outbox, saves, log)
+        self._generations = Generations(self._fleet, self._outbox, saves, handover.servers, log)
         self._health = Health(self._fleet, self._poller, clock, self._rolls.outdated.covers)
         self._reloads = Reloads(
             self._fleet, self._rolls, self._daemon, self._poller, saves, clock, log,
-            start_loading=start_loading,
+            self._generations, start_loading=start_loading,
         )  # fmt: skip
         self._daemon.on_reload = self._reloads.signalled
         self._follow(start_bound_note, start_sampling, make_timer)
@@ -148,7 +150,7 @@ class Supervisor:
         self._verbs = Verbs(
             self._fleet, self._daemon, self._reloads, self._handover, self._clock, self._logs,
             self._words, self._rolls, self._rights, self._events, self._stories, self._storms,
-            self._health, self._samples,
+            self._health, self._samples, self._generations,
         )  # fmt: skip
         self._server = self._serve(listener)
         self._web = Web(
@@ -258,6 +260,7 @@ class Supervisor:
             self._said_wake_s = wake_s
             self._outbox.say("wake_at_s", wake_s)
         self._listeners.tell()
+        self._generations.tell()
         self._fleet.flush()
         while not self._channel.is_blocked and self._verbs.deliver():
             self._fleet.flush()  # an answer lets the same client's next request begin
@@ -316,6 +319,7 @@ class Supervisor:
                 self._heartbeats.take(message)
                 self._health.take(message)
                 self._recycling.take(message)
+                self._generations.take(message)
         if self._channel.ended:
             _give_up()
 

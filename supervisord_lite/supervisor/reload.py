@@ -32,6 +32,7 @@ from supervisord_lite.supervisor.changeover import (
 )
 from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.fleet import Fleet
+from supervisord_lite.supervisor.generations import Generations, NotBuilt
 from supervisord_lite.supervisor.in_force import InForce
 from supervisord_lite.supervisor.poller import Poller
 from supervisord_lite.supervisor.rolls import Rolls
@@ -158,6 +159,7 @@ class Reloads:
         saves: dict[str, str],
         clock: Clock,
         log: Callable[..., None],
+        generations: Generations,
         *,
         start_loading: StartLoading = Loading,
     ) -> None:
@@ -171,6 +173,7 @@ class Reloads:
             saves: What the keeper kept.
             clock: Now.
             log: Takes lines.
+            generations: Of the code that pools have loaded.
             start_loading: Starts the child.
         """
         self._fleet = fleet
@@ -179,6 +182,12 @@ class Reloads:
         self._poller = poller
         self._clock = clock
         self._log = log
+        self._generations = generations
+        #: Pool -> the number that was built for it while the file is read again.
+        self._built: dict[str, int] | None = None
+        self._is_building = False
+        #: Has told its part; what it said is read again by another one.
+        self._dismissed: Reading | None = None
         self._start_loading = start_loading
         self._environ: dict[str, str] = json.loads(saves.get("environment", "{}"))
         self.in_force = InForce(fleet.outbox, saves)
@@ -238,6 +247,9 @@ class Reloads:
         self._asked, self._next = self._next, []
         if not all(is_dry for _, is_dry, _ in self._asked):
             self._daemon.begin_reload(self._clock.now_s())
+        self._read()
+
+    def _read(self) -> None:
         path = self._fleet.settings.config_path
         self._reap()
         if len(self._hung) >= _MOST_HUNG:
@@ -282,16 +294,20 @@ class Reloads:
         loading = self._loading
         assert loading is not None
         loading.receive(self._clock.now_s())
-        if loading.answer is not None and self._asked:
+        if loading.answer is not None and self._asked and loading is not self._dismissed:
             self._judged(loading, loading.answer)
         if loading.is_over:
             self._poller.unwatch(loading.fileno())
             loading.close()
             self._hung.append(loading)  # until it is seen to have ended
-            self._loading = None
+            self._loading = self._dismissed = None
             if loading.unwritten:
                 self._log("warning", "config.not_written", reason=loading.unwritten)
-            if self._next:
+            if self._is_building:
+                return
+            if self._asked:
+                self._read()
+            elif self._next:
                 self._begin_next()
 
     def _judged(self, loading: Reading, answer: Loaded | Refused) -> None:
@@ -308,11 +324,45 @@ class Reloads:
         is_dry = all(is_dry for _, is_dry, _ in self._asked)
         if not is_dry and self._daemon.is_stopping:
             is_dry = True  # nothing undoes a shutdown; whoever asked is told what there was
+        if not is_dry and self._built is None and self._must_build(answer):
+            self._dismissed = loading
+            loading.dismiss()
+            return
         self._good(answer, is_dry=is_dry)
         if is_dry:
             loading.dismiss()
         else:
             loading.put_in_force(self._fleet.settings, now_s=self._clock.now_s())
+
+    def _must_build(self, answer: Loaded) -> bool:
+        """Have the code of changed pools loaded before anything is stopped.
+
+        Then the file is read again: a child waits no longer than it takes to read one.
+        """
+        specs = sized(answer.configuration.specs, self.in_force.by_hand).specs
+        plan = make_plan(self._fleet.specs.values(), specs)
+        changed = [change.new for change in plan.changed if change.effect == "restart"]
+        self._is_building = True
+        came_at_once = []
+
+        def done(came: dict[str, int] | NotBuilt) -> None:
+            self._is_building = False
+            came_at_once.append(came)
+            self._built_all(came)
+
+        self._generations.build(changed, done)
+        # With nothing to build it goes on as it is.
+        return not came_at_once
+
+    def _built_all(self, came: dict[str, int] | NotBuilt) -> None:
+        if isinstance(came, NotBuilt):
+            self._refused(Refused(f"{came.message}\nNothing was changed."))
+            if self._loading is None and self._next:
+                self._begin_next()
+            return
+        self._built = came
+        if came and self._loading is None:
+            self._read()
 
     def _good(self, answer: Loaded, *, is_dry: bool) -> None:
         fleet = self._fleet
@@ -328,6 +378,7 @@ class Reloads:
         if not is_dry:
             self.refusal = None
             fleet.settings = settings_in_force(fleet.settings, settings)
+            self._renew(plan)
             change_over(fleet, self._rolls, plan, specs)
             fleet.outbox.save("settings", to_json(fleet.settings))
             of_file = {spec.pool: spec for spec in answer.configuration.specs}
@@ -341,6 +392,18 @@ class Reloads:
                 "info", "config.reloaded", generation=generation, **touched_counts, **self._by()
             )
         self._end(done)
+
+    def _renew(self, plan: Plan) -> None:
+        """Let whoever is started anew have the code that was built for it, or that of the disk."""
+        for spec in plan.removed:
+            self._generations.forget(spec.pool)
+        for change in plan.changed:
+            if change.effect == "restart":
+                self._generations.forget(change.new.pool)
+        staying = {change.new.pool for change in plan.changed}
+        built = self._built or {}
+        self._generations.put({pool: built[pool] for pool in built if pool in staying})
+        self._built = None
 
     def _refused(self, refused: Refused) -> None:
         at = self.refusal.at if self.refusal else rfc3339(self._clock.wall_s())
@@ -369,6 +432,7 @@ class Reloads:
 
     def _end(self, came: Done | Refusal) -> None:
         asked, self._asked = self._asked, []
+        self._built = None
         if not all(is_dry for _, is_dry, _ in asked):
             self._daemon.end_reload()
         if self._was_signalled and not any(answer is _nobody for answer, _, _ in self._next):

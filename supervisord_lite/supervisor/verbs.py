@@ -22,6 +22,7 @@ from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.escalation import LastEscalation
 from supervisord_lite.supervisor.events import Events
 from supervisord_lite.supervisor.fleet import Fleet
+from supervisord_lite.supervisor.generations import Generations, NotBuilt
 from supervisord_lite.supervisor.health import Health
 from supervisord_lite.supervisor.launch import outputs
 from supervisord_lite.supervisor.logs import Logs
@@ -81,6 +82,7 @@ class Verbs:
         storms: Storms,
         health: Health,
         samples: Samples,
+        generations: Generations,
     ) -> None:
         """Take what is asked about."""
         self._fleet = fleet
@@ -103,6 +105,7 @@ class Verbs:
         self._stories = stories
         self._storms = storms
         self._health = health
+        self._generations = generations
         rolls.on_failed = self._roll_failed
         self._changes = ConfigurationVerbs(fleet, reloads, self._is_refused, self._replies, journal)
         self._methods: dict[str, Callable[[Call], None]] = {
@@ -110,7 +113,7 @@ class Verbs:
             "Watch": self._watchers.begin,
             "Wait": self._waits.begin,
             "Start": partial(self._order, goal="ready", event=events.StartRequested()),
-            "Restart": partial(self._order, goal="ready", event=events.RestartRequested()),
+            "Restart": self._restart,
             "Stop": partial(self._order, goal="stopped", event=events.StopRequested()),
             "Reset": self._reset,
             "Signal": self._signal,
@@ -126,10 +129,13 @@ class Verbs:
 
     def handle(self, call: Call) -> None:
         """Answer one call, now or when what it waits for has happened."""
+        self._answer(call, self._methods[call.method])
+
+    def _answer(self, call: Call, method: Callable[[Call], None]) -> None:
         self._journal.peer = call.peer
         try:
             self._rights.check(call.peer, call.method, partial(self._pools, call))
-            self._methods[call.method](call)
+            method(call)
         except NotPermittedError as error:
             about = {"method": call.method, "uid": call.peer.uid, "name": error.pool}
             self._storms.denied(call.peer, call.method.lower(), error.pool)
@@ -261,6 +267,25 @@ class Verbs:
         call.reply({"version": __version__})
 
     # -- changing ----------------------------------------------------------------------------------
+
+    def _restart(self, call: Call) -> None:
+        """Load the new code before anything is stopped; where that fails, nothing is."""
+        slots = resolve(self._fleet, parameters.names(call, needed=True))
+        if self._is_refused(call, self._fleet.name(slots[0]), "roll"):
+            return
+        follow = self._followed(slots, parameters.number(call, "begun_by_s"))
+        pools = dict.fromkeys(slot[0] for slot in slots if slot not in follow)
+        specs = [self._fleet.specs[pool] for pool in pools if pool in self._fleet.specs]
+        self._generations.build(specs, partial(self._built, call))
+
+    def _built(self, call: Call, came: dict[str, int] | NotBuilt) -> None:
+        if isinstance(came, NotBuilt):
+            told = {"name": came.pool, "reason": came.message, "hint": "nothing was stopped"}
+            call.error(interface.REFUSED, told)
+            return
+        self._generations.put({p: n for p, n in came.items() if p in self._fleet.specs})
+        order = partial(self._order, goal="ready", event=events.RestartRequested())
+        self._answer(call, order)
 
     def _order(self, call: Call, *, goal: Goal, event: events.Event) -> None:
         slots = resolve(self._fleet, parameters.names(call, needed=True))

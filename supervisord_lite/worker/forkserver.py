@@ -75,8 +75,8 @@ if TYPE_CHECKING:
 CHANNEL = 3
 _MOST_BYTES = 256 * 1024
 _MOST_DESCRIPTORS = 253
-#: Numbers above those that a worker is given.
-_HIGH = 200
+#: Out of the way of what programs expect at low numbers.
+_HIGH = 10
 #: Of a traceback, told to whoever waits for this; the whole is on stderr.
 _MOST_LINES = 40
 _PR_SET_DUMPABLE = 4
@@ -100,6 +100,7 @@ def main(modules: list[str], run: Callable[[Request], int]) -> int:
     except BaseException as error:  # noqa: BLE001  # also SystemExit: no import may end us unseen
         _say(channel, {"failed": _why(error)})
         return 1
+    _fall_silent()
     _say(channel, {"ready": said})
     request = _serve(channel)
     if request is None:
@@ -107,6 +108,14 @@ def main(modules: list[str], run: Callable[[Request], int]) -> int:
     record = request["python"]
     sys.argv[:] = [record["target"]]
     return run(record)
+
+
+def _fall_silent() -> None:
+    """Let go of the log: in a file, the lines of workers wait until those of imports are whole."""
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for number in (1, 2):
+        os.dup2(null, number, inheritable=True)
+    os.close(null)
 
 
 class _PreloadError(Exception):
@@ -283,6 +292,7 @@ def _between(
         if _fork() > 0:
             os._exit(0)
         channel.close()
+        gate = _out_of_the_way(gate, request["files"])
         set_up.run(descriptors)
         # The last thing before hello: the keeper only takes its own children in.
         while os.getppid() == me:
@@ -297,6 +307,13 @@ def _between(
         _say(gate, {"failed": _failed(set_up.stage, error, request["directory"])})
         os._exit(127)
     gate.close()
+
+
+def _out_of_the_way(gate: socket.socket, files: list[int]) -> socket.socket:
+    """Return *gate* at a number that is none of *files*."""
+    number = fcntl.fcntl(gate.fileno(), fcntl.F_DUPFD_CLOEXEC, max(_HIGH, *files) + 1)
+    gate.close()
+    return socket.socket(fileno=number)
 
 
 class _SetUp:

@@ -103,6 +103,24 @@ def test_a_forked_run_is_as_its_request_wants_it(house: Household, folder: Path)
         assert "web-2.1.1\n" in said["cgroup"]
 
 
+def test_a_forked_run_finds_its_sockets_from_3_on(house: Household, folder: Path) -> None:
+    """Whatever numbers they had on the way; and who was meant is said."""
+    sockets = [
+        {"key": f"web/{fd}", "name": name, "kind": "tcp", "host": "127.0.0.1", "place": "0",
+         "mode": 0o660, "uid": None, "gid": None, "backlog": 8, "fd": fd}
+        for fd, name in enumerate("abcdefghijklmnop", start=3)
+    ]  # fmt: skip
+    house.ask(forked("web", "tell", a_server(folder), stdout=log("/log"), sockets=sockets))
+    house.until(lambda: _is_over(house, "web"), "it is over")
+    assert [fact.get("code") for fact in house.facts("web", "exited")] == [0], house.facts("web")
+    said = json.loads(output(house))
+    assert all(said["fds"][str(fd)].startswith("socket:") for fd in range(3, 19))
+    assert said["env"]["LISTEN_FDS"] == "16"
+    assert said["env"]["LISTEN_FDNAMES"] == ":".join("abcdefghijklmnop")
+    assert said["env"]["LISTEN_PID"] == str(said["pid"])
+    house.runs._listeners.close()
+
+
 def test_each_fork_draws_other_random_numbers(house: Household, folder: Path) -> None:
     """What one interpreter has seeded is seeded anew in each worker."""
     (folder / "seeded.py").write_text("import random\nrandom.seed(7)\n")

@@ -31,7 +31,6 @@ GOOD = {
     "agent": ['agent = "claude"'],
     "container": ['container = { image = "redis:7", anything = 1 }'],
     "queue": ['queue = ["default"]', "queue = []"],
-    "preload": ['preload = ["shop.model"]', 'preload = "shop"'],
     "warm": ["warm = 3"],
     "max_surge": ["max_surge = 0"],
     "capabilities": ['capabilities = ["CAP_NET_BIND_SERVICE", "KILL"]'],
@@ -61,7 +60,6 @@ def test_every_later_key_is_tried() -> None:
 BAD = {
     "agent, nearly": ('agent = "cluade"', 9, 'there is no agent "cluade"', '"claude"?'),
     "queue that nobody has": ('queue = ["shop"]', 10, 'there is no queue "shop"', "[queue.NAME]"),
-    "module": ('preload = ["a b"]', 12, "preload, item 1: expected a module", ""),
     "surge": ("max_surge = -1", 13, "from 0 to 1024", ""),
     "capability": ('capabilities = ["CAP_NET_BIND"]', 17, "is not a capability", "CAP_"),
 }  # fmt: skip

@@ -15,6 +15,7 @@ from supervisord_lite.supervisor.adoption import Handover, build_fleet, reconcil
 from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.events import Events
 from supervisord_lite.supervisor.fleet import Fleet
+from supervisord_lite.supervisor.generations import Generations
 from supervisord_lite.supervisor.health import Health
 from supervisord_lite.supervisor.logs import Logs
 from supervisord_lite.supervisor.outbox import Outbox, Slot
@@ -104,9 +105,10 @@ class Shell:
         self.daemon = DaemonState(self.fleet, self._outbox, saved, journal.log)
         self._rolls = Rolls(self.fleet, self._outbox, told.saves)
         self._watching = _Watching()
+        generations = Generations(self.fleet, self._outbox, told.saves, {}, lambda *_, **__: None)
         self._reloads = Reloads(
             self.fleet, self._rolls, self.daemon, self._watching, told.saves, clock,
-            lambda *_, **__: None, start_loading=world.start_loading,
+            lambda *_, **__: None, generations, start_loading=world.start_loading,
         )  # fmt: skip
         self.daemon.on_reload = self._reloads.signalled
         logs = Logs({}, {})
@@ -117,6 +119,7 @@ class Shell:
             Storms(self.fleet, journal, clock, logs),
             Health(self.fleet, self._watching, clock),
             Samples(self.fleet, self._watching, clock, keeper_pid=1, start=no_child),
+            generations,
         )  # fmt: skip
 
     def adopt(self) -> None:
