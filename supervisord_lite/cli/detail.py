@@ -59,7 +59,7 @@ def _head(worker: dict[str, Any]) -> list[str]:
     parts = []
     if worker["pid"] is not None:
         tree = worker["processes"]
-        parts.append(f"pid {worker['pid']}" + (f" (tree of {tree})" if tree else ""))
+        parts.append(f"pid {worker['pid']}" + (f" (tree of {tree})" if (tree or 0) > 1 else ""))
     if worker["run"]:
         parts.append(f"run {worker['run']}")
     return _columns(f"{printable(str(worker['name'])):<10} {', '.join(words)}", parts, indent=2)

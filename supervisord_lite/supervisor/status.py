@@ -169,7 +169,8 @@ def _note(worker: Worker) -> str | None:
             if len(worker.failures) < worker.policy.max_restarts and worker.last_exit:
                 return worker.last_exit.reason  # no retry could have healed it
             window = format_duration(worker.policy.circuit_window_s)
-            return f"{len(worker.failures)} failures in {window}"
+            number = len(worker.failures)
+            return f"{number} failure{'' if number == 1 else 's'} in {window}"
         case Stopping(pid=None, exited_at_s=float()):
             return "killing what it left behind"
         case Stopping(reason=reason, held_by=str(held_by)) if held_by:

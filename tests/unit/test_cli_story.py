@@ -399,3 +399,28 @@ def test_since_takes_a_duration_or_a_time() -> None:
     assert timedelta(minutes=10) <= ago < timedelta(minutes=11)
     with pytest.raises(Exception, match="neither a duration"):
         events._since("yesterday")
+
+
+def test_out_of_memory_and_a_recycle_are_told_as_what_they_are() -> None:
+    """Who killed it, how much there was, and that giving way was no failure."""
+    oom = "2.0G of 2.0G (cgroup oom_kill +1)"
+    story = told(
+        [
+            started("13:00:00", 6001),
+            happened("13:30:00", "worker.recycled", pid=6001, signal="SIGTERM", ran_s=1800.0,
+                     reason="memory 912M of 900M", next="restart", in_s=0.0),
+            started("13:30:00", 6002),
+            happened("13:40:00", "worker.oom", pid=6002, reason=oom),
+            failed("13:40:00", 1, 0.8, signal="SIGKILL", reason=f"out of memory, {oom}"),
+            started("13:40:01", 6003),
+        ],
+        state="running", pid=6003, since="13:40:01",
+    )  # fmt: skip
+    assert story.endswith("""\
+13:00:00  started  pid 6001, with the daemon
+13:30:00  recycle  memory 912M of 900M, after 30m: a fresh one follows
+13:30:00  started  pid 6002
+13:40:00  failed   killed by SIGKILL from the kernel: out of memory, 2.0G of
+                   2.0G (cgroup oom_kill +1)                   failure 1 of 5
+13:40:01  started  pid 6003, waited 0.8s of 0.5-1s
+""")

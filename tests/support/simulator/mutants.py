@@ -96,8 +96,8 @@ MUTANTS = (
     ),
     Mutant(
         "a start undoes a shutdown", "core/orders.py",
-        'case "stopped":\n            return worker',
-        'case "stopped" | "shutdown":\n            return worker',
+        'case "stopped":\n            again =',
+        'case "stopped" | "shutdown":\n            again =',
     ),
     Mutant(
         "a smaller count keeps all failures", "core/orders.py",
