@@ -235,16 +235,26 @@ def test_a_reload_changes_the_schedule_and_leaves_the_run_alone() -> None:
         assert (daemon.folder / "runs").read_text().split() == ["run", "other"]
 
 
-def test_a_job_waits_for_what_it_requires_and_holds_up_nobody() -> None:
-    """The daemon is ready meanwhile."""
+def test_a_job_waits_for_what_it_requires() -> None:
+    """At each run; what is due meanwhile is left out."""
     text = (
-        "[worker.db]\ncommand = ['sleep', '1000']\nautostart = false\n"
-        f"[worker.job]\n{QUICK}schedule.every = '1s'\nrequires = ['db']\n"
+        "[worker.migrate]\nready = 'exit'\n"
+        "command = ['sh', '-c', 'while [ ! -e @DIR@/up ]; do sleep 0.02; done']\n"
+        f"[worker.job]\n{QUICK}schedule.every = '1s'\nrequires = ['migrate']\n"
     )
     with Daemon(text) as daemon:
-        assert daemon.wait_state("job", "waiting")["name"] == "job"
-        wait_until(lambda: daemon.events("daemon.ready"), what="the daemon is ready")
         wait_until(lambda: events_of(daemon, "job.skipped"), what="a run is left out meanwhile")
+        assert "requires migrate" in events_of(daemon, "job.skipped")[0]["reason"]
         assert runs(daemon) == 0
-        daemon.ctl("start", "db", check=True)
+        (daemon.folder / "up").touch()
         until_runs(daemon, 2)
+
+
+def test_a_job_holds_up_nobody() -> None:
+    """The daemon is ready while its first run is going, and not ready yet."""
+    with Daemon(f"[worker.job]\n{HELD}ready = '50s'\nschedule.every = '1h'\n") as daemon:
+        until_runs(daemon, 1)
+        assert daemon.wait_state("job", "starting")
+        wait_until(lambda: daemon.events("daemon.ready"), what="the daemon is ready")
+        (daemon.folder / "go").touch()
+        daemon.wait_state("job", "waiting")

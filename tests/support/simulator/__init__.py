@@ -40,6 +40,12 @@ switch: it is the right one and one message; nobody is stopped, restarted or res
 nothing has changed; whoever has no place is forgotten with the last of its tree; a successor finds
 no mixture. When faults have stopped, a storm of SIGHUP and a death in it leave what the file says.
 
+Jobs
+----
+
+Some pools have a schedule. In the fast world planned times come when chance likes, late, missed and
+two at a time; in the whole one the real schedules plan them, over all deaths of supervisors.
+
 What a world does not do yet has its place: a new kind of order is one more verb of `_person`, what
 a reload tells a worker is in `FastWorld._reload`, a new promise is one more line where a world
 checks what is at rest (`LivingWorld._check_rest`).

@@ -90,7 +90,7 @@ def some_pools(rng: Chance) -> list[Pool]:
 
 def a_spec(pool: Pool, rng: Chance) -> Spec:
     """Return a pool with a policy, and one to three instances."""
-    policy = a_policy(rng)
+    policy = a_policy(rng, may_be_job=pool.critical == "no")
     while pool.critical != "no" and not can_be_well(policy):
         # Else the service would end again and again, also when all faults have stopped.
         policy = a_policy(rng)
@@ -111,7 +111,7 @@ def a_spec(pool: Pool, rng: Chance) -> Spec:
 def can_be_well(policy: Policy) -> bool:
     """Return whether a good program is up for good under this policy."""
     is_in_time = policy.ready_by == "alive" and policy.ready_after_s < policy.start_timeout_s
-    return is_in_time and policy.run_timeout_s is None
+    return is_in_time and policy.run_timeout_s is None and policy.schedule is None
 
 
 class Faults:

@@ -171,7 +171,7 @@ def _changed(spec: Spec, kind: str, rng: Chance) -> Spec:
     policy = spec.policy
     match kind:
         case "policy":
-            policy = a_policy(rng)
+            policy = a_policy(rng, may_be_job=spec.critical == "no")
             while spec.critical != "no" and not can_be_well(policy):
                 policy = a_policy(rng)
         case "max_restarts":

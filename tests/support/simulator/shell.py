@@ -24,6 +24,7 @@ from supervisord_lite.supervisor.reload import Reading, Reloads
 from supervisord_lite.supervisor.rights import Rights
 from supervisord_lite.supervisor.rolls import Rolls
 from supervisord_lite.supervisor.samples import Samples
+from supervisord_lite.supervisor.schedules import Schedules
 from supervisord_lite.supervisor.stories import Stories
 from supervisord_lite.supervisor.storms import Storms
 from supervisord_lite.supervisor.verbs import Verbs
@@ -65,6 +66,16 @@ def no_child(path: str, question: dict[str, Any], *, now_s: float) -> NoReturn:
     """Nobody reads the journal."""
     del path, question, now_s
     raise OSError(errno.EAGAIN, "no process")
+
+
+def no_note(*_about: object, **_more: object) -> NoReturn:
+    """Nobody writes files."""
+    raise OSError(errno.EAGAIN, "no process")
+
+
+def no_timer() -> NoReturn:
+    """No kernel watches the wall clock."""
+    raise OSError(errno.EMFILE, "no descriptor")
 
 
 class _Watching(Poller):
@@ -111,6 +122,10 @@ class Shell:
             lambda *_, **__: None, generations, start_loading=world.start_loading,
         )  # fmt: skip
         self.daemon.on_reload = self._reloads.signalled
+        self._schedules = Schedules(
+            self.fleet, self.daemon, self._watching, told.saves, clock, lambda *_, **__: None,
+            no_note, make_timer=no_timer,
+        )  # fmt: skip
         logs = Logs({}, {})
         self._verbs = Verbs(
             self.fleet, self.daemon, self._reloads, told, clock, logs, Words(()),
@@ -152,6 +167,7 @@ class Shell:
         now_s = self._clock.now_s()
         self.daemon.decide()
         self.fleet.fire_due(now_s)
+        self._schedules.expire(now_s)
         self._reloads.expire(now_s)
         self._settle()
         return self.daemon.is_over(self._clock.now_s())
@@ -175,12 +191,14 @@ class Shell:
     def next_deadline_s(self) -> float | None:
         """Return when it wants to be woken."""
         reload_s = self._reloads.deadline_s
-        times = (self.fleet.next_deadline_s(), self.daemon.deadline_s, reload_s)
+        job_s = self._schedules.deadline_s
+        times = (self.fleet.next_deadline_s(), self.daemon.deadline_s, reload_s, job_s)
         return min((each for each in times if each is not None), default=None)
 
     def _settle(self) -> None:
         self._rolls.go_on()
         self.daemon.decide()
+        self._schedules.go_on()
         self.daemon.tell()
         self.fleet.flush()
         while self._verbs.deliver():
