@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 
-from supervisord_lite.base.record import record
+from supervisord_lite.base.record import record, replace
 from supervisord_lite.config import flat
 from supervisord_lite.config.secrecy import HIDDEN, is_secret, masked
 
@@ -174,6 +174,20 @@ _NO_SECRETS = _Secrets()
 
 
 def _changed_keys(old: Spec, new: Spec, secrets: _Secrets) -> tuple[KeyChange, ...]:
+    changes = _all_keys(old, new, secrets)
+    if old.policy.schedule is None or new.policy.schedule is None:
+        return changes
+    # A run of a job that is going ends by itself: what is new holds for the next one. But whom it
+    # would judge by a word that it cannot say.
+    return tuple(
+        replace(change, effect="live")
+        if change.effect == "restart" and change.key != "ready"
+        else change
+        for change in changes
+    )
+
+
+def _all_keys(old: Spec, new: Spec, secrets: _Secrets) -> tuple[KeyChange, ...]:
     if old is new or old == new:
         return ()
     changes = tuple(
@@ -248,9 +262,7 @@ def _differences(
 def _effect(key: Key, before: Spec, after: Spec) -> Effect:
     old, new = before.launch, after.launch
     if key[0] in _LAUNCH:
-        # A run of a job that is going ends by itself: it holds for the next one.
-        is_job = before.policy.schedule is not None and after.policy.schedule is not None
-        return "live" if is_job else "restart"
+        return "restart"
     if key == ("events",):
         # A stdin at which nobody speaks cannot become one at which somebody does.
         return "live" if before.events and after.events else "restart"

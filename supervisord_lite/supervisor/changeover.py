@@ -123,7 +123,9 @@ def _bring_up(
         starting: Those who start.
         replaced: Those who are replaced, of one pool each.
     """
-    grown = {pool: [slot for slot in starting if slot[0] == pool] for pool, _ in starting}
+    # A job only waits for its time then: nobody waits for that.
+    serving = [slot for slot in starting if fleet.specs[slot[0]].policy.schedule is None]
+    grown = {pool: [slot for slot in serving if slot[0] == pool] for pool, _ in serving}
     later = []
     for slots in replaced:
         for slot in slots:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from supervisord_lite.config.schedule import parse_cron
-from supervisord_lite.config.spec import Spec
+from supervisord_lite.config.spec import LogTarget, Spec
 from supervisord_lite.core import events
 from supervisord_lite.core.cron import Zone
 from supervisord_lite.core.schedule import Schedule
@@ -273,6 +273,23 @@ def test_a_reload_changes_the_schedule_and_leaves_a_run_alone(start: Start) -> N
     daemon.settle()
     assert daemon.keeper.spawned["job", 1, 2]["argv"] == ["false"]
     assert not events_of(daemon, "job.missed")
+
+
+def test_a_job_that_grows_by_a_reload_runs_when_it_is_time_and_not_before(start: Start) -> None:
+    """Also where something else changes, and while a run is going: that one goes on."""
+    daemon = start(a_job())
+    daemon.pass_s(900.0)
+    daemon.settle()
+    file = {"stdout": LogTarget("file", "/log/job-%i.log")}
+    schedule = Schedule(parse_cron("30 * * * *"), zone=UTC)
+    daemon.reload(a_spec("job", 2, restart="never", schedule=schedule, launch=file))
+    daemon.settle()
+    assert daemon.keeper.started == [("job", 1, 1)]
+    assert len(daemon.keeper.live()) == 1
+    end_all(daemon)
+    daemon.pass_s(3600.0)
+    daemon.settle()
+    assert sorted(daemon.keeper.started) == [("job", 1, 1), ("job", 1, 2), ("job", 2, 1)]
 
 
 def test_a_service_becomes_a_job_and_a_job_a_service(start: Start) -> None:
