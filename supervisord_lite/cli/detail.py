@@ -56,6 +56,8 @@ def _head(worker: dict[str, Any]) -> list[str]:
         words.append(f"for {format_duration(worker['uptime_s'])}")
     if worker["critical"]:
         words.append("critical")
+    if worker.get("outgoing"):
+        words.append("on its way out")
     parts = []
     if worker["pid"] is not None:
         tree = worker["processes"]

@@ -4,14 +4,16 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TextIO
 
 from supervisord_lite.base import exit_codes
 from supervisord_lite.base.units import format_duration
 from supervisord_lite.cli import place
 from supervisord_lite.cli.errors import UsageError
+from supervisord_lite.cli.last_lines import last_lines
 from supervisord_lite.cli.snapshot import AGAIN, SPAWN_FAILED
 from supervisord_lite.cli.text import clip, fold, printable
 from supervisord_lite.control.errors import GaveUpError, NoAnswerError
@@ -73,6 +75,7 @@ def run(arguments: argparse.Namespace, order: OrderVerb, **more: object) -> int:
             return exit_codes.OK
         command = place.command(arguments)
         report = Report(order, expected(seen), command, quiet=arguments.json)
+        report.last_lines = partial(_read_last_lines, arguments)
         try:
             for answer in client.stream(order.method, parameters, timeout_s=arguments.timeout):
                 report.take(answer.get("outcome"))
@@ -88,6 +91,12 @@ def run(arguments: argparse.Namespace, order: OrderVerb, **more: object) -> int:
     if arguments.json:
         print(json.dumps({"ok": not report.failed, "workers": report.outcomes}))
     return exit_codes.FAILED if report.failed else exit_codes.OK
+
+
+def _read_last_lines(arguments: argparse.Namespace, name: str, run: int) -> list[str]:
+    """Ask on a connection of its own: on the other one answers are still to come."""
+    with place.connect(arguments) as client:
+        return last_lines(client, name, run)
 
 
 def expected(seen: dict[str, Any]) -> dict[str, set[str]]:
@@ -122,6 +131,7 @@ class Report:
     Attributes:
         outcomes: Of each worker, in the order in which they came.
         failed: Whether one of them is not ok.
+        last_lines: Returns those of one run of a worker.
     """
 
     def __init__(
@@ -130,6 +140,7 @@ class Report:
         """Take the order, the workers of each pool, how to call, and whether to keep silent."""
         self.outcomes: list[dict[str, Any]] = []
         self.failed = False
+        self.last_lines: Callable[[str, int], list[str]] = lambda _name, _run: []
         self._order = order
         self._left = expected
         self._command = command
@@ -147,7 +158,12 @@ class Report:
         self._seen.add(name)
         self.outcomes.append(outcome)
         self._pools.setdefault(pool, []).append(outcome)
-        if not outcome.get("ok"):
+        if outcome.get("outcome") == "ready" and outcome.get("detail"):
+            self._say(name, str(outcome["detail"]), sys.stdout)
+        elif outcome.get("outcome") == "kept":
+            self.failed = True
+            self._say_kept(name, outcome)
+        elif not outcome.get("ok"):
             self.failed = True
             self._say(name, f"failed: {self._why(name, outcome.get('detail'))}", sys.stderr)
         left = self._left.get(pool)
@@ -178,9 +194,37 @@ class Report:
         more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
         return f"; still waiting for {' '.join(names[:_MAX_NAMED])}{more}"
 
+    def _say_kept(self, name: str, outcome: dict[str, Any]) -> None:
+        """Print why a new process did not take over, and its last lines."""
+        run = outcome.get("run")
+        if not isinstance(run, int):
+            return  # it was not touched: its pool's line says so
+        self._say(name, str(outcome.get("detail")), sys.stderr)
+        lines = outcome["last_lines"] = self.last_lines(name, run)
+        for line in lines:
+            print(f"{'':<{self._columns}} | {printable(line)}", file=sys.stderr, flush=True)
+
+    def _say_given_up(self, pool: str, outcomes: list[dict[str, Any]]) -> None:
+        """Print what goes on where it was, after a new process failed."""
+        kept = [outcome for outcome in outcomes if outcome.get("outcome") == "kept"]
+        if not kept:
+            return
+        kept.sort(key=lambda outcome: _place_of(str(outcome.get("name"))))
+        replaced = [str(o.get("name")) for o in outcomes if o.get("ok") and o.get("detail")]
+        before = f"after {_and(replaced)}" if replaced else "nothing was stopped"
+        pids = ", ".join(str(outcome.get("pid")) for outcome in kept)
+        runs = "runs" if len(kept) == 1 else "run"
+        names = _and([str(outcome.get("name")) for outcome in kept])
+        text = f"given up {before}. " if replaced else f"given up; {before}. "
+        self._say(pool, f"{text}{names} {runs} on ({pids}).", sys.stderr)
+
     def _say_pool(self, pool: str) -> None:
         """Print the line of one pool, once."""
         outcomes = self._pools.pop(pool, [])
+        self._say_given_up(pool, outcomes)
+        # Whoever took over from another process has a line already.
+        outcomes = [o for o in outcomes if not (o.get("outcome") == "ready" and o.get("detail"))]
+        outcomes = [o for o in outcomes if o.get("outcome") != "kept"]
         good = [outcome for outcome in outcomes if outcome.get("ok")]
         if not good:
             return
@@ -216,3 +260,17 @@ class Report:
         if not self._quiet or stream is sys.stderr:
             line = f"{printable(name):<{self._columns}} {text}"
             print(fold(line, indent=self._columns + 1), file=stream, flush=True)
+
+
+def _and(names: list[str]) -> str:
+    """Return "web-1", "web-1 and web-2" or "web-1, web-2 and web-3"; many are counted."""
+    if len(names) > _MAX_NAMED:
+        return f"{', '.join(names[:_MAX_NAMED])} and {len(names) - _MAX_NAMED} more"
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _place_of(name: str) -> tuple[str, int]:
+    """Return by what names sort: web-2 stands before web-10."""
+    pool, _, index = name.rpartition("-")
+    return (pool, int(index)) if index.isascii() and index.isdigit() else (name, 0)

@@ -122,6 +122,8 @@ def _changes(entry: dict[str, Any]) -> list[str]:
     if len(effects) > 1:
         lines = [f"{_key(key)} ({key.get('effect')})" for key in keys]
     what = str(entry.get("effect"))
+    if entry.get("more_first"):
+        what += f", {entry['more_first']} more first"
     if entry.get("at_once"):
         what += f", {entry['at_once']} at a time"
     if entry.get("alive"):

@@ -42,6 +42,7 @@ _WORKER_KEYS = (
     "limits",
     "file_pool_size",
     "outdated",
+    "outgoing",
     "fds",
     "threads",
     "processes",

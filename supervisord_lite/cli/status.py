@@ -79,8 +79,9 @@ def _text(status: dict[str, Any], arguments: argparse.Namespace) -> list[str]:
     """Return the lines for people."""
     workers = status["workers"]
     assert isinstance(workers, list)
-    if len(arguments.names) == 1 and len(workers) == 1 and not arguments.all:
-        return detail(workers[0], place.command(arguments), status["supervisor"])
+    if len(arguments.names) == 1 and not arguments.all and len({w["name"] for w in workers}) == 1:
+        command, about = place.command(arguments), status["supervisor"]
+        return [line for worker in workers for line in detail(worker, command, about)]
     columns_max = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     lines = []
     if workers:

@@ -63,6 +63,27 @@ def table(
     return lines
 
 
+def _slots(group: list[Worker]) -> list[Worker]:
+    """Return one process for each instance: of two the one that is ready, else the new one."""
+    found: dict[object, Worker] = {}
+    for worker in group:
+        other = found.get(worker["instance"])
+        if other is None or (bool(worker["ready"]), not worker.get("outgoing")) > (
+            bool(other["ready"]), not other.get("outgoing"),
+        ):  # fmt: skip
+            found[worker["instance"]] = worker
+    return list(found.values())
+
+
+def _being_replaced(group: list[Worker]) -> str:
+    """Return "-1 being replaced", or nothing."""
+    seen = Counter(worker["instance"] for worker in group)
+    swapped = [str(instance) for instance, processes in seen.items() if processes > 1]
+    if len(seen) == 1:
+        return "being replaced" if swapped else ""
+    return f"-{', -'.join(swapped)} being replaced" if swapped else ""
+
+
 def _name(group: list[Worker]) -> str:
     """Return the pool's name, or the worker's own."""
     return clip(str(group[0]["name"] if len(group) == 1 else group[0]["pool"]), COLUMNS)
@@ -70,12 +91,13 @@ def _name(group: list[Worker]) -> str:
 
 def _line(name: str, group: list[Worker], columns: int, columns_max: int | None) -> str:
     """Return one line for the instances of a pool."""
+    swapped, processes, group = _being_replaced(group), group, _slots(group)
     state = _state(group)
     pids = [worker["pid"] for worker in group]
     pid = "-" if len(group) > 1 or pids[0] is None else str(pids[0])
     ups = [worker["uptime_s"] for worker in group if worker["uptime_s"] is not None]
-    cpus = [worker["cpu_percent"] for worker in group if worker["cpu_percent"] is not None]
-    memory = [found for worker in group if (found := _memory(worker)) is not None]
+    cpus = [worker["cpu_percent"] for worker in processes if worker["cpu_percent"] is not None]
+    memory = [found for worker in processes if (found := _memory(worker)) is not None]
     cpu = f"{sum(cpus):.1f}" if cpus else "-"
     restarts = sum(worker["restarts"] or 0 for worker in group)
     start = (
@@ -83,7 +105,7 @@ def _line(name: str, group: list[Worker], columns: int, columns_max: int | None)
         f"{up(max(ups, default=None)):>4} {restarts:>3} {cpu:>5} "
         f"{size(sum(memory) if memory else None):>5}  "
     )
-    note = "; ".join(filter(None, (_by_hand(group), _note(group, state))))
+    note = "; ".join(filter(None, (_by_hand(group), swapped, _note(group, state))))
     if columns_max is None:
         return (start + printable(note)).rstrip()
     return (start + _clip_note(note, columns_max - len(start))).rstrip()
@@ -170,6 +192,7 @@ def totals(status: dict[str, Any]) -> str:
 
 def _how(group: list[Worker]) -> str:
     """Return one word for a pool: "ok", or the worst that one of its instances is."""
+    group = _slots(group)
     wrong = [str(worker["state"]) for worker in group if not snapshot.as_wanted(worker)]
     if wrong:
         worst = min(wrong, key=lambda state: _RANK.index(state) if state in _RANK else 0)

@@ -72,6 +72,7 @@ def worker_keys(spec: Spec) -> Mapping[Key, object]:
         ("critical",): {"no": False, "any": True, "all": "all"}[spec.critical],
         ("singleton",): spec.singleton,
         ("max_unavailable",): spec.max_unavailable,
+        ("max_surge",): spec.max_surge,
         ("requires",): list(spec.requires),
         ("after",): list(spec.after),
         ("operators",): _grants(spec.operators),

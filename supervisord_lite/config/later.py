@@ -74,7 +74,6 @@ WORKER: Mapping[str, Shape] = {
     "container": either((dict,), shapes.anything, keys()),
     "queue": shapes.texts,
     "warm": whole(0, 1024),
-    "max_surge": whole(0, 1024),
     "capabilities": each(_capability),
     "no_new_privs": shapes.flag,
 }  # fmt: skip

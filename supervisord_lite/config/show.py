@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from supervisord_lite.config.tree import Node, Table
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
+#: Keys whose default is another one with sockets (rollout.py).
+_ROLLOUT = ("max_unavailable", "max_surge")
+_BY_SOCKETS = "default, with sockets"
 _OWN, _EXTENDED, _DEFAULTS, _BUILT_IN = range(4)
 
 
@@ -90,7 +93,8 @@ def _others(spec: Spec, table: Table) -> Iterator[Line]:
         if parts[0] == "secrets":
             continue  # written, or there is none
         if parts[0] != "environment":
-            yield Line(_dotted(parts), value, "default")
+            is_by_sockets = parts[0] in _ROLLOUT and spec.launch.sockets and not spec.singleton
+            yield Line(_dotted(parts), value, _BY_SOCKETS if is_by_sockets else "default")
         elif "user" in table and parts[1] in ACCOUNT:
             yield Line(_dotted(parts), value, "by user")
 

@@ -237,7 +237,8 @@ class Spec:
         after: Pools that must be ready, or have given up, before this one starts.
         critical: Whose open breaker ends the whole service.
         singleton: Never two: `pool_size` is 1 and cannot be scaled.
-        max_unavailable: Of a restart of several instances: so many are away at once.
+        max_unavailable: Of a restart: so many instances are away at once.
+        max_surge: Of a restart: so many more processes there are at once, started first.
         operators: Who may operate this pool, besides those who may operate all.
         events: Globs of the events that it is told on its stdin; none: that is empty.
         health: How its instances are asked whether they work; None: they are not.
@@ -254,6 +255,7 @@ class Spec:
     critical: Critical = "no"
     singleton: bool = False
     max_unavailable: int = 1
+    max_surge: int = 0
     operators: tuple[Grant, ...] = ()
     events: tuple[str, ...] = ()
     health: Health | None = None
@@ -330,6 +332,7 @@ def _spec(data: dict[str, Any]) -> Spec:
         critical=data.get("critical", "no"),
         singleton=data.get("singleton", False),
         max_unavailable=data.get("max_unavailable", 1),
+        max_surge=data.get("max_surge", 0),
         operators=_grants(data.get("operators", ())),
         events=tuple(data.get("events", ())),
         health=_health(data.get("health")),

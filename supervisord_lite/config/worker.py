@@ -19,6 +19,7 @@ from supervisord_lite.config.mistaken_health import check_health
 from supervisord_lite.config.order import Edge, OrderReader, note_circles, place_of
 from supervisord_lite.config.policy import read_policy
 from supervisord_lite.config.recycle import read_recycle
+from supervisord_lite.config.rollout import read_rollout
 from supervisord_lite.config.schedule import note_clashes, note_required_jobs
 from supervisord_lite.config.spec import MAX_PROCESSES, MAX_SOCKET_PATH_BYTES, Origin, Spec
 from supervisord_lite.config.tree import Node, merge, widen
@@ -160,6 +161,7 @@ class Workers:
         launch = launches.read(table, pool=name, pool_size=pool_size, header=header)
         policy = read_policy(reader, table)
         note_clashes(reader, table, policy.schedule)
+        most_away, surge = read_rollout(reader, table, header, singleton=singleton)
         return Spec(
             pool=name,
             pool_size=pool_size,
@@ -170,7 +172,8 @@ class Workers:
             after=_names(edges, "after"),
             critical=_critical(reader, table),
             singleton=singleton,
-            max_unavailable=reader.whole(table, "max_unavailable", 1, least=1, most=MAX_POOL_SIZE),
+            max_unavailable=most_away,
+            max_surge=surge,
             operators=read_grants(reader, table, "operators"),
             events=read_events(reader, table),
             health=read_health(reader, table, launch.sockets, pool_size=pool_size),
@@ -201,6 +204,7 @@ class Workers:
         reader.alone = True
         reader.whole(table, "pool_size", 1, least=1, most=MAX_POOL_SIZE)
         reader.flag(table, "singleton", False)
+        read_rollout(reader, table, header, singleton=False)
         read_policy(reader, table)
         read_recycle(reader, table)
         launch = launches.read(table, pool=name, pool_size=1, header=header, look_up=look_up)

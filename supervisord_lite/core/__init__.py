@@ -30,15 +30,17 @@ States (`states.py`), and what each waits for::
 printed from it.
 
 What else is decided here: when a run is asked whether it works and when it does not (`probing.py`),
-who is replaced next (`roll.py`), how many there are (`scale.py`), what
+who is replaced next (`roll.py`) and how two runs of one slot go together meanwhile (`swap.py`), how
+many there are (`scale.py`), what
 one life of the service leaves to the next (`carry.py`), and who waits for whom when two things are
 wanted at once (`meetings.py`).
 
 Rules where two meet
 --------------------
 
-* A slot has at most one process tree. A new run is spawned only when the old run's tree is empty:
-  whoever ends while others of its tree live stays `stopping` until the keeper says `Emptied`.
+* A slot has at most one process tree, and one more while a new run takes over from the old one
+  (`swap.py`). Else a new run is spawned only when the old run's tree is empty: whoever ends while
+  others of its tree live stays `stopping` until the keeper says `Emptied`.
 * The last order of a person wins: a start during `stopping` starts again afterwards, a stop during
   `backoff`, `starting` or a restart ends in `stopped`. Nothing undoes a shutdown.
 * A start does not close the breaker: a tripped worker stays tripped, and a failure that is still

@@ -46,8 +46,11 @@ class Announce:
     - worker.probing: run; a tripped worker is started on trial.
     - worker.reset: reason; the breaker is closed, or failures were forgotten.
     - worker.exited: run, evidence, next. It ended by itself with an ok exit code.
-    - worker.stopped: run, evidence, asked ("stop", "restart", "shutdown"). Nothing of it is left.
-      Without run and evidence when there was no process.
+    - worker.stopped: run, evidence, asked ("stop", "restart", "shutdown", "replaced": another run
+      has taken its place). Nothing of it is left. Without run and evidence when there was no
+      process.
+    - worker.rejected: run, evidence. It was to take the place of another run, and did not become
+      ready; nothing of it is left, and the other one was not touched.
     - worker.recycled: run, evidence, reason ("age 24h"), next. Nothing of it is left, and a fresh
       run follows; no failure.
     - worker.oom: run, pid, reason; the kernel has killed it for memory. What follows from its end

@@ -62,6 +62,7 @@ def carried_over(saved: Worker, policy: Policy, *, is_other_program: bool = Fals
         policy=policy,
         state=fresh.state,
         run=0,
+        spent=0,
         settled_s=None,
         is_owed=False,
         failures=saved.failures[-policy.max_restarts :],

@@ -30,7 +30,7 @@ SIGKILL = 9
 def end(worker: Worker, live: Live, event: events.Exited, now_s: float, rng: Rng) -> Moved:
     """The leader ended and nobody had asked for it."""
     is_ok = event.code in worker.policy.ok_exit_codes
-    reason = _how(event)
+    reason = how(event)
     ended = Stopping(
         live.run,
         "ended" if is_ok else "failed",
@@ -62,11 +62,11 @@ def record_end(
         held_by="",  # there is nobody left to be told
     )
     # After a missed deadline that is the reason, and not the signal that we sent ourselves.
-    is_missed = stopping.outcome == "failed"
+    is_missed = stopping.outcome in ("failed", "rejected")
     # Where SIGKILL was sent by us there is nothing to explain.
     is_ours = stopping.rung >= len(worker.policy.stop_ladder)
     known = replace(event, oom="") if is_ours else event
-    reason = stopping.reason if is_missed else _how(known)
+    reason = stopping.reason if is_missed else how(known)
     last_exit = _last_exit(ended, stopping.pid, reason, now_s)
     moved, actions = _go_on(worker, ended, last_exit, now_s, rng, emptied=event.emptied)
     return moved, (*_out_of_memory(known, stopping.pid), *actions)
@@ -81,7 +81,7 @@ def _out_of_memory(event: events.Exited, pid: int | None) -> tuple[Announce, ...
     return (Announce("worker.oom", told),)
 
 
-def _how(event: events.Exited) -> str:
+def how(event: events.Exited) -> str:
     """Return how it ended, with its own words: "exit 1: ValueError: no luck".
 
     A SIGKILL is the kernel's where it has counted one.
@@ -131,6 +131,13 @@ def settle(worker: Worker, ended: Stopping, now_s: float, rng: Rng) -> Moved:
                 moved = replace(moved, recycles=worker.recycles + 1)
                 return moved, (_recycled(worker, ended), *actions)
             return moved, (_stopped(worker, ended, "restart"), *actions)
+        case "replaced":
+            if ended.recycle:
+                return worker.in_state(Stopped()), (_recycled(worker, ended),)
+            return worker.in_state(Stopped()), (_stopped(worker, ended, "replaced"),)
+        case "rejected":
+            told = Announce("worker.rejected", _evidence(worker, ended))
+            return worker.in_state(Stopped()), (told,)
         case "failed":
             return _fail(worker, ended, now_s, rng)
         case "ended":

@@ -148,6 +148,19 @@ class RestartRequested:
 
 
 @record
+class ReplaceRequested:
+    """A person, or the configuration, wants a new run before the present one ends (`swap.py`).
+
+    Attributes:
+        policy: By which the new run lives.
+        recycle: Nobody asked for it but the limit of the present run: why, for people.
+    """
+
+    policy: Policy
+    recycle: str = ""
+
+
+@record
 class ResetRequested:
     """Somebody closes the breaker and starts the backoff sequence again.
 
@@ -225,3 +238,5 @@ OfState = (
     | DeadlinePassed
 )
 Event = OfState | OfPlan
+#: What one slot may hear, which can have two runs; each of them hears an `Event`.
+SlotEvent = Event | ReplaceRequested

@@ -22,21 +22,34 @@ from supervisord_lite.base.clock import Rng
 from supervisord_lite.base.record import record
 from supervisord_lite.core import events
 from supervisord_lite.core.actions import Action
-from supervisord_lite.core.events import Event
+from supervisord_lite.core.events import SlotEvent
 from supervisord_lite.core.pools import Graph, Pool, Slot
 from supervisord_lite.core.standing import Standing, is_ready
 from supervisord_lite.core.states import Exited, Stopped, Tripped, Waiting, Worker
 from supervisord_lite.core.step import step
+from supervisord_lite.core.swap import is_coming, step_both
 
 
 @record
 class Change:
-    """One step of one worker. `after` is `before` where nothing changed."""
+    """One step of one worker. `after` is `before` where nothing changed.
+
+    Attributes:
+        twin_before, twin: The run beside that of the slot (`swap.py`), before and after.
+    """
 
     slot: Slot
     before: Worker
     after: Worker
     actions: tuple[Action, ...]
+    twin_before: Worker | None = None
+    twin: Worker | None = None
+
+    @property
+    def is_new_run(self) -> bool:
+        """Return whether a run was begun: one that was beside the slot's is older than that."""
+        known = max(self.before.run, self.twin_before.run if self.twin_before else 0)
+        return self.after.run > known
 
 
 @record
@@ -63,20 +76,29 @@ class Fleet:
 
     Attributes:
         workers: Present state by slot; to be read. Only `step`, `put` and `drop` change it.
+        twins: The run beside that of a slot, where there are two (`swap.py`); likewise.
         graph: The order among the pools.
         standing: How each pool stands.
     """
 
-    def __init__(self, pools: Iterable[Pool], workers: Mapping[Slot, Worker]) -> None:
-        """Begin with *workers*; each belongs to one of *pools*."""
+    def __init__(
+        self,
+        pools: Iterable[Pool],
+        workers: Mapping[Slot, Worker],
+        twins: Mapping[Slot, Worker] | None = None,
+    ) -> None:
+        """Begin with *workers*; each belongs to one of *pools*. *twins* stand beside some."""
         self.workers = dict(workers)
+        self.twins: dict[Slot, Worker] = {}
         self.graph = Graph(pools)
         self.standing = Standing(self.graph)
         for slot, worker in self.workers.items():
             self.standing.add(slot, worker)
+        for slot, twin in (twins or {}).items():
+            self.put_twin(slot, twin)
         self.standing.woken.clear()
 
-    def feed(self, slot: Slot, event: Event, *, now_s: float, rng: Rng) -> Iterator[Change]:
+    def feed(self, slot: Slot, event: SlotEvent, *, now_s: float, rng: Rng) -> Iterator[Change]:
         """Let one event happen to one worker, and yield every change that it leads to.
 
         The changes happen while they are asked for: whoever stops asking owes the rest, which
@@ -100,14 +122,21 @@ class Fleet:
                 yield self.step(slot, events.GateMoved(), now_s=now_s, rng=rng)
 
     def step(
-        self, slot: Slot, event: Event, *, now_s: float, rng: Rng, is_alone: bool = False
+        self, slot: Slot, event: SlotEvent, *, now_s: float, rng: Rng, is_alone: bool = False
     ) -> Change:
         """Let one event happen to one worker, and nothing to others: see `feed`.
 
         With *is_alone* it does not wait for others either: a person knows better.
         """
-        before = self.workers[slot]
+        before, twin = self.workers[slot], self.twins.get(slot)
         gate = self.standing.gate_of(slot, is_alone=is_alone)
+        if twin is not None or isinstance(event, events.ReplaceRequested):
+            both = step_both(before, twin, event, now_s=now_s, rng=rng, gate=gate)
+            if both.twin is not twin:
+                self.put_twin(slot, both.twin)
+            if both.worker is not before:
+                self.put(slot, both.worker)
+            return Change(slot, before, both.worker, both.actions, twin, both.twin)
         after, actions = step(before, event, now_s=now_s, rng=rng, gate=gate)
         if after is not before:
             self.put(slot, after)
@@ -124,7 +153,11 @@ class Fleet:
         slots = self.graph.in_start_order(self.workers)
         states = [(slot, self.workers[slot].state) for slot in slots]
         woken = self.standing.woken
-        woken.extend(slot for slot, state in states if isinstance(state, Waiting))
+        woken.extend(
+            slot
+            for slot, state in states
+            if isinstance(state, Waiting) or is_coming(self.twins.get(slot))
+        )
         woken.extend(slot for slot, state in reversed(states) if getattr(state, "held_by", ""))
 
     def put(self, slot: Slot, worker: Worker) -> None:
@@ -135,6 +168,15 @@ class Fleet:
             self.standing.add(slot, worker)
         else:
             self.standing.note(slot, worker)
+
+    def put_twin(self, slot: Slot, twin: Worker | None) -> None:
+        """Replace the run beside that of a slot; None: there is none any more."""
+        if twin is None:
+            self.twins.pop(slot, None)
+        else:
+            self.twins[slot] = twin
+        is_waiting = twin is not None and isinstance(twin.state, Waiting)
+        self.standing.note_twin(slot, is_waiting=is_waiting)
 
     def drop(self, slot: Slot) -> None:
         """Forget a worker that is stopped for good."""

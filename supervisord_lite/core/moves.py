@@ -11,9 +11,14 @@ Moved = tuple[Worker, tuple[Action, ...]]
 Live = Starting | Probing | Running
 
 
+def next_run(worker: Worker) -> int:
+    """Return a number that no run of this slot has had."""
+    return max(worker.run, worker.spent) + 1
+
+
 def start(worker: Worker, now_s: float) -> Moved:
     """Ask for a new run."""
-    run = worker.run + 1
+    run = next_run(worker)
     state = Starting(run, asked_at_s=now_s)
     return replace(worker, state=state, run=run), (Spawn(run),)
 
@@ -25,14 +30,14 @@ def start_for_person(worker: Worker, now_s: float) -> Moved:
 
 def restart(worker: Worker, now_s: float) -> Moved:
     """Ask for a new run after a failure: that is what people read as "restarts"."""
-    run = worker.run + 1
+    run = next_run(worker)
     state = Starting(run, asked_at_s=now_s)
     return replace(worker, state=state, run=run, restarts=worker.restarts + 1), (Spawn(run),)
 
 
 def probe(worker: Worker, now_s: float) -> Moved:
     """Ask for one run on trial."""
-    run = worker.run + 1
+    run = next_run(worker)
     state = Probing(run, asked_at_s=now_s)
     moved = replace(worker, state=state, run=run, restarts=worker.restarts + 1)
     return moved, (Announce("worker.probing", (("run", run),)), Spawn(run))
@@ -177,7 +182,7 @@ def begin_recycle(worker: Worker, live: Live, reason: str, now_s: float) -> Move
 def begin_stop(
     worker: Worker,
     live: Live,
-    outcome: Literal["stopped", "shutdown", "restart", "failed"],
+    outcome: Literal["stopped", "shutdown", "restart", "failed", "replaced"],
     reason: str,
     now_s: float,
 ) -> Moved:

@@ -126,7 +126,7 @@ def up_again(worker: Worker, state: states.Stopping) -> Worker:
             if state.start_again:
                 return worker
             return worker.in_state(replace(state, start_again=True))
-        case "restart" | "shutdown":
+        case "restart" | "shutdown" | "replaced" | "rejected":
             return worker
         case _:
             assert_never(state.outcome)

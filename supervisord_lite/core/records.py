@@ -37,6 +37,8 @@ def to_record(worker: Worker) -> dict[str, object]:
         "failures": list(worker.failures),
         "restarts": worker.restarts,
         "recycles": worker.recycles,
+        "spent": worker.spent,
+        "recycle": worker.recycle,
         "last_exit": None if last_exit is None else fields_of(last_exit),
         **_of_job(worker),
         "state": {"is": type(state).__name__.lower(), **fields_of(state)},
@@ -82,6 +84,8 @@ def from_record(record: dict[str, object], policy: Policy) -> Worker:
         last_exit=None if last_exit is None else _made(LastExit, _mapping("last_exit", last_exit)),
         settled_s=_checked("settled_s", record.get("settled_s"), float | None),
         is_owed=_checked("is_owed", record.get("is_owed", False), bool),
+        spent=_checked("spent", record.get("spent", 0), int),
+        recycle=_checked("recycle", record.get("recycle", ""), str),
     )
 
 

@@ -126,6 +126,7 @@ class Standing:
         self._tallies = {name: self._tally_now(name) for name in graph.pools}
         self._waiting: dict[str, set[Slot]] = {name: set() for name in graph.pools}
         self._held: dict[str, set[Slot]] = {name: set() for name in graph.pools}
+        self._twins: dict[str, set[Slot]] = {}  # of those slots the twin waits for its turn
         self._counted = {
             name
             for name, pool in graph.pools.items()
@@ -155,6 +156,13 @@ class Standing:
             before, after = self._marks[slot], _marks(worker)
             if before != after:
                 self._change(slot, before, after)
+
+    def note_twin(self, slot: Slot, *, is_waiting: bool) -> None:
+        """Take in whether the run beside that of a slot (`swap.py`) waits for its turn."""
+        if is_waiting:
+            self._twins.setdefault(slot[0], set()).add(slot)
+        elif slot[0] in self._twins:
+            self._twins[slot[0]].discard(slot)
 
     def _change(self, slot: Slot, before: int, after: int) -> None:
         name = slot[0]
@@ -188,7 +196,7 @@ class Standing:
     def _wake(self, name: str) -> None:
         # Through others too: one that waits behind a pool that has given up has given up itself.
         for each in self._graph.behind(name):
-            self.woken.extend(sorted(self._waiting[each]))
+            self.woken.extend(sorted(self._waiting[each].union(self._twins.get(each, ()))))
         for each in reversed(self._graph.ahead_of(name)):
             self.woken.extend(sorted(self._held[each]))
 
@@ -239,6 +247,11 @@ class Standing:
             elif tally.is_settled and not tally.is_ready and each != name:
                 return True
         return False
+
+    def blocks(self, name: str) -> str | None:
+        """Return a pool that *name* requires and that has given up, or waits in vain itself."""
+        requires = self._graph.requires[name]
+        return next((r for r in requires if self.is_settled(r) and not self.is_ready(r)), None)
 
     def chain(self, name: str) -> tuple[str, ...]:
         """Return a pool that waits, the one it waits for, and so on to the one that must move."""

@@ -13,7 +13,8 @@ Then = Literal["start", "restart", "again", "probe", "due"]
 #: What an end leads to, once nothing of the tree is left.
 #: "stopped": a person's stop. "shutdown": the service ends. "restart": start again at once.
 #: "failed": count a failure and decide. "ended": an ok exit by itself; the restart policy decides.
-Outcome = Literal["stopped", "shutdown", "restart", "failed", "ended"]
+#: "replaced", "rejected": of the run beside that of a slot (`swap.py`), the old one or the new one.
+Outcome = Literal["stopped", "shutdown", "restart", "failed", "ended", "replaced", "rejected"]
 
 
 @record
@@ -96,6 +97,7 @@ class Stopping:
         code, signal, exited_at_s: The leader's end, once it is known.
         was_probing: It was on trial when its end began.
         held_by: Why the first signal is not sent yet, for people: "web stops first"; else empty.
+        awaits_twin: Nothing of this run is left, but of the one beside it (`swap.py`).
         start_again: A person asked for a new run while a "failed" or "ended" one is cleared away:
             start at once afterwards, unless the failure trips the breaker.
         recycle: Of "restart": nobody asked for it but its own limit: why, for people.
@@ -115,6 +117,7 @@ class Stopping:
     start_again: bool = False
     held_by: str = ""
     recycle: str = ""
+    awaits_twin: bool = False
 
 
 @record
@@ -215,6 +218,8 @@ class Worker:
         settled_s: Of a job: planned times up to this one are dealt with (`schedule.py`); None:
             no plan has begun.
         is_owed: A planned run begins when the one that goes on has ended.
+        spent: The highest number of a run that was started beside this one's; never used again.
+        recycle: Why its run gives way to the one that is coming; empty: somebody asked, or nobody.
     """
 
     pool: str
@@ -229,6 +234,8 @@ class Worker:
     recycles: int = 0
     settled_s: float | None = None
     is_owed: bool = False
+    spent: int = 0
+    recycle: str = ""
 
     def in_state(self, state: State) -> "Worker":
         """Return this worker in another state; `replace` takes five times as long."""
@@ -245,4 +252,6 @@ class Worker:
             self.recycles,
             self.settled_s,
             self.is_owed,
+            self.spent,
+            self.recycle,
         )

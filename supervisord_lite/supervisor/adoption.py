@@ -11,6 +11,7 @@ from supervisord_lite.core import events
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.gone import FLOOR
 from supervisord_lite.supervisor.outbox import Outbox, Slot
+from supervisord_lite.supervisor.twins import runs_of
 
 
 @record
@@ -93,9 +94,10 @@ def reconcile(fleet: Fleet, handover: Handover) -> None:
     """
     alive = {(run["pool"], run["index"], run["run"]) for run in handover.inventory}
     for slot, worker in list(fleet.workers.items()):
-        run = getattr(worker.state, "run", None)
-        if run is not None and run == fleet.restored.get(slot) and (*slot, run) not in alive:
-            fleet.feed_guarded(slot, events.Lost(run))
+        restored = fleet.restored.get(slot, ())
+        for run in runs_of(worker, fleet.twins.get(slot)):
+            if run in restored and (*slot, run) not in alive and slot in fleet.workers:
+                fleet.feed_guarded(slot, events.Lost(run))
     for pool, index, run in alive:
         if (pool, index) in fleet.unusable:
             fleet.kill((pool, index), run)

@@ -179,7 +179,8 @@ def _replace(
     pool = slots[0][0]
     # Its places count, not those who live: some may be away already, and the roll looks at that.
     most_away = fleet.specs[pool].max_unavailable
-    if rolls.is_rolling(pool) or fleet.specs[pool].pool_size > most_away:
+    is_swapped = fleet.specs[pool].max_surge > 0
+    if is_swapped or rolls.is_rolling(pool) or fleet.specs[pool].pool_size > most_away:
         rolls.begin(pool, [index for _, index in slots], grown=grown)
         return
     for slot in slots:

@@ -78,6 +78,7 @@ _FIRST = frozenset(
 #: What is worth which level in the log; everything else is "info".
 _LEVELS = {
     "worker.failed": "warning",
+    "worker.rejected": "warning",
     "worker.tripped": "error",
     "worker.cleared": "warning",
     "worker.oom": "warning",
@@ -261,9 +262,11 @@ class Events:
     def _happened_s(self, event: str, fields: dict[str, object], after: Worker) -> float:
         """Return when an event happened: what waited as a fact happened before it is told."""
         now_s = self._clock.now_s()
-        if event in _ENDS and "ran_s" in fields and after.last_exit is not None:
-            return min(after.last_exit.at_s, now_s)
-        if event == "worker.started":
+        last = after.last_exit
+        is_its_own = last is not None and last.pid == fields.get("pid")
+        if event in _ENDS and "ran_s" in fields and last is not None and is_its_own:
+            return min(last.at_s, now_s)
+        if event == "worker.started" and fields["run"] == after.run:
             at_s: float | None = getattr(after.state, "spawned_at_s", None)
             return now_s if at_s is None else min(at_s, now_s)
         return now_s
@@ -298,6 +301,8 @@ class Events:
             return {}
         is_up = asked.verb != "stop"
         match event:
+            case "worker.stopped" if fields.get("asked") == "replaced":
+                return {}
             case "worker.stopped":
                 is_it, is_done = fields.get("asked") == asked.verb, not is_up
                 is_done = is_done or fields.get("asked") != "restart"

@@ -8,22 +8,23 @@ from supervisord_lite.base.clock import Clock, Rng
 from supervisord_lite.base.record import replace
 from supervisord_lite.config.spec import MAX_START_BYTES, Settings, Spec, policy_from_data
 from supervisord_lite.core import actions, events, faults, fleet, records
-from supervisord_lite.core.events import Event
+from supervisord_lite.core.events import Event, SlotEvent
 from supervisord_lite.core.moves import Live
 from supervisord_lite.core.pools import Pool
 from supervisord_lite.core.states import Stopped, Stopping, Worker, word_of
-from supervisord_lite.core.step import next_deadline_s
+from supervisord_lite.core.swap import due_s, run_of
 from supervisord_lite.supervisor.deadlines import Deadlines
 from supervisord_lite.supervisor.facts import event_of
 from supervisord_lite.supervisor.facts import number as number_of
 from supervisord_lite.supervisor.gone import Gone
 from supervisord_lite.supervisor.launch import action_request, printed_name, relog_request
 from supervisord_lite.supervisor.outbox import Outbox, Request, Slot, record_text
+from supervisord_lite.supervisor.twins import restored_twin, runs_of, saved_twin, without_twin
 
 #: Failures kept in a record: a message has an end. Only after a crash of ours, and only where
 #: `max_restarts` is larger, fewer are known than there were.
 _FAILURES_SAVED = 1000
-_STARTS = (events.StartRequested, events.RestartRequested)
+_STARTS = (events.StartRequested, events.RestartRequested, events.ReplaceRequested)
 #: Told after each step: slot, the worker before, the worker now, the announcements.
 Listener = Callable[[Slot, Worker, Worker, tuple[actions.Announce, ...]], None]
 
@@ -36,7 +37,7 @@ class Fleet:
         leaving: Slots that the configuration has no place for any more: they are on the way down
             and then forgotten.
         core: The workers and what they are to each other; what to decide about them all.
-        restored: Number of the latest run that an earlier supervisor had asked for, by slot.
+        restored: Numbers of the runs that an earlier supervisor had asked for, by slot.
         unusable: Slots whose saved record could not be read, and why: they stay stopped.
         on_fault: Told of a slot and of what went wrong in our own code for it. One worker's fault
             must not end the others, and would come again with each adoption.
@@ -66,7 +67,7 @@ class Fleet:
         self._seen: dict[Slot, int] = {}
         self._deadlines: Deadlines[Slot] = Deadlines()
         self._listeners: list[Listener] = []
-        self.restored: dict[Slot, int] = {}
+        self.restored: dict[Slot, list[int]] = {}
         self.unusable: dict[Slot, str] = {}
         self.on_fault: Callable[[Slot, Exception], None] = _raise
         self.faulted: set[Slot] = set()
@@ -77,6 +78,11 @@ class Fleet:
     def workers(self) -> Mapping[Slot, Worker]:
         """Present state by slot, in file order."""
         return self.core.workers
+
+    @property
+    def twins(self) -> Mapping[Slot, Worker]:
+        """The run beside that of a slot, where there are two (`core.swap`)."""
+        return self.core.twins
 
     def spec(self, pool: str) -> Spec:
         """Return the spec of a pool, also of one that is leaving."""
@@ -94,7 +100,7 @@ class Fleet:
     # -- events in ---------------------------------------------------------------------------------
 
     def feed(
-        self, slot: Slot, event: Event, at_s: float | None = None, *, is_alone: bool = False
+        self, slot: Slot, event: SlotEvent, at_s: float | None = None, *, is_alone: bool = False
     ) -> None:
         """Let one event happen to one worker, and let others go on whose turn comes with it.
 
@@ -135,9 +141,10 @@ class Fleet:
             is_news: Tell the listeners also where nothing changed: what it waits for has.
         """
         slot, after = change.slot, change.after
-        if after is not change.before:
+        is_changed = after is not change.before or change.twin is not change.twin_before
+        if is_changed:
             self.outbox.touch(slot)
-            self._arm(slot, after)
+            self._arm(slot)
         announcements = []
         for action in change.actions:
             if isinstance(action, actions.Announce):
@@ -147,11 +154,11 @@ class Fleet:
                 if isinstance(action, actions.Spawn):
                     self.complete(slot, request)
                 self.outbox.request(slot, request)
-        if is_news or after is not change.before or announcements:
+        if is_news or is_changed or announcements:
             for listener in self._listeners:
                 listener(slot, change.before, after, tuple(announcements))
         if not isinstance(after.state, Stopping):
-            self._catch_up(slot, after, is_new_run=after.run > change.before.run)
+            self._catch_up(slot, after, is_new_run=change.is_new_run)
 
     def _catch_up(self, slot: Slot, worker: Worker, *, is_new_run: bool) -> None:
         """Let a new run go by the policy in force; a run of before ends by that of before."""
@@ -166,7 +173,7 @@ class Fleet:
             self._perform(self.core.step(slot, changed, now_s=now_s, rng=self._rng))
 
     def _forget(self, slot: Slot) -> None:
-        self._gone.add(slot, self.workers[slot].run)
+        self._gone.add(slot, max(self.workers[slot].run, self.workers[slot].spent))
         self.leaving.discard(slot)
         self.core.drop(slot)
         self._deadlines.forget(slot)
@@ -206,7 +213,8 @@ class Fleet:
         new = [slot for slot in self.workers if slot not in known]
         for slot, worker in self.workers.items():
             # Also of those who live by a policy that is not their spec's any more.
-            if slot not in known or worker.policy is not self.spec(slot[0]).policy:
+            is_other = worker.policy is not self.spec(slot[0]).policy
+            if slot not in known or is_other or slot in self.twins:
                 self.outbox.touch(slot)
         return new
 
@@ -225,9 +233,8 @@ class Fleet:
             self._gone.is_back(slot)
         specs = {**self._former, **self.specs}
         is_ending = self.core.standing.is_ending
-        self.core = fleet.Fleet(
-            map(_pool, specs.values()), {**workers, **{slot: known[slot] for slot in self.leaving}}
-        )
+        workers.update((slot, known[slot]) for slot in self.leaving)
+        self.core = fleet.Fleet(map(_pool, specs.values()), workers, self.twins)
         self.core.end(is_ending=is_ending)
 
     def dismiss(self, slot: Slot) -> None:
@@ -238,10 +245,8 @@ class Fleet:
 
     def reopen_logs(self, slot: Slot) -> None:
         """Let the output of a worker that runs, or is being set up, go where its spec says now."""
-        worker = self.workers[slot]
-        if isinstance(worker.state, Live | Stopping):
-            request = relog_request(self.specs[slot[0]], slot[1], worker.run)
-            self.outbox.request(slot, request)
+        for run in runs_of(self.workers[slot], self.twins.get(slot)):
+            self.outbox.request(slot, relog_request(self.specs[slot[0]], slot[1], run))
 
     def feed_all(self, event: Event) -> None:
         """Let one event happen to every worker, in the order in which they stop."""
@@ -257,6 +262,17 @@ class Fleet:
         root = " and ".join(dict.fromkeys(self.word(each) for each in self.slots(name)))
         through = "".join(f", which requires {each}" for each in chain[2:])
         return f"requires {chain[1]}{through}, which is {root}"
+
+    def why_twin(self, slot: Slot) -> str | None:
+        """Return for whom the run beside that of a slot waits in vain; None: there is no such run.
+
+        Empty while it may still come, or has begun.
+        """
+        twin = self.twins.get(slot)
+        if twin is None:
+            return None
+        name = self.core.standing.blocks(slot[0]) if run_of(twin) is None else None
+        return f"requires {name}, which does not become ready" if name else ""
 
     def word(self, slot: Slot) -> str:
         """Return the state of a worker as people read it."""
@@ -278,7 +294,7 @@ class Fleet:
             assert isinstance(at_s, float)
             self.feed_guarded(slot, event_of(fact), at_s)
 
-    def feed_guarded(self, slot: Slot, event: Event, at_s: float | None = None) -> bool:
+    def feed_guarded(self, slot: Slot, event: SlotEvent, at_s: float | None = None) -> bool:
         """Feed; return whether that went well. A fault is told, and is that of one worker."""
         before = self.workers.get(slot)
         try:
@@ -290,7 +306,7 @@ class Fleet:
         return True
 
     def _go_on_without(
-        self, slot: Slot, event: Event, before: Worker | None, error: Exception
+        self, slot: Slot, event: SlotEvent, before: Worker | None, error: Exception
     ) -> None:
         """Leave nobody in a state that is not true, or that nothing ends: see `core.faults`."""
         self.faulted.add(slot)
@@ -299,6 +315,9 @@ class Fleet:
         if worker is None or before is None:
             return
         is_lost, now_s = False, self._clock.now_s()
+        is_of_twin = self._end_swap(slot, event, now_s)
+        if is_of_twin or isinstance(event, events.ReplaceRequested):
+            return
         if worker is before:
             is_ending = self.core.standing.is_ending
             after, must_kill = faults.without_step(before, event, now_s=now_s, is_ending=is_ending)
@@ -317,6 +336,24 @@ class Fleet:
             except Exception as again:  # noqa: BLE001  # see `on_fault`
                 self._go_on_without(slot, lost, before, again)
 
+    def _end_swap(self, slot: Slot, event: SlotEvent, now_s: float) -> bool:
+        """Kill the run beside that of a slot; return whether the event was only about that one."""
+        twin = self.twins.get(slot)
+        if twin is None:
+            return False
+        run = run_of(twin)
+        after = without_twin(
+            twin, event, now_s=now_s, ask_to_kill=lambda run: self._ask_to_kill(slot, run)
+        )
+        self.core.put_twin(slot, after)
+        self.outbox.touch(slot)
+        self._arm(slot)
+        state = self.workers[slot].state
+        if after is None and isinstance(state, Stopping) and state.awaits_twin:
+            # Nothing would tell it any more.
+            self._put(slot, self.workers[slot].in_state(Stopped(state.outcome == "stopped")))
+        return isinstance(event, events.OfRun) and event.run == run
+
     def _put(self, slot: Slot, after: Worker) -> None:
         before = self.workers[slot]
         self.core.put(slot, after)
@@ -333,14 +370,14 @@ class Fleet:
             if not self.feed_guarded(slot, events.DeadlinePassed(), now_s):
                 continue  # asked again at once it would fail again: the next event arms it
             if slot in self.workers:
-                self._arm(slot, self.workers[slot])
+                self._arm(slot)
 
     def next_deadline_s(self) -> float | None:
         """Return when `fire_due` is wanted next."""
         return self._deadlines.next_s()
 
-    def _arm(self, slot: Slot, worker: Worker) -> None:
-        self._deadlines.put(slot, next_deadline_s(worker))
+    def _arm(self, slot: Slot) -> None:
+        self._deadlines.put(slot, due_s(self.workers[slot], self.twins.get(slot)))
 
     # -- requests out ------------------------------------------------------------------------------
 
@@ -364,8 +401,10 @@ class Fleet:
             return self._gone.record(slot)
         if len(worker.failures) > _FAILURES_SAVED:
             worker = replace(worker, failures=worker.failures[-_FAILURES_SAVED:])
-        own = worker.policy if worker.policy is not self.spec(slot[0]).policy else None
-        return record_text(self._seen.get(slot, 0), records.to_record(worker), own, ends)
+        policy, twin = self.spec(slot[0]).policy, self.twins.get(slot)
+        own = worker.policy if worker.policy is not policy else None
+        beside = None if twin is None else saved_twin(twin, policy)
+        return record_text(self._seen.get(slot, 0), records.to_record(worker), own, ends, beside)
 
     def _too_large(self, slot: Slot, request: Request) -> None:
         if request["do"] != "spawn":
@@ -404,14 +443,17 @@ class Fleet:
             own = saved.get("policy")
             policy = self.spec(slot[0]).policy if own is None else policy_from_data(own)
             worker = records.from_record(saved["worker"], policy)
+            beside = saved.get("twin")
+            twin = None if beside is None else restored_twin(beside, self.spec(slot[0]).policy)
             self._seen[slot] = saved["seen"]
         except (ValueError, KeyError, TypeError) as error:
             self.unusable[slot] = repr(error)
             self.outbox.touch(slot)
             return
-        self.restored[slot] = worker.run
+        self.restored[slot] = runs_of(worker, twin)
         self.core.put(slot, worker)
-        self._arm(slot, worker)
+        self.core.put_twin(slot, twin)
+        self._arm(slot)
 
     def kill(self, slot: Slot, run: int) -> None:
         """End a run that belongs to no usable record, and never use its number again."""

@@ -164,7 +164,7 @@ class Health:
 
     def _runs_of(self, slot: Slot) -> list[Worker]:
         """Return the runs of a slot: while one takes over from another there are two."""
-        runs = (self._fleet.workers.get(slot), getattr(self._fleet, "twins", {}).get(slot))
+        runs = (self._fleet.workers.get(slot), self._fleet.twins.get(slot))
         return [worker for worker in runs if worker is not None]
 
     def _go_on(self, spec: Spec, health: HealthSpec, key: Key, begun: tuple[float, bool]) -> None:

@@ -30,14 +30,18 @@ class Outcome:
     """What became of one order.
 
     Attributes:
-        word: "ready", "exited", "stopped", "failed"; "reset" and "unchanged" need no wait.
-        detail: Why, for people.
+        word: "ready", "exited", "stopped", "failed"; "kept": the new run failed, or was not begun,
+            and the old one goes on; "reset" and "unchanged" need no wait.
+        pid: Of the process that is ready now, where there is one.
+        detail: Why, for people; of one that is ready: how it took over from another process.
+        run: Whose last lines may say why; None: nobody's, or those of the latest run.
     """
 
     word: str
     ok: bool
     pid: int | None = None
     detail: str | None = None
+    run: int | None = None
 
 
 class Order:
@@ -71,13 +75,19 @@ class Orders:
     Nothing is told in the middle of a step: what is told must have been saved before.
     """
 
-    def __init__(self, why_stuck: Callable[[Slot], str]) -> None:
+    def __init__(
+        self,
+        why_stuck: Callable[[Slot], str],
+        why_twin: Callable[[Slot], str | None] = lambda _slot: None,
+    ) -> None:
         """Begin with none.
 
         Args:
             why_stuck: Says of a worker that waits in vain for whom; else nothing.
+            why_twin: Likewise of the run beside a worker's; None: there is none.
         """
         self._why_stuck = why_stuck
+        self._why_twin = why_twin
         self._waiting: dict[Slot, list[Order]] = {}
         self._decided: list[tuple[Order, Outcome]] = []
 
@@ -138,7 +148,14 @@ class Orders:
         if order.goal == "ready" and isinstance(worker.state, Waiting):
             why = self._why_stuck(order.slot)
             return Outcome("failed", ok=False, detail=f"waiting: {why}") if why else None
-        return judge(order, worker)
+        why_twin = self._why_twin(order.slot) if order.goal == "ready" else None
+        if why_twin is None:
+            return judge(order, worker)
+        if worker.run <= order.run:
+            return Outcome("failed", ok=False, detail=f"waiting: {why_twin}") if why_twin else None
+        # Done when the old run is gone too, unless the new one fails before that.
+        outcome = judge(order, worker)
+        return None if outcome is not None and outcome.word == "ready" else outcome
 
 
 def judge(order: Order, worker: Worker) -> Outcome | None:
@@ -156,7 +173,7 @@ def judge(order: Order, worker: Worker) -> Outcome | None:
     if is_ready(worker) and not isinstance(state, Exited):
         if worker.policy.schedule is not None:
             return None  # a job is done when it has ended
-        return Outcome("ready", ok=True, pid=getattr(state, "pid", None))
+        return Outcome("ready", ok=True, pid=getattr(state, "pid", None), detail=_swapped(worker))
     match state:
         case Exited() | Scheduled():
             clean = last is not None and last.code in worker.policy.ok_exit_codes
@@ -169,6 +186,15 @@ def judge(order: Order, worker: Worker) -> Outcome | None:
             return Outcome("failed", ok=False, detail="was stopped meanwhile")
         case _:
             return None
+
+
+def _swapped(worker: Worker) -> str | None:
+    """Return how a run took over: "ready as 6120 in 2.8s, then 4313 stopped in 1.1s", or None."""
+    state, last = worker.state, worker.last_exit
+    if not isinstance(state, Running) or last is None or last.at_s < state.ready_at_s:
+        return None  # the one before had ended before this one was begun
+    ready_s, stopped_s = state.ready_at_s - state.spawned_at_s, last.at_s - state.ready_at_s
+    return f"ready as {state.pid} in {ready_s:.1f}s, then {last.pid} stopped in {stopped_s:.1f}s"
 
 
 def _not_started(worker: Worker) -> Outcome | None:
@@ -234,5 +260,6 @@ def outcome_report(
         "pid": outcome.pid,
         "elapsed_s": round(elapsed_s, 3),
         "detail": outcome.detail,
+        "run": outcome.run,
         "required_by": required_by,
     }

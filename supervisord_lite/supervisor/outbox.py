@@ -266,6 +266,7 @@ def record_text(
     worker: dict[str, object],
     policy: object | None = None,
     ends: list[object] | None = None,
+    twin: dict[str, object] | None = None,
 ) -> str:
     """Return the text of one worker's record.
 
@@ -274,10 +275,13 @@ def record_text(
         worker: Without its policy.
         policy: What it lives by, where that is not its spec's any more.
         ends: How it has failed, where anybody will ask.
+        twin: The run beside it, with the policy of that one.
     """
-    record = {"seen": seen, "worker": worker}
+    record: dict[str, object] = {"seen": seen, "worker": worker}
     if policy is not None:
         record["policy"] = policy
     if ends:
         record["ends"] = ends
+    if twin is not None:
+        record["twin"] = twin
     return json.dumps(record, separators=(",", ":"), default=fields_of)

@@ -11,6 +11,7 @@ from supervisord_lite.core import actions
 from supervisord_lite.core.states import Worker
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.outbox import Outbox, Slot
+from supervisord_lite.supervisor.twins import runs_of
 
 _KEY = "outdated/"
 
@@ -30,15 +31,16 @@ class Outdated:
         fleet.listen(self._stepped)
 
     def mark(self, slot: Slot) -> None:
-        """The present run of *slot* is of the configuration that is being left."""
-        self._runs.setdefault(slot[0], {})[slot[1]] = self._fleet.workers[slot].run
+        """The present runs of *slot* are of the configuration that is being left."""
+        runs = runs_of(self._fleet.workers[slot], self._fleet.twins.get(slot))
+        self._runs.setdefault(slot[0], {})[slot[1]] = max(runs, default=0)
         self._save(slot[0])
 
     def has(self, slot: Slot) -> bool:
         """Return whether the present run of *slot* is of an earlier configuration."""
         run = self._runs.get(slot[0], {}).get(slot[1])
         worker = self._fleet.workers.get(slot)
-        return run is not None and worker is not None and worker.run == run
+        return run is not None and worker is not None and worker.run <= run
 
     def covers(self, slot: Slot, run: int) -> bool:
         """Return whether *run* of a slot is of an earlier configuration."""

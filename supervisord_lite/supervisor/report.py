@@ -19,7 +19,7 @@ _MOST_BYTES = MAX_OUTPUT_BYTES - 1024 * 1024
 #: Of their keys and places, or of problems.
 _MOST_DETAIL_BYTES = 3 * 1024 * 1024
 #: Of one worker without these, beside its name.
-_ENTRY_BYTES = 80
+_ENTRY_BYTES = 112
 #: Of a text for people; each may take twelve bytes.
 _MOST_CHARACTERS = 50_000
 #: Of its end, where it says how many there are in all.
@@ -90,9 +90,13 @@ def refusal_status(refusal: Refusal | None) -> dict[str, object] | None:
 
 def _changed(change: Changed, alive: Mapping[str, int], room: _Room) -> dict[str, object]:
     new = change.new
-    is_roll = change.effect == "restart" and new.pool_size > new.max_unavailable
-    at_once = new.max_unavailable if is_roll else None
-    more = {"at_once": at_once, "alive": alive.get(new.pool)}
+    is_restart = change.effect == "restart"
+    is_roll = is_restart and (new.pool_size > new.max_unavailable or new.max_surge > 0)
+    more = {
+        "at_once": new.max_unavailable if is_roll and new.max_unavailable else None,
+        "more_first": (is_restart and new.max_surge) or None,
+        "alive": alive.get(new.pool),
+    }
     return {**_entry(new, room, change.effect, change.keys), **more}
 
 
@@ -105,6 +109,7 @@ def _entry(
         "processes": spec.pool_size,
         "effect": effect,
         "at_once": None,
+        "more_first": None,
         "alive": None,
         **(detail if room.holds(detail) else {"keys": [], "origin": ""}),
     }

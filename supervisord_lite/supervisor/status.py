@@ -38,6 +38,7 @@ def worker_status(
     words: str = "",
     by_hand: ScaledByHand | None = None,
     is_outdated: bool = False,
+    is_outgoing: bool = False,
 ) -> dict[str, object]:
     """Return one worker for the wire.
 
@@ -53,6 +54,7 @@ def worker_status(
         stuck: For whom it waits in vain, for people; else empty.
         by_hand: The size that a person gave its pool; None: it has that of the file.
         is_outdated: Its run is of an earlier configuration, and nobody is replacing it.
+        is_outgoing: Another run of its slot takes its place, or goes on in its place.
     """
     state = worker.state
     policy = spec.policy
@@ -89,6 +91,7 @@ def worker_status(
         "file_pool_size": by_hand and by_hand.file_size,
         "outdated": is_outdated,
         "schedule": schedule_text(policy.schedule),
+        "outgoing": is_outgoing,
     }
 
 

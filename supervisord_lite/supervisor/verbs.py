@@ -39,11 +39,12 @@ from supervisord_lite.supervisor.outbox import Slot
 from supervisord_lite.supervisor.reload import Reloads
 from supervisord_lite.supervisor.report import refusal_status
 from supervisord_lite.supervisor.rights import NotPermittedError, Rights
-from supervisord_lite.supervisor.rolls import Rolls
+from supervisord_lite.supervisor.rolls import Rejected, Rolls
 from supervisord_lite.supervisor.samples import Samples
 from supervisord_lite.supervisor.status import worker_status
 from supervisord_lite.supervisor.stories import Stories
 from supervisord_lite.supervisor.storms import Storms
+from supervisord_lite.supervisor.twins import shown
 from supervisord_lite.supervisor.waits import Waits
 from supervisord_lite.supervisor.watchers import Watchers
 from supervisord_lite.supervisor.words import Words
@@ -94,7 +95,7 @@ class Verbs:
         self._words = words
         self._samples = samples
         self._last_escalation = LastEscalation(handover.saves.get("last_escalation"))
-        self._orders = Orders(fleet.why_stuck)
+        self._orders = Orders(fleet.why_stuck, fleet.why_twin)
         self._replies: list[Callable[[], None]] = []
         fleet.listen(self._orders.stepped)
         self._watchers = Watchers(fleet)
@@ -188,7 +189,8 @@ class Verbs:
 
     def _tell_status(self, call: Call) -> None:
         try:
-            call.reply(self.whole_status(resolve(self._fleet, parameters.names(call))))
+            slots = resolve(self._fleet, parameters.names(call))
+            call.reply(self.whole_status(slots, with_twins=True))
         except NoSuchWorkerError as error:  # it has gone while its processes were looked at
             call.error(
                 interface.NO_SUCH_WORKER, {"name": error.name, "suggestion": error.suggestion}
@@ -199,24 +201,35 @@ class Verbs:
         self.sampled(slots, lambda: None)
         return self.whole_status(slots)
 
-    def whole_status(self, slots: list[Slot]) -> dict[str, object]:
-        """Return the answer to Status about these workers, with the latest samples of them."""
-        workers = self._statuses(slots)
+    def whole_status(self, slots: list[Slot], *, with_twins: bool = False) -> dict[str, object]:
+        """Return the answer to Status about these workers, with the latest samples of them.
+
+        With *with_twins* also the runs beside some.
+        """
+        workers = self._statuses(slots, with_twins=with_twins)
         now_s, wall_s = self._clock.now_s(), self._clock.wall_s()
         supervisor = self._supervisor(now_s, wall_s)
         return {"now_s": now_s, "supervisor": supervisor, "workers": workers}
 
-    def _statuses(self, slots: list[Slot]) -> list[dict[str, object]]:
-        """Return how workers are, for the wire."""
+    def _statuses(self, slots: list[Slot], *, with_twins: bool = False) -> list[dict[str, object]]:
+        """Return how workers are, for the wire; *with_twins* also the runs beside some."""
         now_s, wall_s = self._clock.now_s(), self._clock.wall_s()
         workers = []
-        for slot in slots:
-            worker = self._fleet.workers[slot]
+        runs = [
+            (slot, worker, is_outgoing)
+            for slot in slots
+            for worker, is_outgoing in shown(
+                self._fleet.workers[slot], self._fleet.twins.get(slot) if with_twins else None
+            )
+        ]
+        for slot, worker, is_outgoing in runs:
             workers.append(
                 worker_status(
                     self._fleet.spec(slot[0]),
                     worker,
-                    usage=self._samples.of(slot),
+                    usage=self._samples.of(slot)
+                    if worker.run == self._fleet.workers[slot].run
+                    else None,
                     now_s=now_s,
                     wall_s=wall_s,
                     controllers=self._handover.controllers,
@@ -226,6 +239,7 @@ class Verbs:
                     stuck=self._fleet.why_stuck(slot),
                     is_outdated=self._rolls.outdated.has(slot)
                     and not self._rolls.is_rolling(slot[0]),
+                    is_outgoing=is_outgoing,
                 )
             )
         return workers
@@ -384,14 +398,24 @@ class Verbs:
         return {
             pool: each
             for pool, each in rolled.items()
-            if len(each) > most[pool] or self._rolls.is_rolling(pool)
+            if len(each) > most[pool]
+            or self._rolls.is_rolling(pool)
+            or self._fleet.specs[pool].max_surge
         }
 
-    def _roll_failed(self, failed: Slot, untouched: list[Slot]) -> None:
+    def _roll_failed(self, failed: Slot, untouched: list[Slot], rejected: Rejected | None) -> None:
         why = f"not touched: the new {self._fleet.name(failed)} failed"
-        for slot in untouched:
-            outcome = Outcome("failed", ok=False, detail=why)
-            self._orders.give_up(slot, self._fleet.workers[slot], outcome)
+        kept: list[tuple[Slot, str, int | None]] = []
+        if rejected is not None:
+            kept.append((failed, rejected.why, rejected.run))
+        kept += [(slot, why, None) for slot in untouched]
+        for slot, detail, run in kept:
+            worker = self._fleet.workers[slot]
+            outcome = Outcome("failed", ok=False, detail=detail, run=run)
+            if rejected is not None and is_ready(worker):
+                pid = getattr(worker.state, "pid", None)
+                outcome = replace(outcome, word="kept", pid=pid)
+            self._orders.give_up(slot, worker, outcome)
 
     def _give(
         self,

@@ -5,33 +5,40 @@ from typing import Any
 
 from supervisord_lite.supervisor.outbox import Slot
 
+#: Of one slot: while one takes over from the other there are two.
+_RUNS = 2
+
 
 class Words:
-    """The present knowledge, by slot; a run's words end with it."""
+    """The present knowledge, by slot and run: of the latest ones that have said anything."""
 
     def __init__(self, inventory: Iterable[dict[str, Any]]) -> None:
         """Begin with what the keeper handed over."""
-        self._words: dict[Slot, tuple[int, dict[str, str]]] = {
-            (run["pool"], run["index"]): (run["run"], run["words"])
-            for run in inventory
-            if run.get("words")
-        }
+        self._words: dict[Slot, dict[int, dict[str, str]]] = {}
+        for run in inventory:
+            if run.get("words"):
+                self._put((run["pool"], run["index"]), run["run"], run["words"])
 
     def take(self, message: dict[str, Any]) -> None:
         """Take what a message of the keeper tells of one worker's words, if anything."""
         if "words" in message:
             pool, index, run, words = message["words"]
-            self._words[pool, index] = (run, words)
+            self._put((pool, index), run, words)
+
+    def _put(self, slot: Slot, run: int, words: dict[str, str]) -> None:
+        said = self._words.setdefault(slot, {})
+        said[run] = words
+        while len(said) > _RUNS:
+            del said[min(said)]
+
+    def _said(self, slot: Slot, run: int) -> dict[str, str]:
+        return self._words.get(slot, {}).get(run, {})
 
     def runs(self, slot: Slot, run: int) -> int:
         """Return how many units of work this run has told of."""
-        said_by, words = self._words.get(slot, (run, {}))
-        return int(words.get("runs") or 0) if said_by == run else 0
+        return int(self._said(slot, run).get("runs") or 0)
 
     def of(self, slot: Slot, run: int) -> str:
         """Return the latest words of this run, for people; empty: it has said nothing."""
-        said_by, words = self._words.get(slot, (run, {}))
-        if said_by != run:
-            del self._words[slot]  # of one that is over
-            return ""
+        words = self._said(slot, run)
         return ": ".join(filter(None, (words.get("state"), words.get("status"))))

@@ -98,6 +98,7 @@ def test_nobody_is_refused_while_a_pool_restarts(size: int) -> None:
     address = ("127.0.0.1", free_port())
     keys = {"pool_size": str(size), "sockets__http": f'"127.0.0.1:{address[1]}"'}
     with Daemon(server("web", **keys)) as daemon:
+        daemon.wait_state("web" if size == 1 else "web-3", "running")
         with Load(address) as load:
             wait_until(lambda: load.outcomes["answered"] > 20, what="it answers")
             for _ in range(2):

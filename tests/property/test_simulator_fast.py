@@ -1,6 +1,7 @@
 """The core in a simulated world: a million events, and none of them breaks a promise."""
 
 import gc
+from collections import Counter
 from collections.abc import Iterator
 from time import process_time
 
@@ -29,15 +30,18 @@ def test_a_million_events_break_no_promise(capsys: pytest.CaptureFixture[str]) -
     begun_s = process_time()
     count = 0
     edges: set[tuple[type, type]] = set()
+    swaps: Counter[str] = Counter()
     for seed in range(SEEDS):
         world = FastWorld(seed)
         world.run(EVENTS)
         world.calm()
         count += world.trace.count
         edges |= world.edges
+        swaps += world.swaps
     with capsys.disabled():
         print(f"\n{count} events, {count / (process_time() - begun_s):.0f}/s of CPU time")  # noqa: T201
     assert count >= 1_000_000
+    assert min(swaps[each] for each in ("taken over", "given way", "rejected")) > 100, swaps
     wanted = {(before, after) for before, afters in NEXT.items() for after in afters}
     # One that ends well on trial just when what it requires is away, or when a reload has just made
     # a job of it: that is too rare.

@@ -111,6 +111,7 @@ umask = "077"                     main.toml:4            via [defaults]
 critical = false                  default
 singleton = false                 default
 max_unavailable = 1               default
+max_surge = 0                     default
 autostart = true                  default
 restart = "on-failure"            default
 """

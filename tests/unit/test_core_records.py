@@ -43,6 +43,8 @@ def test_a_record_is_plain_json_without_the_policy() -> None:
         "failures": [1.0, 5.0],
         "restarts": 7,
         "recycles": 0,
+        "spent": 0,
+        "recycle": "",
         "last_exit": {
             "code": None,
             "signal": 9,

@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
+from supervisord_lite.base.record import replace
 from supervisord_lite.core import events
 from supervisord_lite.core.roll import Roll, go_on, joined
-from supervisord_lite.core.states import Starting, Stopped
+from supervisord_lite.core.states import Exited, Running, Starting, Stopped, Worker
 from tests.support.core import a_policy
 from tests.support.core_fleet import Company, a_company, a_pool
 
@@ -189,3 +190,62 @@ def test_one_that_waits_for_others_is_waited_for() -> None:
     assert shop.reason("web") == "requires db"
     progress = go_on(roll, shop.fleet.workers)
     assert (progress.roll, progress.restart, progress.failed) == (roll, (), None)
+
+
+# -- with a new run first -------------------------------------------------------------------------
+
+
+def up(size: int, run: int = 1) -> dict[tuple[str, int], Worker]:
+    policy = a_policy(ready_by="said")
+    return {
+        ("web", index): Worker("web", index, policy, Running(run, 4000 + index, 0.0, 1.0), run=run)
+        for index in range(1, size + 1)
+    }
+
+
+def a_twin(index: int, run: int) -> dict[tuple[str, int], Worker]:
+    return {("web", index): Worker("web", index, a_policy(), Starting(run, 0.0), run=run)}
+
+
+def test_as_many_more_as_may_be_and_the_next_when_the_old_one_is_gone() -> None:
+    """Ready is not enough: the old process is there still."""
+    workers = up(3)
+    first = go_on(joined(None, "web", [1, 2, 3], 0, 1), workers)
+    assert (first.swap, first.restart) == ((1,), ())
+    assert first.roll is not None
+    assert go_on(first.roll, workers, a_twin(1, 2)).swap == ()
+    workers["web", 1] = replace(workers["web", 1], run=2)
+    assert go_on(first.roll, workers, a_twin(1, 1)).swap == ()
+    assert go_on(first.roll, workers).swap == (2,)
+
+
+def test_both_ways_at_once_where_both_are_allowed() -> None:
+    """One more first, and one away."""
+    progress = go_on(joined(None, "web", [1, 2, 3], 1, 1), up(3))
+    assert (progress.swap, progress.restart) == ((1,), (2,))
+
+
+def test_one_that_is_away_is_restarted_in_place_and_one_that_has_ended_too() -> None:
+    """Nothing is lost by it, though nobody else may be away."""
+    workers = up(3)
+    workers["web", 2] = workers["web", 2].in_state(Starting(1, 0.0))
+    workers["web", 3] = workers["web", 3].in_state(Exited(1.0))
+    progress = go_on(joined(None, "web", [1, 2, 3], 0, 1), workers)
+    assert (progress.swap, sorted(progress.restart)) == ((1,), [2, 3])
+
+
+def test_a_rejected_run_ends_the_roll() -> None:
+    """Nobody else is touched."""
+    first = go_on(joined(None, "web", [1, 2, 3], 0, 1), up(3))
+    assert first.roll is not None
+    progress = go_on(first.roll, up(3), {}, [1])
+    assert (progress.roll, progress.failed, progress.untouched) == (None, 1, (2, 3))
+
+
+def test_who_was_chosen_and_not_told_is_chosen_again() -> None:
+    """A supervisor has died in between."""
+    first = go_on(joined(None, "web", [1, 2], 0, 1), up(2))
+    assert first.roll is not None
+    again = go_on(first.roll, up(2))
+    assert again.swap == (1,)
+    assert again.roll == first.roll

@@ -40,7 +40,7 @@ class Stumbling:
         self.real, self.slot, self.kinds, self.left = core.step, slot, kinds, times
         core.step = self  # type: ignore[method-assign]
 
-    def __call__(self, slot: Slot, event: events.Event, **more: object) -> fleet.Change:
+    def __call__(self, slot: Slot, event: events.SlotEvent, **more: object) -> fleet.Change:
         if slot == self.slot and isinstance(event, self.kinds) and self.left:
             self.left -= 1
             message = "a fault of ours"

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
 
 from supervisord_lite.core import events
-from supervisord_lite.core.actions import Action, KillTree, SendSignal, Spawn
+from supervisord_lite.core.actions import Action, Announce, KillTree, SendSignal, Spawn
 from supervisord_lite.core.fleet import Change, Fleet
 from supervisord_lite.core.orders import told_of_change
 from supervisord_lite.core.policy import Policy
 from supervisord_lite.core.records import from_record, to_record
-from supervisord_lite.core.states import Worker
-from supervisord_lite.core.step import next_deadline_s
+from supervisord_lite.core.states import Running, Worker
+from supervisord_lite.core.swap import due_s as due_of_both
 from tests.support.simulator.drawn import KILL, STAGES, Behaviour, a_policy, some_pools
 from tests.support.simulator.engine import World
-from tests.support.simulator.model import SlotModel
 from tests.support.simulator.order import OrderModel
+from tests.support.simulator.pair import PairModel
 from tests.support.simulator.violation import BrokenPromiseError
 
 Key = tuple[str, int]
 
 _TURN = events.GateMoved()
+_STARTS = (events.StartRequested, events.RestartRequested, events.ReplaceRequested)
 _PERSONS: tuple[tuple[float, events.Event], ...] = (
     (0.34, events.StartRequested()),
     (0.56, events.StopRequested()),
@@ -36,31 +37,50 @@ _END_S = 200.0
 _CALM_S = 4000.0
 
 
-class _Slot:
-    """One slot, and the process that there really is.
+class _Process:
+    """One run that there really is.
 
     Attributes:
         tree: What really is: "none", "asked", "alive" or "left".
+    """
+
+    __slots__ = ("behaviour", "pid", "run", "slot", "tree")
+
+    def __init__(self, slot: _Slot, run: int) -> None:
+        self.slot = slot
+        self.run = run
+        self.pid = 0
+        self.tree = "asked"
+        self.behaviour: Behaviour | None = None
+
+
+class _Slot:
+    """One slot, and the processes that there really are.
+
+    Attributes:
         due_s: When the core wants to be woken for it.
         armed_s: When the supervisor means to wake for it.
+        last_run: The latest that was asked for.
     """
 
     __slots__ = (
-        "armed_s", "behaviour", "due_s", "is_crash_loop", "key", "model", "name", "pid", "run",
-        "tree",
+        "armed_s", "due_s", "is_crash_loop", "key", "last_run", "model", "name", "processes",
     )  # fmt: skip
 
     def __init__(self, key: Key, policy: Policy, *, is_crash_loop: bool) -> None:
         self.key = key
         self.name = f"{key[0]}{key[1]}"
-        self.model = SlotModel(policy)
+        self.model = PairModel(policy)
         self.is_crash_loop = is_crash_loop
-        self.tree = "none"
-        self.run = 0
-        self.pid = 0
-        self.behaviour: Behaviour | None = None
+        self.processes: dict[int, _Process] = {}
+        self.last_run = 0
         self.due_s: float | None = None
         self.armed_s: float | None = None
+
+    @property
+    def tree(self) -> str:
+        """How its runs are: "none" where nothing of any is left."""
+        return " ".join(each.tree for each in self.processes.values()) or "none"
 
 
 class FastWorld(World):
@@ -71,16 +91,19 @@ class FastWorld(World):
 
     Attributes:
         edges: Every move of a worker from state to state.
+        swaps: What became of runs that were started beside others.
     """
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
         rng = self.rng
-        self._facts: deque[tuple[_Slot, events.Event, float]] = deque()
+        self._facts: deque[tuple[_Slot, events.SlotEvent, float]] = deque()
         self._stalled_until_s = 0.0
         self._is_ending = False
         self.edges: set[tuple[type, type]] = set()
         self._between_s = rng.choice((2.0, 10.0, 60.0))  #: orders of one person
+        self._swaps = rng.choice((0.0, 0.3, 0.9))  #: of the restarts: the new run comes first
+        self.swaps: Counter[str] = Counter()
         self._pools = some_pools(rng)
         workers: dict[Key, Worker] = {}
         self._by_key: dict[Key, _Slot] = {}
@@ -91,7 +114,7 @@ class FastWorld(World):
                 workers[key] = Worker(pool.name, index, policy)
                 self._by_key[key] = _Slot(key, policy, is_crash_loop=rng.random() < 0.3)
         self._slots = list(self._by_key.values())
-        self._pids = list(range(1, 2 * len(self._slots) + 1))
+        self._pids = list(range(1, 3 * len(self._slots) + 1))
         self._take_over(workers)
         for slot in self._slots:
             self.at(rng.random(), self._boot, slot)
@@ -133,7 +156,7 @@ class FastWorld(World):
 
     # -- events ------------------------------------------------------------------------------------
 
-    def _tell(self, slot: _Slot, event: events.Event, at_s: float) -> None:
+    def _tell(self, slot: _Slot, event: events.SlotEvent, at_s: float) -> None:
         """Let the supervisor hear one event; it may die of it, and another one takes over."""
         faults, rng = self.faults, self.rng
         if faults.torn and rng.random() < faults.torn:
@@ -143,7 +166,7 @@ class FastWorld(World):
         if faults.crash and rng.random() < faults.crash:
             self._restore("crash")
 
-    def _tear(self, slot: _Slot, event: events.Event, at_s: float) -> None:
+    def _tear(self, slot: _Slot, event: events.SlotEvent, at_s: float) -> None:
         """Let it be killed after a decision and before it could say so: not saved, not asked.
 
         What it had decided before that for others has been said, and holds.
@@ -153,7 +176,7 @@ class FastWorld(World):
         said: list[Change] = []
         heard = event
         while True:
-            workers = dict(self._fleet.workers)
+            workers, twins = dict(self._fleet.workers), dict(self._fleet.twins)
             models = {key: each.model.copy() for key, each in self._by_key.items()}
             change = next(steps, None)
             if change is None:
@@ -165,6 +188,8 @@ class FastWorld(World):
                     each.model = models[key]
                 self._fleet.workers.clear()
                 self._fleet.workers.update(workers)
+                self._fleet.twins.clear()
+                self._fleet.twins.update(twins)
                 break
             said.append(change)
         for change in said:
@@ -173,7 +198,7 @@ class FastWorld(World):
         if not said and isinstance(event, events.OfRun):
             self._tell(slot, event, at_s)
 
-    def _hear(self, changes: Iterator[Change], event: events.Event, at_s: float) -> None:
+    def _hear(self, changes: Iterator[Change], event: events.SlotEvent, at_s: float) -> None:
         """Check what one event leads to, step by step, and do what is asked for."""
         for change in changes:
             self._check(change, event, at_s)
@@ -182,10 +207,12 @@ class FastWorld(World):
         if self._order_model.has_ties:
             self._order_model.check()
 
-    def _check(self, change: Change, event: events.Event, at_s: float) -> None:
+    def _check(self, change: Change, event: events.SlotEvent, at_s: float) -> None:
         slot, worker, actions = self._by_key[change.slot], change.after, change.actions
-        due_s = next_deadline_s(worker)
-        self.edges.add((type(change.before.state), type(worker.state)))
+        due_s = due_of_both(worker, change.twin)
+        if change.twin_before is None and change.twin is None:
+            self.edges.add((type(change.before.state), type(worker.state)))
+        self._note_swap(change)
         self.trace.add(
             (
                 at_s,
@@ -201,7 +228,21 @@ class FastWorld(World):
             actions,
         )
         slot.due_s = due_s
-        slot.model.hear(event, at_s, worker, actions, due_s)
+        if slot.model.twin is None and not isinstance(event, events.ReplaceRequested):
+            slot.model.hear(event, at_s, worker, actions, due_s)
+        else:
+            slot.model.hear_both(event, at_s, worker, change.twin, actions, due_s)
+
+    def _note_swap(self, change: Change) -> None:
+        """Count what swaps have come to: each of it must be seen."""
+        if change.twin_before is None or change.twin_before is change.twin:
+            return
+        for action in change.actions:
+            if isinstance(action, Announce) and action.event == "worker.rejected":
+                self.swaps["rejected"] += 1
+        if change.after.run == change.twin_before.run:
+            is_ready = isinstance(change.after.state, Running)
+            self.swaps["taken over" if is_ready else "given way"] += 1
 
     def _follow(self, change: Change) -> None:
         slot = self._by_key[change.slot]
@@ -209,24 +250,20 @@ class FastWorld(World):
             self._perform(slot, change.actions)
         self._arm(slot)
 
-    def _take_over(self, workers: dict[Key, Worker]) -> None:
-        self._fleet = Fleet(self._pools, workers)
+    def _take_over(
+        self, workers: dict[Key, Worker], twins: dict[Key, Worker] | None = None
+    ) -> None:
+        self._fleet = Fleet(self._pools, workers, twins)
         models = {key: slot.model for key, slot in self._by_key.items()}
         self._order_model = OrderModel(self._pools, models)
 
     def _restore(self, why: str) -> None:
         """The supervisor has died: another one reads what was saved."""
         self.trace.add((self.now_s, why))
-        workers = {}
-        for key, worker in self._fleet.workers.items():
-            record = json.loads(json.dumps(to_record(worker)))
-            workers[key] = from_record(record, worker.policy)
-            if workers[key] != worker:
-                message = f"saved {worker}, and read {workers[key]}"
-                raise BrokenPromiseError(message)
-        self._take_over(workers)
+        workers, twins = _read_back(self._fleet.workers), _read_back(self._fleet.twins)
+        self._take_over(workers, twins)
         for slot in self._slots:
-            slot.due_s = next_deadline_s(workers[slot.key])
+            slot.due_s = due_of_both(workers[slot.key], twins.get(slot.key))
             self._arm(slot)
         self._fleet.wake_all()
         self._hear(self._fleet.rest(now_s=self.now_s, rng=self.rng), _TURN, self.now_s)
@@ -280,40 +317,58 @@ class FastWorld(World):
         rng, faults = self.rng, self.faults
         for action in actions:
             if isinstance(action, Spawn):
-                if slot.tree != "none":
-                    message = f"spawned run {action.run} while run {slot.run} is {slot.tree}"
-                    raise BrokenPromiseError(message)
-                slot.tree, slot.run = "asked", action.run
+                process = self._spawn(slot, action.run)
                 if faults.lost and rng.random() < faults.lost:
-                    self.at(rng.random(), self._lose, slot, action.run)
+                    self.at(rng.random(), self._lose, process)
                 else:
                     slow = faults.slow_spawn and rng.random() < faults.slow_spawn
-                    self.at(rng.random() * (20.0 if slow else 0.05), self._answer, slot)
-            elif isinstance(action, SendSignal):
-                heeds_s = slot.behaviour.heeds_s if slot.behaviour else None
-                if slot.tree == "alive" and slot.run == action.run and heeds_s is not None:
-                    self.at(heeds_s, self._die, slot, (action.run, None, action.signal))
-            elif isinstance(action, KillTree) and slot.run == action.run:
-                self.at(rng.random() * 0.01, self._die, slot, (action.run, None, KILL))
+                    self.at(rng.random() * (20.0 if slow else 0.05), self._answer, process)
+                continue
+            found = slot.processes.get(action.run) if not isinstance(action, Announce) else None
+            if found is None:
+                continue
+            if isinstance(action, SendSignal):
+                heeds_s = found.behaviour.heeds_s if found.behaviour else None
+                if found.tree == "alive" and heeds_s is not None:
+                    self.at(heeds_s, self._die, found, (None, action.signal))
+            elif isinstance(action, KillTree):
+                self.at(rng.random() * 0.01, self._die, found, (None, KILL))
 
-    def _lose(self, slot: _Slot, run: int) -> None:
+    def _spawn(self, slot: _Slot, run: int) -> _Process:
+        """A run is asked for: at most one beside it, and only where it stands beside that one."""
+        most = 0 if slot.model.twin is None else 1
+        if len(slot.processes) > most:
+            message = f"spawned run {run} while others are {slot.tree}"
+            raise BrokenPromiseError(message)
+        if run < slot.last_run or run in slot.processes:
+            message = f"run {run} is asked for, and {slot.last_run} was before"
+            raise BrokenPromiseError(message)
+        slot.last_run = run
+        slot.processes[run] = process = _Process(slot, run)
+        return process
+
+    def _lose(self, process: _Process) -> None:
         """The request never arrived; whoever takes over sees that."""
-        if slot.tree == "asked" and slot.run == run:
-            slot.tree = "none"
+        if process.tree == "asked":
+            self._gone(process)
             self._restore("lost")
-            self._fact(slot, events.Lost(run))
+            self._fact(process.slot, events.Lost(process.run))
 
-    def _answer(self, slot: _Slot) -> None:
-        rng, run = self.rng, slot.run
+    def _gone(self, process: _Process) -> None:
+        process.tree = "none"
+        del process.slot.processes[process.run]
+
+    def _answer(self, process: _Process) -> None:
+        rng, slot, run = self.rng, process.slot, process.run
         if self.faults.failed_spawn and rng.random() < self.faults.failed_spawn:
             stage, missing, hopeless = rng.choice(STAGES)
-            slot.tree = "none"
+            self._gone(process)
             failed = events.SpawnFailed(run, stage, "why", missing=missing, hopeless=hopeless)
             self._fact(slot, failed)
             return
-        slot.tree = "alive"
-        slot.pid = self._pids.pop(rng.randrange(len(self._pids)))
-        slot.behaviour = own = Behaviour(rng, self.faults, is_crash_loop=slot.is_crash_loop)
+        process.tree = "alive"
+        process.pid = self._pids.pop(rng.randrange(len(self._pids)))
+        process.behaviour = own = Behaviour(rng, self.faults, is_crash_loop=slot.is_crash_loop)
         if self.is_calm:
             own.be_good()
         if own.says_s == 0.0:
@@ -329,29 +384,30 @@ class FastWorld(World):
         if own.extends_s is not None:
             until_s = self.now_s + own.extends_s * (1.0 + rng.random())
             self.at(own.extends_s, self._say, slot, events.Extended(run, until_s))
-        self._fact(slot, events.Spawned(run, slot.pid))
-        self.at(own.lives_s, self._die, slot, (run, own.code, own.signal))
+        self._fact(slot, events.Spawned(run, process.pid))
+        self.at(own.lives_s, self._die, process, (own.code, own.signal))
 
     def _say(self, slot: _Slot, word: events.OfRun) -> None:
         """Somebody speaks of a run, dead or alive."""
         self._fact(slot, word)
 
-    def _die(self, slot: _Slot, how: tuple[int, int | None, int | None]) -> None:
-        run, code, signal = how
-        if slot.tree != "alive" or slot.run != run:
+    def _die(self, process: _Process, how: tuple[int | None, int | None]) -> None:
+        if process.tree != "alive":
             return
-        assert slot.behaviour is not None
-        self._pids.append(slot.pid)
-        left_s = slot.behaviour.leaves_s
-        slot.tree = "none" if left_s is None else "left"
-        if left_s is not None:
-            self.at(left_s, self._clear, slot, run)
-        self._fact(slot, events.Exited(run, code, signal, emptied=left_s is None))
+        assert process.behaviour is not None
+        self._pids.append(process.pid)
+        left_s = process.behaviour.leaves_s
+        if left_s is None:
+            self._gone(process)
+        else:
+            process.tree = "left"
+            self.at(left_s, self._clear, process)
+        self._fact(process.slot, events.Exited(process.run, *how, emptied=left_s is None))
 
-    def _clear(self, slot: _Slot, run: int) -> None:
-        if slot.tree == "left" and slot.run == run:
-            slot.tree = "none"
-            self._fact(slot, events.Emptied(run, ("9 x",) if self.rng.random() < 0.5 else ()))
+    def _clear(self, process: _Process) -> None:
+        self._gone(process)
+        killed = ("9 x",) if self.rng.random() < 0.5 else ()
+        self._fact(process.slot, events.Emptied(process.run, killed))
 
     # -- the clocks of jobs ------------------------------------------------------------------------
 
@@ -376,13 +432,13 @@ class FastWorld(World):
         if slot.model.policy.autostart:
             self._order(slot, events.StartRequested(by_itself=True))
 
-    def _order(self, slot: _Slot, event: events.Event) -> None:
+    def _order(self, slot: _Slot, event: events.SlotEvent) -> None:
         """An order reaches the supervisor: in its turn, after the facts that are there."""
         if self._is_stalled():
             self._facts.append((slot, event, self._stalled_until_s))
             return
         # While the service ends the shell refuses to start what is down.
-        starts = isinstance(event, events.StartRequested | events.RestartRequested)
+        starts = isinstance(event, _STARTS)
         if not (self._is_ending and starts and slot.model.tree == "none"):
             self._tell(slot, event, self.now_s)
 
@@ -409,7 +465,11 @@ class FastWorld(World):
             self._reload(20 if rng.random() < faults.reload_burst else 1)
         else:
             draw = rng.random()
-            self._order(slot, next(event for upto, event in _PERSONS if draw < upto))
+            order: events.SlotEvent = next(event for upto, event in _PERSONS if draw < upto)
+            if isinstance(order, events.RestartRequested) and rng.random() < self._swaps:
+                is_other = rng.random() < 0.3
+                order = events.ReplaceRequested(a_policy(rng) if is_other else slot.model.policy)
+            self._order(slot, order)
 
     def _reload(self, times: int) -> None:
         """The file has changed, again and again: each time one pool is another program now, or not.
@@ -452,9 +512,22 @@ class FastWorld(World):
     def _kill_some(self) -> None:
         """Somebody else kills what is alive, in the next seconds."""
         for slot in self._slots:
-            if slot.tree == "alive" and self.rng.random() < 0.7:
-                self.at(self.rng.uniform(0.0, 5.0), self._die, slot, (slot.run, None, KILL))
+            for process in slot.processes.values():
+                if process.tree == "alive" and self.rng.random() < 0.7:
+                    self.at(self.rng.uniform(0.0, 5.0), self._die, process, (None, KILL))
 
     def _new_day(self) -> None:
         """The service has ended and is started again; here only the orders are allowed again."""
         self._is_ending = False
+
+
+def _read_back(workers: Mapping[Key, Worker]) -> dict[Key, Worker]:
+    """Return what a successor reads of what was saved."""
+    found = {}
+    for key, worker in workers.items():
+        record = json.loads(json.dumps(to_record(worker)))
+        found[key] = from_record(record, worker.policy)
+        if found[key] != worker:
+            message = f"saved {worker}, and read {found[key]}"
+            raise BrokenPromiseError(message)
+    return found

@@ -42,6 +42,18 @@ class SlotModel(Told):
             self.compare_actions(actions)
         self.compare(worker, due_s)
 
+    def take(self, event: events.Event, at_s: float, worker: Worker) -> None:
+        """Take one event; what has to follow is added to what has to follow already."""
+        _HEAR[type(event)](self, event, at_s, worker)
+
+    def ripen(self, at_s: float) -> bool:
+        """Let what was due of a live run have happened; return whether anything was."""
+        return self._ripen(at_s)
+
+    def climb(self, at_s: float) -> None:
+        """Send the next signal of the ladder, or kill."""
+        self._climb(at_s)
+
     # -- the keeper's facts ------------------------------------------------------------------------
 
     def _spawned(self, event: events.Spawned, at_s: float, _: Worker) -> None:
@@ -193,6 +205,7 @@ class SlotModel(Told):
         )
         aim, end, again, was_trial = self.aim, self.end, self.again, self.is_trial
         is_recycle = self.is_recycle and aim == "up"
+        self.ended_run = self.run
         self._clean()
         if aim:
             self.says.append("worker.recycled" if is_recycle else "worker.stopped")
@@ -302,7 +315,7 @@ class SlotModel(Told):
                 self.says.append("worker.waiting")
             self.rest, self.then = "waiting", kind
             return
-        self.run += 1
+        self.run = max(self.run, self.spent) + 1
         self.tree = "asked"
         self.acts.append(("spawn", self.run, 0))
         self.is_trial = kind == "probe"

@@ -29,6 +29,50 @@ class Mutant:
 
 
 MUTANTS = (
+    # -- two runs of one slot
+    Mutant(
+        "the old run goes on beside the new one", "core/swap.py",
+        "        self.twin = going\n        self.actions += actions\n",
+        "        self.twin = going\n",
+    ),
+    Mutant(
+        "down means one of two", "core/swap.py",
+        "elif self.twin is not None and isinstance(state, Stopped):", "elif False:",
+    ),
+    Mutant(
+        "the number of a rejected run is used again", "core/swap.py",
+        "if run is not None and run > max(self.worker.run, self.worker.spent):", "if False:",
+    ),
+    Mutant(
+        "whoever crashes while it is replaced has failed", "core/swap.py",
+        "if may_give_way and isinstance(event, _ENDS) and event.run == worker.run:", "if False:",
+    ),
+    Mutant(
+        "whoever is judged while it is replaced has failed", "core/swap.py",
+        "if may_give_way and isinstance(after, Stopping) and", "if False and",
+    ),
+    Mutant(
+        "a stop forgets who is coming", "core/swap.py",
+        "                self._worker_hears(event)\n                self._go_down(event)\n",
+        "                self._worker_hears(event)\n",
+    ),
+    Mutant(
+        "a restart in place forgets who is coming", "core/swap.py",
+        "                    self._go_down(events.StopRequested())\n", "                    pass\n",
+    ),
+    Mutant(
+        "who was ready before its end is rejected", "core/swap.py",
+        "            if isinstance(ready.state, Running):\n                self.actions",
+        "            if False:\n                self.actions",
+    ),
+    Mutant(
+        "a new run beside the old one does not wait for its turn", "core/swap.py",
+        'return "" if ask == "stop" else self._gate(ask)', 'return ""',
+    ),
+    Mutant(
+        "who is late beside the old one is a failure", "core/swap.py",
+        'moved = moved.in_state(replace(after, outcome="rejected"))', "pass",
+    ),
     # -- backoff and breaker
     Mutant(
         "backoff begins with the second wait", "core/backoff.py",
@@ -172,7 +216,8 @@ MUTANTS = (
     ),
     Mutant(
         "nobody is told that his turn has come", "core/standing.py",
-        "self.woken.extend(sorted(self._waiting[each]))", "pass",
+        "self.woken.extend(sorted(self._waiting[each].union(self._twins.get(each, ()))))",
+        "pass",
     ),
     Mutant(
         "half a pool is a pool", "core/standing.py",
@@ -203,8 +248,8 @@ MUTANTS = (
     ),
     Mutant(
         "deadlines die with the supervisor", "supervisor/fleet.py",
-        "        self.core.put(slot, worker)\n        self._arm(slot, worker)\n",
-        "        self.core.put(slot, worker)\n",
+        "        self.core.put_twin(slot, twin)\n        self._arm(slot)\n",
+        "        self.core.put_twin(slot, twin)\n",
         kind="whole",
     ),
     Mutant(
@@ -214,7 +259,7 @@ MUTANTS = (
     ),
     Mutant(
         "a run that the replay begins is lost", "supervisor/adoption.py",
-        "run == fleet.restored.get(slot) and ", "", kind="whole",
+        "run in restored and ", "", kind="whole",
     ),
     Mutant(
         "the daemon ends before its workers", "supervisor/daemon_state.py",
@@ -262,7 +307,7 @@ MUTANTS = (
     ),
     Mutant(
         "a roll takes one more than it may", "core/roll.py",
-        "len(away) >= roll.max_unavailable", "len(away) > roll.max_unavailable", kind="whole",
+        "len(away) < roll.max_unavailable or", "len(away) <= roll.max_unavailable or", kind="whole",
     ),
     Mutant(
         "a roll restarts who was stopped", "core/roll.py",
@@ -337,9 +382,9 @@ MUTANTS = (
         kind="whole",
     ),
     Mutant(
-        "what is set up keeps its old log", "supervisor/fleet.py",
-        "isinstance(worker.state, Live | Stopping):\n            request",
-        'getattr(worker.state, "pid", None) is not None:\n            request',
+        "what is set up keeps its old log", "supervisor/twins.py",
+        "runs = [worker.run] if isinstance(worker.state, Live | Stopping) else []",
+        'runs = [worker.run] if getattr(worker.state, "pid", None) is not None else []',
         kind="whole", first=95,
     ),
     # -- jobs

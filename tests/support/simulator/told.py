@@ -44,11 +44,10 @@ class Told:
 
     __slots__ = (
         "acts", "again", "aim", "at_once", "attempt", "by_hand", "code", "delay_s", "end",
-        "ends", "exited_s", "extended_s", "failed_as", "failed_before", "failures", "gate",
-        "is_held", "is_owed", "is_recycle", "is_trial", "pid", "policy", "probe_s", "ready",
+        "ended_run", "ends", "exited_s", "extended_s", "failed_as", "failed_before", "failures",
+        "gate", "is_held", "is_owed", "is_recycle", "is_trial", "pid", "policy", "probe_s", "ready",
         "recycles", "rest", "restarts", "retry_s", "run", "rung", "rung_s", "said_s", "says",
-        "settled_s", "spawned_s", "then",
-        "tree", "tripped_s",
+        "settled_s", "spawned_s", "spent", "then", "tree", "tripped_s",
     )  # fmt: skip
 
     def __init__(self, policy: Policy) -> None:
@@ -59,6 +58,8 @@ class Told:
         self.code: int | None = None  #: with which the latest run ended
         self.delay_s = 0.0
         self.ends: list[int] = []
+        self.ended_run = 0  #: of which nothing is left, latest
+        self.spent = 0  #: the highest number of a run beside its own
         self.run = 0
         self.tree = "none"
         self.aim = ""
@@ -98,6 +99,11 @@ class Told:
             value = getattr(self, name)
             setattr(twin, name, list(value) if isinstance(value, list) else value)
         return twin
+
+    @staticmethod
+    def names() -> tuple[str, ...]:
+        """Return what there is to be known of one run."""
+        return Told.__slots__
 
     @property
     def is_leaving(self) -> bool:
@@ -142,11 +148,6 @@ class Told:
                     message = f"told of a failure {told}, and not {real}"
                     raise BrokenPromiseError(message)
 
-    @property
-    def ended_run(self) -> int:
-        """Number of the run that ended latest: a new one may have been asked for since."""
-        return self.run if self.tree == "none" else self.run - 1
-
     def compare(self, worker: Worker, told_due_s: float | None) -> None:
         """Compare what people see of a worker, and its next deadline, with what should be.
 
@@ -166,6 +167,7 @@ class Told:
             or worker.restarts != self.restarts
             or worker.recycles != self.recycles
             or worker.failures != tuple(self.failures)
+            or worker.spent != self.spent
         ):
             told = (
                 worker.run, worker.attempt, worker.restarts, worker.recycles, worker.failures
@@ -180,10 +182,14 @@ class Told:
             told_plan = (worker.settled_s, worker.is_owed)
             message = f"settled, owed: {told_plan}, and not {(self.settled_s, self.is_owed)}"
             raise BrokenPromiseError(message)
-        due_s = self.due_s()
+        due_s = self.all_due_s()
         if told_due_s != due_s:
             message = f"due at {told_due_s}, and not at {due_s}"
             raise BrokenPromiseError(message)
+
+    def all_due_s(self) -> float | None:
+        """Return when time alone will change something of any run of the slot."""
+        return self.due_s()
 
     def state_name(self) -> str:
         """Return the name of the state that it should be in."""

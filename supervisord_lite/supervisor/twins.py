@@ -1,0 +1,83 @@
+"""What the records and requests of a slot say of the run beside it (`core.swap`), and its faults.
+
+A slot and its twin are one record, so that no death of ours leaves half of a swap. A fault of ours
+in a step of either ends the swap: the twin is killed, and what the slot is without it is decided as
+for any other (`core.faults`).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from supervisord_lite.base.record import replace
+from supervisord_lite.config.spec import policy_from_data
+from supervisord_lite.core import events, records
+from supervisord_lite.core.events import SlotEvent
+from supervisord_lite.core.faults import leaves_nothing
+from supervisord_lite.core.moves import Live
+from supervisord_lite.core.policy import Policy
+from supervisord_lite.core.states import Stopping, Worker
+from supervisord_lite.core.swap import is_coming, run_of
+
+_REASON = "a fault of the supervisor"
+
+
+def saved_twin(twin: Worker, policy: Policy) -> dict[str, object]:
+    """Return what a record has of a twin; *policy*: that of the spec in force."""
+    own = None if twin.policy is policy else twin.policy
+    return {"worker": records.to_record(twin), "policy": own}
+
+
+def restored_twin(saved: dict[str, Any], policy: Policy) -> Worker:
+    """Return the twin that `saved_twin` wrote.
+
+    Raises:
+        ValueError, KeyError, TypeError: Another version wrote it, or it is damaged.
+    """
+    own = saved.get("policy")
+    return records.from_record(saved["worker"], policy if own is None else policy_from_data(own))
+
+
+def runs_of(worker: Worker, twin: Worker | None) -> list[int]:
+    """Return the numbers of the runs that a slot has now, of which something may be alive."""
+    runs = [worker.run] if isinstance(worker.state, Live | Stopping) else []
+    run = run_of(twin)
+    return runs if run is None else [*runs, run]
+
+
+def shown(worker: Worker, twin: Worker | None) -> list[tuple[Worker, bool]]:
+    """Return each run of a slot as people see it, and whether it is on its way out."""
+    if twin is None:
+        return [(worker, False)]
+    other = replace(worker, policy=twin.policy, state=twin.state, run=twin.run)
+    return [(worker, is_coming(twin)), (other, not is_coming(twin))]
+
+
+def without_twin(
+    twin: Worker, event: SlotEvent, *, now_s: float, ask_to_kill: Callable[[int], None]
+) -> Worker | None:
+    """Return what a twin is after an event of which nothing was decided; None: nothing is left.
+
+    Args:
+        twin: As it was.
+        event: What happened to it or to its slot.
+        now_s: When.
+        ask_to_kill: Asks the keeper to kill what is left of a run.
+    """
+    run, state = run_of(twin), twin.state
+    is_its_own = isinstance(event, events.OfRun) and event.run == run
+    if run is None or (is_its_own and _leaves_nothing(twin, event)):
+        return None
+    ask_to_kill(run)
+    if isinstance(state, Live):
+        state = Stopping(run, "rejected", _REASON, pid=state.pid, spawned_at_s=state.spawned_at_s)
+    assert isinstance(state, Stopping)
+    if is_its_own and isinstance(event, events.Exited) and state.exited_at_s is None:
+        state = replace(state, pid=None, exited_at_s=now_s)
+    killed = replace(state, rung=len(twin.policy.stop_ladder), deadline_s=None, held_by="")
+    return twin.in_state(killed)
+
+
+def _leaves_nothing(twin: Worker, event: SlotEvent) -> bool:
+    return isinstance(event, events.Lost) or (
+        isinstance(event, events.OfRun) and leaves_nothing(twin, event)
+    )
