@@ -96,7 +96,7 @@ class LogFile:
             current = [] if self._fd is None else [Content(os.dup(self._fd))]
             contents += current
             parts = [content.part() for content in contents]
-            yield from _span_of(parts, *wanted.span(self._path, parts), line_count)
+            yield from _spans_of(parts, wanted.spans(self._path, parts), line_count)
             if self._fd is not None:
                 self._position = parts[-1].size
                 self._line_start, _ = _last_lines(self._fd, self._position, 1)
@@ -272,6 +272,24 @@ def _read(fd: int, start: int, end: int | None) -> Iterator[bytes]:
             return
         start += len(piece)
         yield piece
+
+
+def _spans_of(
+    parts: list[Part], spans: list[tuple[Place, Place]], line_count: int | None
+) -> Iterator[bytes]:
+    """Yield what stands in *spans*, which are in order, or the last lines of all that."""
+    if line_count is None or len(spans) == 1:
+        for span in spans:
+            yield from _span_of(parts, *span, line_count)
+        return
+    found: list[bytes] = []
+    for span in reversed(spans):
+        if line_count <= 0:
+            break
+        piece = b"".join(_span_of(parts, *span, line_count))
+        line_count -= len(piece.splitlines())
+        found.append(piece)
+    yield from reversed(found)
 
 
 def _span_of(

@@ -64,8 +64,8 @@ class Wanted:
     run: int | None = None
     since_s: float | None = None
 
-    def span(self, path: str, parts: Sequence[Part]) -> tuple[Place, Place]:
-        """Return the first place, and the one behind the last.
+    def spans(self, path: str, parts: Sequence[Part]) -> list[tuple[Place, Place]]:
+        """Return from where to where it stands, in order; several where two runs took turns.
 
         Args:
             path: Of the log.
@@ -76,12 +76,14 @@ class Wanted:
         """
         marks = _marks_of(path)
         places = _placed(marks, parts)
-        start, end = _START, _end(parts)
+        end = _end(parts)
+        spans = [(_START, end)]
         if self.run is not None:
-            start, end = _run_span(self.run, path, marks, places, end)
+            spans = _run_spans(self.run, path, marks, places, end)
         if self.since_s is not None:
-            start = max(start, _since(self.since_s, marks, places, parts, end))
-        return min(start, end), end
+            first = _since(self.since_s, marks, places, parts, end)
+            spans = [(max(start, first), end) for start, end in spans]
+        return [(min(start, end), end) for start, end in spans]
 
 
 def _end(parts: Sequence[Part]) -> Place:
@@ -131,9 +133,9 @@ def _filled(found: list[Place | None], marks: Sequence[Mark], end: Place) -> lis
     return places
 
 
-def _run_span(
+def _run_spans(
     wanted: int, path: str, marks: Sequence[Mark], places: Sequence[Place], end: Place
-) -> tuple[Place, Place]:
+) -> list[tuple[Place, Place]]:
     begins: dict[str, Place] = {}
     for mark, place in zip(marks, places, strict=True):
         begins.setdefault(mark.run, place)
@@ -143,8 +145,15 @@ def _run_span(
         text = f"{path}: nothing is known of {_said(wanted)}"
         hint = "no run is known" if not runs else f"--run 0 to {1 - len(runs)} are known"
         raise NoSuchPartError(text, hint=hint)
-    following = begins[runs[index + 1]] if index + 1 < len(runs) else end
-    return begins[runs[index]], following
+    spans: list[tuple[Place, Place]] = []
+    for mark, start, until in zip(marks, places, [*places[1:], end], strict=True):
+        if mark.run != runs[index]:
+            continue
+        if spans and spans[-1][1] == start:
+            spans[-1] = spans[-1][0], until
+        else:
+            spans.append((start, until))
+    return spans
 
 
 def _index_of(wanted: int, runs: Sequence[str]) -> int | None:

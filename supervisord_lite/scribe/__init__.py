@@ -55,8 +55,9 @@ Rules where two meet
   (lstat), so logrotate needs no signal; a line that is being written then may be in two files.
 * What is at the path must be a regular file; a link, FIFO or device is refused.
 * The next run's stream is read when the earlier one has ended, so last words come before first
-  words. A retired stream is waited for `RETIRED_S`, because a grandchild may hold it; after that
-  what is in the pipe is still read.
+  words. Two runs that live at the same time take turns, line by line (`turns.py`). A retired stream
+  is waited for `RETIRED_S`, because a grandchild may hold it; after that what is in the pipe is
+  still read.
 * A stream that is moved to another path (`move`) goes there from its next line on: the line that
   is being written is finished where it began. The keeper's entry has the new path at once, and the
   one before as "was": so a successor knows where to finish.

@@ -17,6 +17,7 @@ from supervisord_lite.scribe.link import Link
 from supervisord_lite.scribe.memory import BUFFER_BYTES, Memory
 from supervisord_lite.scribe.reports import Reports
 from supervisord_lite.scribe.successor import Successor, restore
+from supervisord_lite.scribe.turns import Turns, may_share
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ class Desk:
         self._rooms: set[int] = set()
         self._timed: set[Stream] = set()
         self._wants_room = False
+        self.turns = Turns(now_s, self._rest, self._wake)
         report = self.reports.note
         self.writer = Successor(memory, memory.writer, calls, self.lock, report, now_s, wall_s)
         self.dropper = Successor(memory, memory.watcher, calls, self.lock, report, now_s, wall_s)
@@ -205,8 +207,13 @@ class Desk:
 
     def _queue_up(self, stream: Stream, file: LogFile) -> None:
         place = sum(1 for other in file.queue if other.descriptor >= 0)
+        shares = may_share(stream, file)
+        if shares and stream.midline:
+            place = 0  # a predecessor was in the middle of its line
+        for other in file.queue if shares else ():
+            other.is_marked = False  # what it says from now on is not the new run's
         file.queue.insert(place, stream)
-        if place == 0:
+        if place == 0 or shares:
             self._begin(stream)
         elif self.onlooker is not None:
             self.onlooker.look_at(stream)
@@ -251,6 +258,8 @@ class Desk:
             self.empty.append(old)
         elif was_first and old.queue[0].descriptor >= 0:
             self._begin(old.queue[0])
+        self.turns.forget(stream)
+        self.turns.free(old)
         stream.file = new = self._file_at(os.fsencode(entry["path"]))
         self._limit(new, entry)
         stream.form = FORMS.get(entry.get("format", "raw"), RAW)
@@ -294,7 +303,9 @@ class Desk:
     # The life of a stream.
 
     def _begin(self, stream: Stream) -> None:
-        """It is the turn of *stream* on its file."""
+        """It is the turn of *stream* on its file, or it takes turns with others."""
+        if stream.descriptor in self.polled:
+            return
         if stream.run:
             self.begun.append(stream)
         self.polled[stream.descriptor] = stream
@@ -303,6 +314,15 @@ class Desk:
             self._time(stream)
         if self.onlooker is not None:
             self.onlooker.look_at(stream)
+
+    def _rest(self, stream: Stream) -> None:
+        if self.polled.pop(stream.descriptor, None) is not None:
+            self.poll.unregister(stream.descriptor)
+
+    def _wake(self, stream: Stream) -> None:
+        if stream.descriptor >= 0 and stream.descriptor not in self.polled:
+            self.polled[stream.descriptor] = stream
+            self.poll.register(stream.descriptor, select.EPOLLIN)
 
     def is_turn_of(self, stream: Stream) -> bool:
         """Return whether the stream may be ended: no earlier one has its file."""
@@ -313,7 +333,7 @@ class Desk:
             return
         stream.retired = True
         if stream.descriptor >= 0:
-            if self.is_turn_of(stream):
+            if self.is_turn_of(stream) or stream.descriptor in self.polled:
                 self._time(stream)
             if self.onlooker is not None:
                 self.onlooker.look_at(stream)
@@ -349,7 +369,10 @@ class Desk:
             if not file.queue:
                 self.empty.append(file)
             elif file.queue[0].descriptor >= 0:
+                file.queue[0].is_marked = False  # what follows is not the ended run's
                 self._begin(file.queue[0])
+            self.turns.forget(stream)
+            self.turns.free(file)
         os.close(stream.descriptor)
         self.link.send({"said": "done", "stream": stream.number})
 
@@ -399,6 +422,7 @@ class Desk:
             return 0.0
         due_s = [stream.deadline_s for stream in self._timed if stream.deadline_s is not None]
         due_s += self.reports.due_s(self.outputs.values())
+        due_s += [] if self.turns.due_s is None else [self.turns.due_s]
         for output in self.outputs.values():
             if output.is_full and output.stuck_since_s is not None:
                 due_s.append(output.stuck_since_s + PATIENCE_S)
@@ -409,6 +433,7 @@ class Desk:
     def keep_time(self) -> None:
         """Do what is due: streams whose writers do not leave, outputs, reports."""
         now_s = self.now_s()
+        self.turns.expire(now_s)
         for stream in list(self._timed):
             if stream.deadline_s is not None and stream.deadline_s <= now_s:
                 stream.deadline_s = None

@@ -75,7 +75,8 @@ class LogFile:
     Attributes:
         path, max_size, backups, max_age_s, compress: As configured; sizes in bytes.
         entry: Its line in the ledger.
-        queue: Streams in the order attached; only the first is read.
+        queue: Streams in the order attached, but for those that take turns (`turns.py`); only the
+            first is read, and may have an unfinished line.
         descriptor: Of the open file, or -1.
         identity: Of the open file.
         offset: Its size, which is where the next byte goes.

@@ -187,6 +187,8 @@ class Scribe:
                     desk.end(stream)
             return
         takeovers = pulse.takeovers
+        if stream.file is not None and not self._has_turn(stream):
+            return
         if stream.file is None:
             with desk.lock:
                 output = desk.pass_on(stream, want)
@@ -200,12 +202,38 @@ class Scribe:
             self._ages.wrote(stream.file)
             self._marks.after(stream)
             self._leave_disk()
+        if stream.file is not None and not stream.midline and len(stream.file.queue) > 1:
+            with desk.lock:
+                desk.turns.free(stream.file)
         if stream.last_bytes is not None and pulse.takeovers == takeovers:
             stream.last_bytes -= want
 
+    def _has_turn(self, stream: Stream) -> bool:
+        """Return whether a stream may be read now; another run's unfinished line is ended first."""
+        desk = self._desk
+        with desk.lock:
+            may_read, unfinished = desk.turns.ask(stream)
+        if unfinished is None:
+            return may_read
+        self._enter_disk(stream.file)
+        desk.writer.close_line(unfinished)
+        unfinished.midline = False
+        self._leave_disk()
+        with desk.lock:
+            return desk.turns.ask(stream)[0]
+
     def _close_line(self, stream: Stream) -> None:
-        """What a stream ends with is a whole line, where lines are written in another form."""
-        if stream.form and stream.midline and not stream.skip and self._desk.is_turn_of(stream):
+        """What a stream ends with is a whole line, where that is for others to go on from.
+
+        That is where lines are written in another form, and where another run takes turns with it.
+        """
+        desk, file = self._desk, stream.file
+        others = () if file is None else file.queue[1:]
+        is_whole = stream.form or any(
+            other.descriptor in desk.polled or desk.turns.has(other) for other in others
+        )
+        is_open = stream.midline and not stream.skip and self._desk.is_turn_of(stream)
+        if is_whole and is_open:
             self._enter_disk(stream.file)
             self._desk.writer.close_line(stream)
             self._leave_disk()

@@ -66,6 +66,12 @@ def await_gone(daemon: Daemon, pid: int) -> None:
     wait_until(lambda: pid not in [w["pid"] for w in objects(daemon)], what="its end is known")
 
 
+def told_run(daemon: Daemon) -> int:
+    """Return the number of the run that was rejected last."""
+    run: int = daemon.events("worker.rejected")[-1]["run"]
+    return run
+
+
 class Counting:
     """Counts, all the time, how many are ready and how many processes there are."""
 
@@ -137,7 +143,10 @@ def test_a_release_that_fails_costs_nothing() -> None:
         assert first.endswith("s, not ready")
         assert "failed: exit 3 after 0." in first
         given_up = f"web       given up; nothing was stopped. web-1 and web-2 run on {the_pids}."
-        assert lines[-1] == given_up
+        last_words = ["          | line one", "          | no module named shop"]
+        assert lines == [*last_words, given_up]
+        run = told_run(daemon)
+        assert daemon.ctl("logs", "--run", str(run), "web-1").stdout.startswith("line one")
         assert all_ready(daemon, 2) == before
         assert all(worker["breaker"] == "closed" for worker in objects(daemon))
         assert all(not worker["failures_in_window"] for worker in objects(daemon))
@@ -250,3 +259,24 @@ def test_whoever_is_killed_at_any_moment_of_a_swap_there_is_one_in_the_end(seed:
                 assert counting.fewest == 2, counting.then
         keys = [(event["name"], event["run"]) for event in daemon.events("worker.started")]
         assert len(keys) == len(set(keys)), "a number is used once"
+
+
+def test_both_write_to_one_log_and_the_new_one_may_say_much_before_it_is_ready() -> None:
+    """It is read while the old one lives; each line is whole, and found by its run."""
+    script = (
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: (print('bye', flush=True), sys.exit(0)))\n"
+        "for n in range(4000): print('x' * 60, n)\n"  # four times what a pipe holds
+        "print('up', flush=True); open(3, 'w').write('\\n')\n"
+        "while True: time.sleep(0.01); print('tick', flush=True)\n"
+    )
+    command = json.dumps(["python3", "-c", script])
+    with Daemon(f'[worker.web]\ncommand = {command}\nready = "fd:3"\n{SURGE}') as daemon:
+        all_ready(daemon, 1)
+        daemon.ctl("restart", "web", check=True)
+        wait_until(lambda: "bye" in daemon.log("web"), what="the old one's last words")
+        old = daemon.ctl("logs", "--run", "1", "web", check=True).stdout.splitlines()
+        new = daemon.ctl("logs", "--run", "2", "web", check=True).stdout.splitlines()
+        assert old[-1] == "bye"
+        assert "bye" not in new
+        assert new[:4001] == [*(f"{'x' * 60} {n}" for n in range(4000)), "up"]
