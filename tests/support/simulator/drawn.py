@@ -104,7 +104,8 @@ def a_spec(pool: Pool, rng: Chance) -> Spec:
         requires=pool.requires,
         after=pool.after,
         critical=pool.critical,
-        max_unavailable=rng.choice((1, 1, 2)),
+        max_unavailable=rng.choice((1, 1, 2)) - (pool.name == "b"),
+        max_surge=int(pool.name == "b"),
     )
 
 

@@ -134,7 +134,11 @@ def _plain(spec: Spec) -> Spec:
     if policy.ready_by != "alive":
         ready_by = "alive" if policy.ready_by == "said" else policy.ready_by
         policy = replace(policy, ready_by=ready_by, ready_after_s=1.0)
-    return replace(spec, policy=policy, max_unavailable=1 + "abcde".index(spec.pool) % 2)
+    place = "abcde".index(spec.pool)
+    surge = (0, 1, 2, 0, 1)[place]
+    return replace(
+        spec, policy=policy, max_unavailable=1 + place % 2 - (surge > 0), max_surge=surge
+    )
 
 
 def edited(specs: Sequence[Spec], rng: Chance) -> list[Spec]:

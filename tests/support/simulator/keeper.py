@@ -31,6 +31,9 @@ class Around(Protocol):
     def on_asked(self, key: Key) -> None:
         """A run is about to be started."""
 
+    def may_have_two(self, slot: tuple[str, int]) -> bool:
+        """Return whether a run may be started beside another one of *slot*."""
+
     def good(self, behaviour: Behaviour) -> None:
         """Let a process be good, if faults have stopped."""
 
@@ -39,7 +42,7 @@ class Keeper:
     """Reads messages, carries out requests, tells facts.
 
     Attributes:
-        processes: Every run of which something may be there, by slot: the latest.
+        processes: Every run of which something may be there; two of a slot at most.
         ends: Every end of a run, in order: what must be counted once each.
     """
 
@@ -47,7 +50,7 @@ class Keeper:
         self._world = world
         self.table = Table(dict(saves))
         self.inbox: deque[bytes] = deque()
-        self.processes: dict[tuple[str, int], Process] = {}
+        self.processes: dict[Key, Process] = {}
         self.ends: dict[tuple[str, int], list[int]] = {}
         self.told = 0
         self.lives = 0
@@ -80,7 +83,7 @@ class Keeper:
             if run is None or run.emptied:
                 continue
             if request["do"] == "relog":
-                self.processes[key[:2]].log = asked_log(request)
+                self.processes[key].log = asked_log(request)
             elif request["do"] == "kill":
                 self._kill(key)
             elif request["scope"] == "tree" or not run.ended:
@@ -116,9 +119,12 @@ class Keeper:
             return
         self.table.note_asked(key)
         slot, world = key[:2], self._world
-        old = self.processes.get(slot)
-        if old is not None and old.stage != "gone":
-            message = f"run {key} is started while {old.key} is {old.stage}"
+        others = [each for each in self.processes.values() if each.key[:2] == slot]
+        for old in others:
+            if old.stage == "gone":
+                del self.processes[old.key]
+        if self.count(slot) > int(world.may_have_two(slot)):
+            message = f"run {key} is started while {slot} is {self.tree(slot)}"
             raise BrokenPromiseError(message)
         world.on_asked(key)
         rng, faults = world.rng, world.faults
@@ -132,7 +138,7 @@ class Keeper:
         process = Process(key, self._pids.take(key), behaviour)
         process.program, process.log = tuple(request["argv"]), asked_log(request)
         process.failure = rng.choice(STAGES) if fails else None
-        self.processes[slot] = process
+        self.processes[key] = process
         self.table.add(Run(key, process.pid, request["marker"], None))
         if process.failure is None and rng.random() < 0.5:
             self._set_up(process)
@@ -166,7 +172,7 @@ class Keeper:
             self._die(process, own.code, own.signal)
 
     def _signal(self, run: Run, request: dict[str, Any]) -> None:
-        process = self.processes[run.key[:2]]
+        process = self.processes[run.key]
         if run.ended:
             return
         self._pids.signal(run.pid, run.key)
@@ -177,7 +183,7 @@ class Keeper:
             self._world.at(heeds_s, self._die, process, None, request["signal"])
 
     def _kill(self, key: Key) -> None:
-        process = self.processes[key[:2]]
+        process = self.processes[key]
         if not self.table.runs[key].ended:
             self._pids.signal(process.pid, key)
             self._world.at(self._world.rng.random() * 0.01, self._die, process, None, KILL)
@@ -226,9 +232,19 @@ class Keeper:
 
     # -- looking -----------------------------------------------------------------------------------
 
+    def count(self, slot: tuple[str, int]) -> int:
+        """Return of how many runs of a slot there is anything."""
+        alive = [each for each in self.processes.values() if each.stage != "gone"]
+        return sum(each.key[:2] == slot for each in alive)
+
     def tree(self, slot: tuple[str, int]) -> str:
-        """Return how the tree of a slot really is, in the words of `SlotModel.tree`."""
-        process = self.processes.get(slot)
+        """Return how the trees of a slot really are: "none" where nothing is left of any."""
+        trees = [self.tree_of(key) for key in self.processes if key[:2] == slot]
+        return " ".join(each for each in trees if each != "none") or "none"
+
+    def tree_of(self, key: Key) -> str:
+        """Return how the tree of a run really is, in the words of `SlotModel.tree`."""
+        process = self.processes.get(key)
         stage = "gone" if process is None else process.stage
         if process is not None and stage == "zombie" and process.failure is not None:
             return "asked"  # it never came to be

@@ -13,7 +13,8 @@ from supervisord_lite.core import events
 from supervisord_lite.core.actions import Action
 from supervisord_lite.core.pools import Slot
 from supervisord_lite.core.states import Worker
-from supervisord_lite.core.step import next_deadline_s
+from supervisord_lite.core.swap import Both
+from supervisord_lite.core.swap import due_s as due_of_both
 from supervisord_lite.keeper.table import Key
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.wire import channel
@@ -23,12 +24,16 @@ from tests.support.simulator.force import Force
 from tests.support.simulator.keeper import Keeper
 from tests.support.simulator.model import SlotModel
 from tests.support.simulator.order import is_ready
+from tests.support.simulator.pair import PairModel
 from tests.support.simulator.shell import Shell, SupervisorKilledError
 from tests.support.simulator.switching import SETTINGS, SwitchingWorld
-from tests.support.simulator.tap import heard_by, switches_heard_by
+from tests.support.simulator.tap import heard_by, swaps_heard_by, switches_heard_by
 from tests.support.simulator.violation import BrokenPromiseError
 
-_STARTS = (events.StartRequested, events.RestartRequested, events.ResetRequested)
+_STARTS = (
+    events.StartRequested, events.RestartRequested, events.ReplaceRequested,
+    events.ResetRequested,
+)  # fmt: skip
 
 
 class _Clock:
@@ -57,6 +62,7 @@ class LivingWorld(SwitchingWorld):
         super().__init__(seed)
         rng = self.rng
         self.crashes = 0
+        self.swaps = 0  #: how often a run has taken over from another
         self._event = 0
         self._clock = _Clock(self)
         self._call: Talk | None = None
@@ -76,7 +82,8 @@ class LivingWorld(SwitchingWorld):
     def telling_the_seed(self) -> Iterator[None]:
         """Hear every step meanwhile."""
         is_heard, is_switch_heard = heard_by(self._heard), switches_heard_by(self.on_switch)
-        with super().telling_the_seed(), is_heard, is_switch_heard:
+        are_both_heard = swaps_heard_by(self._heard_both)
+        with super().telling_the_seed(), is_heard, are_both_heard, is_switch_heard:
             yield
 
     # -- the daemon's life -------------------------------------------------------------------------
@@ -94,7 +101,7 @@ class LivingWorld(SwitchingWorld):
         self._last_force = "{}"
         self.force = self._saved_force = Force(1, self._good_specs, {}, {})
         self.models = {
-            slot: SlotModel(self.force.specs[slot[0]].policy) for slot in self.force.slots()
+            slot: PairModel(self.force.specs[slot[0]].policy) for slot in self.force.slots()
         }
         self._saved = {slot: model.copy() for slot, model in self.models.items()}
         self._down_after: dict[Slot, int] = {}  #: no run after this one, as somebody was told
@@ -230,9 +237,9 @@ class LivingWorld(SwitchingWorld):
 
     def _end(self) -> None:
         """The daemon has ended by itself."""
-        for slot in self.keeper.processes:
-            if self.keeper.tree(slot) != "none":
-                message = f"the daemon has ended, and {slot} is {self.keeper.tree(slot)}"
+        for key in self.keeper.processes:
+            if self.keeper.tree_of(key) != "none":
+                message = f"the daemon has ended, and {key} is {self.keeper.tree_of(key)}"
                 raise BrokenPromiseError(message)
         assert self._supervisor is not None
         verdict = self._supervisor.daemon.verdict
@@ -250,7 +257,9 @@ class LivingWorld(SwitchingWorld):
     def restored(self, fleet: Fleet) -> None:
         """Compare what a new supervisor has read with what the dead one had said."""
         for slot, model in self.models.items():
-            model.compare(fleet.workers[slot], next_deadline_s(fleet.workers[slot]))
+            worker, twin = fleet.workers[slot], fleet.twins.get(slot)
+            model.compare_twin(twin)
+            model.compare(worker, due_of_both(worker, twin))
 
     def send(self, data: bytes) -> None:
         """Take one packet: what is in it holds, whoever dies."""
@@ -259,7 +268,7 @@ class LivingWorld(SwitchingWorld):
         self._check_told(message.get("events", ()))
         saved = message.get("save", {})
         if not self._last_runs and json.loads(saved.get("daemon", "{}")).get("stopping"):
-            self._last_runs = {slot: model.run for slot, model in self.models.items()}
+            self._last_runs = {slot: model.last_run for slot, model in self.models.items()}
         self._note_saved(saved)
         self.keeper.send(data)
 
@@ -280,8 +289,32 @@ class LivingWorld(SwitchingWorld):
         actions: tuple[Action, ...],
     ) -> None:
         """Check one step."""
+        del before
+        self._check_step(event, at_s, after, None, actions)
+
+    def _heard_both(
+        self,
+        before: Worker,
+        twin_before: Worker | None,
+        event: events.SlotEvent,
+        at_s: float,
+        both: Both,
+    ) -> None:
+        """Check one step of a slot with two runs."""
+        self._check_step(event, at_s, both.worker, both.twin, both.actions)
+        if twin_before is not None and before.run < both.worker.run == twin_before.run:
+            self.swaps += 1
+
+    def _check_step(
+        self,
+        event: events.SlotEvent,
+        at_s: float,
+        after: Worker,
+        twin: Worker | None,
+        actions: tuple[Action, ...],
+    ) -> None:
         slot = (after.pool, after.index)
-        due_s = next_deadline_s(after)
+        due_s = due_of_both(after, twin)
         self.trace.add(
             (
                 at_s,
@@ -296,7 +329,6 @@ class LivingWorld(SwitchingWorld):
             after.state,
             actions,
         )
-        del before
         model, gate = self.models[slot], self.models[slot].gate
         if self._call is None or self._call.method == "Scale":
             self._hear_by_itself(slot, event)
@@ -308,17 +340,22 @@ class LivingWorld(SwitchingWorld):
             self._check_away(slot)
         if isinstance(event, events.ShutdownRequested):
             self._order_model.is_ending = True
-        model.hear(event, at_s, after, actions, due_s)
+        if model.twin is None and not isinstance(event, events.ReplaceRequested):
+            model.hear(event, at_s, after, actions, due_s)
+        else:
+            model.hear_both(event, at_s, after, twin, actions, due_s)
         model.gate = gate
         self._forget_if_gone(slot)
         self._was_broken = self._was_broken or self._order_model.is_broken()
         self.effect("step")
 
-    def _hear_start(self, slot: Slot, event: events.Event) -> None:
+    def _hear_start(self, slot: Slot, event: events.SlotEvent) -> None:
         if self._call is not None and self._call.method != "Scale":
             self._note_start(slot)
         elif isinstance(event, events.RestartRequested):
             self._check_away(slot)
+        elif isinstance(event, events.ReplaceRequested):
+            self._check_seconds(slot)
 
     def _check_away(self, slot: Slot) -> None:
         """A roll goes on: who is away already costs nothing more."""
@@ -328,8 +365,17 @@ class LivingWorld(SwitchingWorld):
         away = sum(_is_away(self.models[each]) for each in others)
         most = self.force.spec(slot[0]).max_unavailable
         is_there = self.models[slot].tree != "none" and not _is_away(self.models[slot])
-        if is_there and away >= most:
+        can_swap = self.models[slot].policy.schedule is None
+        if is_there and away >= most and (most or can_swap):
             message = f"{slot} is restarted in a roll while {away} others are away"
+            raise BrokenPromiseError(message)
+
+    def _check_seconds(self, slot: Slot) -> None:
+        """A roll goes on: so many more as there may be, and no more."""
+        pool = [model for each, model in self.models.items() if each[0] == slot[0]]
+        seconds = sum(model.twin is not None for model in pool)
+        if seconds >= self.force.spec(slot[0]).max_surge:
+            message = f"{slot} gets a second run, and {seconds} others have one"
             raise BrokenPromiseError(message)
 
     def _note_start(self, slot: Slot) -> None:
@@ -402,7 +448,11 @@ class LivingWorld(SwitchingWorld):
                 message = f"{slot} is said to be stopped, and is {self.keeper.tree(slot)}"
                 raise BrokenPromiseError(message)
             if self._last_start[slot] < talk.number and slot in self.models:
-                self._down_after[slot] = self.models[slot].run
+                self._down_after[slot] = self.models[slot].last_run
+
+    def may_have_two(self, slot: Slot) -> bool:
+        """Return whether a run may be started beside another one of *slot*."""
+        return slot in self.models and self.models[slot].spent > 0
 
     def on_asked(self, key: Key) -> None:
         """The keeper is about to start a run."""
@@ -428,9 +478,13 @@ class LivingWorld(SwitchingWorld):
             message = f"the keeper keeps what has been applied: {list(keeper.table.facts)}"
             raise BrokenPromiseError(message)
         for slot, model in self.models.items():
-            tree = keeper.tree(slot)
-            if model.tree != tree:
-                message = f"{slot} is {tree}, and the supervisor was told that it is {model.tree}"
+            for run, told in model.trees().items():
+                tree = keeper.tree_of((*slot, run))
+                if told != tree:
+                    message = f"{slot} is {tree}, and the supervisor was told that it is {told}"
+                    raise BrokenPromiseError(message)
+            if keeper.count(slot) > len(model.trees()):
+                message = f"{slot} is {keeper.tree(slot)}, and known are {model.trees()}"
                 raise BrokenPromiseError(message)
             if model.ends != keeper.ends.get(slot, []):
                 message = f"{slot} has ended {keeper.ends.get(slot)}; counted were {model.ends}"
@@ -449,7 +503,7 @@ class LivingWorld(SwitchingWorld):
                 if in_vain and slot not in talk.answered:
                     message = f"{slot} waits in vain, and so does who asked for it"
                     raise BrokenPromiseError(message)
-        dues_s = [model.due_s() for model in self.models.values()]
+        dues_s = [model.all_due_s() for model in self.models.values()]
         due_s = min((each for each in dues_s if each is not None), default=None)
         wake_s = supervisor.next_deadline_s()
         if due_s is not None and (wake_s is None or wake_s > due_s):

@@ -48,17 +48,9 @@ MUTANTS = (
         "if may_give_way and isinstance(event, _ENDS) and event.run == worker.run:", "if False:",
     ),
     Mutant(
-        "whoever is judged while it is replaced has failed", "core/swap.py",
-        "if may_give_way and isinstance(after, Stopping) and", "if False and",
-    ),
-    Mutant(
         "a stop forgets who is coming", "core/swap.py",
         "                self._worker_hears(event)\n                self._go_down(event)\n",
         "                self._worker_hears(event)\n",
-    ),
-    Mutant(
-        "a restart in place forgets who is coming", "core/swap.py",
-        "                    self._go_down(events.StopRequested())\n", "                    pass\n",
     ),
     Mutant(
         "who was ready before its end is rejected", "core/swap.py",
@@ -68,6 +60,16 @@ MUTANTS = (
     Mutant(
         "a new run beside the old one does not wait for its turn", "core/swap.py",
         'return "" if ask == "stop" else self._gate(ask)', 'return ""',
+    ),
+    Mutant(
+        "a roll swaps one more than it may", "core/roll.py",
+        "if seconds < roll.max_surge and", "if seconds <= roll.max_surge and", kind="whole",
+    ),
+    Mutant(
+        "a supervisor forgets who is coming", "supervisor/fleet.py",
+        "        self.core.put_twin(slot, twin)\n        self._arm(slot)\n",
+        "        self._arm(slot)\n",
+        kind="whole",
     ),
     Mutant(
         "who is late beside the old one is a failure", "core/swap.py",

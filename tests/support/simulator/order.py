@@ -102,6 +102,14 @@ class OrderModel:
             BrokenPromiseError: Somebody does.
         """
         for slot, model in self._models.items():
+            twin = getattr(model, "twin", None)
+            if (
+                twin is not None
+                and _rests(twin, "waiting")
+                and not self.must_wait(slot[0], "start")
+            ):
+                message = f"the new run of {slot} waits for its turn, and it has come"
+                raise BrokenPromiseError(message)
             ask = "stop" if model.is_held else model.then if _rests(model, "waiting") else ""
             if ask and not self.must_wait(slot[0], ask):
                 message = f"{slot} waits for its turn to {ask}, and it has come"

@@ -132,6 +132,18 @@ class PairModel(SlotModel):
         dues_s = [self.due_s(), None if self.twin is None else self.twin.due_s()]
         return min((each for each in dues_s if each is not None), default=None)
 
+    @property
+    def last_run(self) -> int:
+        """The highest number that any run of it has had."""
+        return max(self.run, self.spent)
+
+    def trees(self) -> dict[int, str]:
+        """Return how each of its runs is, as far as has been told."""
+        found = {self.run: "none" if self.awaits else self.tree}
+        if self.twin is not None and self.twin.tree != "none":
+            found[self.twin.run] = self.twin.tree
+        return found
+
     # -- who is meant ------------------------------------------------------------------------------
 
     def _route(self, event: events.SlotEvent, at_s: float, worker: Worker) -> None:

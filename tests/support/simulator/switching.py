@@ -15,8 +15,8 @@ from tests.support.simulator.edits import SimulatedReading, edited
 from tests.support.simulator.engine import World
 from tests.support.simulator.force import Force, log_of, needs_new_run
 from tests.support.simulator.keeper import Keeper
-from tests.support.simulator.model import SlotModel
 from tests.support.simulator.order import OrderModel
+from tests.support.simulator.pair import PairModel
 from tests.support.simulator.shell import Shell
 from tests.support.simulator.violation import BrokenPromiseError
 
@@ -33,7 +33,7 @@ class SwitchingWorld(World):
     """
 
     keeper: Keeper
-    models: dict[Slot, SlotModel]
+    models: dict[Slot, PairModel]
     force: Force
     _saved_force: Force
     _order_model: OrderModel
@@ -172,7 +172,7 @@ class SwitchingWorld(World):
         new = [slot for slot in places if slot not in self.models]
         for slot in new:
             run, ends = self._gone.pop(slot, (0, []))
-            model = SlotModel(self.force.specs[slot[0]].policy)
+            model = PairModel(self.force.specs[slot[0]].policy)
             model.run, model.ends = run, list(ends)
             self.models[slot] = model
         for slot in (*new, *leaving.intersection(places)):
@@ -200,12 +200,12 @@ class SwitchingWorld(World):
             for slot in self.models if needs_new_run(old, spec) else ():
                 if slot[0] == pool and slot not in self._was_new:
                     self._due.add(slot)
-                    self._stale.add((slot, self.models[slot].run))
+                    self._stale.update((slot, run) for run in self.models[slot].trees())
 
     def _reorder(self) -> None:
         self._order_model = OrderModel(self.force.pools(), self.models, has_end=True)
 
-    def _hear_by_itself(self, slot: Slot, event: events.Event) -> None:
+    def _hear_by_itself(self, slot: Slot, event: events.SlotEvent) -> None:
         """Somebody is told something that no person has asked for just now."""
         model = self.models[slot]
         has_place = slot in self._places()
@@ -220,7 +220,7 @@ class SwitchingWorld(World):
                 if _is_stopped_by_hand(model):
                     self._violation(f"{slot} was stopped by hand, and is started again")
                 self._to_start.discard(slot)
-            case events.RestartRequested():
+            case events.RestartRequested() | events.ReplaceRequested(recycle=""):
                 if slot not in self._due:
                     self._violation(f"{slot} is restarted, and nothing of it has changed")
             case events.ResetRequested():
@@ -244,7 +244,7 @@ class SwitchingWorld(World):
             return  # it is told in a moment
         if self.keeper.tree(slot) != "none":
             self._violation(f"{slot} is forgotten, and is {self.keeper.tree(slot)}")
-        self._gone[slot] = (model.run, model.ends)
+        self._gone[slot] = (model.last_run, model.ends)
         del self.models[slot]
         self._reorder()
 
@@ -281,7 +281,7 @@ class SwitchingWorld(World):
                     self._saved.pop(slot, None)
                     self._saved_gone[slot] = self._gone[slot]
 
-    _saved: dict[Slot, SlotModel]
+    _saved: dict[Slot, PairModel]
     _last_force = "{}"
 
     # -- at rest -----------------------------------------------------------------------------------
@@ -292,9 +292,9 @@ class SwitchingWorld(World):
         if set(supervisor.fleet.workers) != set(self.models):
             there = set(supervisor.fleet.workers)
             self._violation(f"{sorted(there)} are there, and not {sorted(self.models)}")
-        for slot, process in self.keeper.processes.items():
-            if slot not in self.models and process.stage != "gone":
-                self._violation(f"{slot} is forgotten, and is {process.stage}")
+        for key, process in self.keeper.processes.items():
+            if key[:2] not in self.models and process.stage != "gone":
+                self._violation(f"{key} is forgotten, and is {process.stage}")
         saves = self.keeper.table.saves
         self._due = {slot for slot in self._due if saves.get(f"roll/{slot[0]}")}
         for slot in self.force.slots():
@@ -308,7 +308,7 @@ class SwitchingWorld(World):
                 self._check_process(slot, spec)
 
     def _check_process(self, slot: Slot, spec: Spec) -> None:
-        process = self.keeper.processes[slot]
+        process = self.keeper.processes[(*slot, self.models[slot].run)]
         if process.stage == "alive" and process.program != spec.launch.argv:
             self._violation(f"{slot} runs {process.program}, and not {spec.launch.argv}")
         log = log_of(spec, slot[1])
@@ -316,5 +316,5 @@ class SwitchingWorld(World):
             self._violation(f"{slot} writes to {process.log}, and not to {log}")
 
 
-def _is_stopped_by_hand(model: SlotModel) -> bool:
+def _is_stopped_by_hand(model: PairModel) -> bool:
     return model.tree == "none" and model.rest == "stopped" and model.by_hand

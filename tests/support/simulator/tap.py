@@ -9,12 +9,15 @@ from typing import Any
 from supervisord_lite.config.spec import Spec
 from supervisord_lite.core import fleet as core_fleet
 from supervisord_lite.core.actions import Action
-from supervisord_lite.core.events import Event
+from supervisord_lite.core.events import Event, SlotEvent
 from supervisord_lite.core.states import Worker
+from supervisord_lite.core.swap import Both
 from supervisord_lite.supervisor import fleet as supervisor_fleet
 
 #: Told of each step: before, event, time, after, actions.
 Listener = Callable[[Worker, Event, float, Worker, tuple[Action, ...]], None]
+#: Told of each step of a slot with two runs: the slot and its twin before, event, time, after.
+BothListener = Callable[[Worker, Worker | None, SlotEvent, float, Both], None]
 #: Told of each change of what is in force, before anybody is told of it.
 Switched = Callable[[supervisor_fleet.Fleet], None]
 
@@ -40,6 +43,25 @@ def _tapped(original: Callable[..., Any], listener: Listener) -> Callable[..., A
         return after, actions
 
     return step
+
+
+@contextmanager
+def swaps_heard_by(listener: BothListener) -> Iterator[None]:
+    """Tell *listener* of every step of a slot that has two runs, or gets them."""
+    original = vars(core_fleet)["step_both"]
+
+    def step_both(
+        worker: Worker, twin: Worker | None, event: SlotEvent, *, now_s: float, **others: Any
+    ) -> Both:
+        both: Both = original(worker, twin, event, now_s=now_s, **others)
+        listener(worker, twin, event, now_s, both)
+        return both
+
+    setattr(core_fleet, "step_both", step_both)  # noqa: B010
+    try:
+        yield
+    finally:
+        setattr(core_fleet, "step_both", original)  # noqa: B010
 
 
 @contextmanager
