@@ -26,7 +26,8 @@ _DEFAULT = 50
 _TRIES = 5
 #: Of an event: what its line begins with, and what people need not see.
 _HEAD = ("at", "event", "name")
-_HIDDEN = frozenset({"id", "pool", "instance", "run", "attempt", *_HEAD})
+#: A traceback is no line: `--json` has it, and so has the log.
+_HIDDEN = frozenset({"id", "pool", "instance", "run", "attempt", "traceback", *_HEAD})
 _PLAIN = re.compile(r"[A-Za-z0-9_\-.:/+%@,]+")
 
 

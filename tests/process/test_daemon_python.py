@@ -113,6 +113,7 @@ def test_a_crash_stands_in_the_log_in_why_and_in_the_events() -> None:
         ]
         assert event["reason"] == "ValueError: no luck today"
         assert event["traceback"] == daemon.log("web")
+        assert "Traceback" not in daemon.ctl("events", check=True).stdout
 
 
 def test_a_crash_is_told_whatever_was_said_just_before() -> None:
