@@ -188,7 +188,12 @@ def _probe(members: list[tuple[Spec, Python]]) -> tuple[list[dict[str, Any]], st
     path = python.interpreter
     found = path if "/" in path else shutil.which(path, path=environment.get("PATH")) or path
     wanted = [
-        {"target": each.target, "arguments": list(json.loads(each.config))} for _, each in members
+        {
+            "target": each.target,
+            "arguments": list(json.loads(each.config)),
+            "preload": each.preload,
+        }
+        for _, each in members
     ]
     with tempfile.TemporaryFile() as answer:
         os.set_inheritable(answer.fileno(), True)

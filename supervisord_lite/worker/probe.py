@@ -1,9 +1,9 @@
 """``INTERPRETER …/worker/probe.py FD``: import targets, and judge their arguments; run none.
 
 What `check --imports` starts, once for each interpreter. On stdin comes a JSON list of objects with
-`target` and `arguments` (their names); to descriptor FD goes a line of JSON for each, in order,
-with `ms` and, where it is wrong, `words`, `argument` and `hint`. What the imports print is no
-business of ours, and goes where stdout and stderr go.
+`target`, `arguments` (names) and `preload`; to descriptor FD goes a line of JSON for each, in
+order, with `ms` and, where it is wrong, `words`, `argument` and `hint`. What the imports print is
+no business of ours, and goes where stdout and stderr go.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ def judge(about: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     begun_s = time.monotonic()
     try:
+        for module in about.get("preload", ()):
+            import_module(module)
         target = find(about["target"], path=[], script=None)
         binding.check(target, about["arguments"])
     except binding.MisfitError as error:

@@ -142,6 +142,9 @@ python = "dies:x"
 python = "raises:x"
 [worker.gone]
 python = "gone:x"
+[worker.warm]
+python = "shop:rank"
+preload = ["json", "shop.model"]
 [worker.good]
 python = "shop:rank"
 config.top = 1
@@ -165,6 +168,7 @@ def test_each_that_does_not_fit_is_told_at_its_place(folder: Path) -> None:
         (12, 10, "python: dies:x: its import ended the process with 9"),
         (14, 10, "OSError: no disk"),
         (16, 10, "ModuleNotFoundError: No module named 'gone'"),
+        (18, 10, "ModuleNotFoundError: No module named 'shop.model'; 'shop' is not a package"),
     ]
     assert errors[0]["hint"] == 'did you mean "batch"? fields: source, batch'
     assert errors[1]["hint"] == "config.source = …; fields: source, batch"

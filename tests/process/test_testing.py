@@ -137,6 +137,7 @@ stop_timeout = "20s"
 python = "shopq.rank:rank"
 pool_size = 8
 config.top = 5
+preload = ["shopq.model"]
 recycle.memory = "300M"
 requires = ["orders"]
 
