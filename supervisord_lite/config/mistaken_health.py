@@ -88,7 +88,7 @@ def _shared(reader: Reader, node: Node, spec: Spec, health: Health, found: tuple
         message = (
             f"health.http asks a socket that {sharing} instances share: another one may answer"
         )
-    elif _surges(spec):
+    elif spec.max_surge:
         message = (
             "health.http asks a socket that the old process and the new one share while one takes "
             "over from the other: either may answer"
@@ -96,11 +96,6 @@ def _shared(reader: Reader, node: Node, spec: Spec, health: Health, found: tuple
     else:
         return
     reader.warn(node, message, remedy(health))
-
-
-def _surges(spec: Spec) -> bool:
-    """Whether two processes of one instance may live at the same time."""
-    return getattr(spec, "max_surge", 0) > 0
 
 
 def _one_for_all(reader: Reader, node: Node, spec: Spec, health: Health) -> None:

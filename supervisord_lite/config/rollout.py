@@ -22,8 +22,7 @@ def default_rollout(*, has_sockets: bool, singleton: bool) -> tuple[int, int]:
 
 def read_rollout(reader: Reader, table: Table, header: Node, *, singleton: bool) -> tuple[int, int]:
     """Return `max_unavailable` and `max_surge` of a worker; *table* has its keys, merged."""
-    sockets = table.get("sockets")
-    has_sockets = sockets is not None and bool(sockets.table())
+    has_sockets = any(map(_is_held, reader.table(table, "sockets").values()))
     default = default_rollout(has_sockets=has_sockets, singleton=singleton)
     away = reader.whole(table, "max_unavailable", default[0], least=0, most=MAX_POOL_SIZE)
     surge = reader.whole(table, "max_surge", default[1], least=0, most=MAX_POOL_SIZE)
@@ -42,6 +41,13 @@ def read_rollout(reader: Reader, table: Table, header: Node, *, singleton: bool)
         message = "max_unavailable and max_surge are both 0: nothing could ever be restarted"
         reader.clash(where, message, hint)
     return away, surge
+
+
+def _is_held(node: Node) -> bool:
+    """Whether a socket is one that a new process finds as the old one has it: no private one is."""
+    inner = node.table()
+    listen = node if inner is None else inner.get("listen")
+    return listen is None or listen.value != "private"
 
 
 def _own(table: Table, key: str) -> Node | None:

@@ -93,7 +93,8 @@ def _others(spec: Spec, table: Table) -> Iterator[Line]:
         if parts[0] == "secrets":
             continue  # written, or there is none
         if parts[0] != "environment":
-            is_by_sockets = parts[0] in _ROLLOUT and spec.launch.sockets and not spec.singleton
+            has_sockets = any(each.kind != "private" for each in spec.launch.sockets)
+            is_by_sockets = parts[0] in _ROLLOUT and has_sockets and not spec.singleton
             yield Line(_dotted(parts), value, _BY_SOCKETS if is_by_sockets else "default")
         elif "user" in table and parts[1] in ACCOUNT:
             yield Line(_dotted(parts), value, "by user")

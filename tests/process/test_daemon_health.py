@@ -5,6 +5,7 @@ import os
 import random  # noqa: TID251  # seeded, and the seed is told
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -427,6 +428,69 @@ def test_what_a_worker_puts_in_place_of_its_private_socket_is_not_asked() -> Non
         assert reason.startswith("health: its private socket is "), reason
         with pytest.raises(BlockingIOError):
             other.accept()
+
+
+#: Answers on the socket at descriptor 3 what FOLDER/release said when it began, and notes its pid.
+RELEASE = """
+import os, pathlib, socket, sys
+folder = pathlib.Path(sys.argv[1])
+status = (folder / "release").read_text()
+own = socket.socket(fileno=3)
+while True:
+    client, _ = own.accept()
+    try:
+        client.recv(4096)
+        client.sendall(f"HTTP/1.1 {status} Said\\r\\nContent-Length: 0\\r\\n\\r\\n".encode())
+    except OSError:
+        pass
+    client.close()
+    with (folder / "asked").open("a") as file:
+        file.write(f"{os.getpid()}\\n")
+"""
+
+
+def test_while_one_takes_over_from_another_each_is_asked_by_itself() -> None:
+    """A new process that answers badly is never ready; its answers are not those of the old one."""
+    daemon = Daemon(
+        f"[worker.web]\ncommand = {json.dumps(['python3', '-c', RELEASE, '@DIR@'])}\n"
+        'sockets.probe = "private"\nhealth.http = "probe:/"\nmax_surge = 1\nmax_unavailable = 0\n'
+        f'start_timeout = "2s"\n{QUICK}'
+    )
+    (daemon.folder / "release").write_text("200")
+
+    def asked(pid: int) -> int:
+        path = daemon.folder / "asked"
+        return path.read_text().split().count(str(pid)) if path.exists() else 0
+
+    with daemon:
+        old = daemon.wait_state("web", "running")
+        (daemon.folder / "release").write_text("500")
+        with subprocess.Popen(
+            [*daemon.argv, "restart", "--socket", str(daemon.control_path), "web"],
+            env=daemon.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        ) as restart:  # fmt: skip
+            both = wait_until(lambda: _both(daemon), what="there are two")
+            new = next(pid for pid in both if pid != old["pid"])
+            before = asked(old["pid"])
+            wait_until(lambda: asked(new) >= 3, what="the new one is asked")
+            wait_until(lambda: asked(old["pid"]) >= before + 2, what="and the old one")
+            restart.communicate(timeout=20)
+            assert restart.returncode == 1
+        now = daemon.workers()["web"]
+        assert (now["pid"], now["state"], now["failures_in_window"]) == (old["pid"], "running", 0)
+        (daemon.folder / "release").write_text("204")
+        daemon.ctl("restart", "web", check=True)
+        last = daemon.workers()["web"]["pid"]
+        assert last not in (old["pid"], new)
+        wait_until(lambda: asked(last) >= 3, what="it is asked")
+        daemon.ctl("stop", "web", check=True)
+        assert list((daemon.folder / "runtime/w").iterdir()) == []
+
+
+def _both(daemon: Daemon) -> list[int] | None:
+    status = daemon.call("io.supervisordlite.Manager.Status", names=[])["workers"]
+    pids = [worker["pid"] for worker in status if worker["pid"] is not None]
+    return pids if len(pids) == 2 else None
 
 
 @pytest.mark.slow

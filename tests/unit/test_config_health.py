@@ -147,6 +147,12 @@ WARNED = {
         "health.http asks a socket that 2 instances share: another one may answer",
         'sockets.probe = "private" and health.http = "probe:/healthz"',
     ),
+    'sockets.a = ":8000"\nhealth.http = "http://127.0.0.1:8000/healthz"': (
+        "the old process and the new one share", 'health.http = "probe:/healthz"'),
+    'sockets.a = ":%{8000..}"\npool_size = 2\nhealth.http = "http://127.0.0.1:%{8000..}/"': (
+        "the old process and the new one share", 'health.http = "probe:/"'),
+    'sockets.a = ":8000"\nmax_surge = 0\nmax_unavailable = 1\nhealth.http = "http://[::1]:8000"': (
+        None),
     'pool_size = 2\nhealth.http = "http://127.0.0.1:8000/healthz"': (
         "all 2 instances ask the same port", "%{8000..} gives each its own"),
     'pool_size = 2\nhealth.tcp = "127.0.0.1:8000"': ("all 2 instances", "%{8000..}"),
