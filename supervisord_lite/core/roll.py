@@ -104,13 +104,14 @@ def joined(
     going = {index for index, _ in before.going}
     recycles = tuple(each for each in before.recycles if each[0] in going or each[0] not in asked)
     return replace(
-        _limited(before, max_unavailable, max_surge),
+        limited(before, max_unavailable, max_surge),
         left=tuple(dict.fromkeys((*before.left, *asked))),
         recycles=recycles,
     )
 
 
-def _limited(roll: Roll, max_unavailable: int, max_surge: int) -> Roll:
+def limited(roll: Roll, max_unavailable: int, max_surge: int) -> Roll:
+    """Return *roll* under other limits: those in force hold also for what is under way."""
     most = max_unavailable if max_surge else max(1, max_unavailable)
     return replace(roll, max_unavailable=most, max_surge=max_surge)
 
@@ -126,7 +127,7 @@ def with_recycle(
     index = recycle[0]
     if roll is None:
         begun = Roll(pool, (index,), recycles=(recycle,))
-        return _limited(begun, max_unavailable, max_surge)
+        return limited(begun, max_unavailable, max_surge)
     if index in roll.left or any(index == each for each, _ in roll.going):
         return roll  # it is replaced anyway
     recycles = (*(each for each in roll.recycles if each[0] != index), recycle)

@@ -124,6 +124,9 @@ class Rolls:
 
     def _go_on(self, before: Roll) -> None:
         pool = before.pool
+        spec = self._fleet.specs.get(pool)
+        if spec is not None:  # a reload may have changed them meanwhile, or taken the pool out
+            before = roll.limited(before, spec.max_unavailable, spec.max_surge)
         rejected = [index for name, index in self._rejected if name == pool]
         progress = roll.go_on(before, self._fleet.workers, self._fleet.twins, rejected)
         if progress.roll is None:

@@ -379,15 +379,15 @@ MUTANTS = (
     ),
     Mutant(
         "whoever asks during a reading is never told", "supervisor/reload.py",
-        "            if self._next:\n                self._begin_next()",
-        "            self._next = []",
+        "            elif self._next:\n                self._begin_next()",
+        "            else:\n                self._next = []",
         kind="whole",
     ),
     Mutant(
         "what is set up keeps its old log", "supervisor/twins.py",
         "runs = [worker.run] if isinstance(worker.state, Live | Stopping) else []",
         'runs = [worker.run] if getattr(worker.state, "pid", None) is not None else []',
-        kind="whole", first=95,
+        kind="whole", first=70,
     ),
     # -- jobs
     Mutant(
