@@ -208,7 +208,8 @@ def test_gz_14_39_and_41_a_critical_failure_ends_all_and_is_told_once(
         called.set()
 
     config = {"file": str(file)}
-    manager.register(targets.until_stopped, name="web", options=QUICK, config=config)
+    manager.register(targets.until_stopped, name="web", options=QUICK, ready="notify",
+                     config=config)  # fmt: skip
     manager.register(targets.crash, name="db", options=QUICK, critical=True, config=config,
                      after=["web"])  # fmt: skip
     manager.start()

@@ -17,6 +17,7 @@ def note(file: str, word: str) -> None:
 def until_stopped(file: str) -> None:
     """Run until it must stop."""
     note(file, f"started {context.name}")
+    context.ready()
     context.stopping.wait()
     note(file, f"stopped {context.name}")
 
