@@ -328,7 +328,10 @@ def _line(story: Story, event: Event, before: list[Event]) -> tuple[str, ...] | 
         case "worker.stopped":
             shutdown = ", with the daemon" if event.get("asked") == "shutdown" else ""
             end = _end(event) if "ran_s" in event else "there was no process"
-            return "stopped", f"{end}{by or shutdown}"
+            replaced = ": a new process had its place" if event.get("asked") == "replaced" else ""
+            return "stopped", f"{end}{by or shutdown or replaced}"
+        case "worker.rejected":
+            return "rejected", f"{_end(event)}, not ready: the old process runs on"
         case "worker.tripped":
             return "tripped", _why_tripped(event, before)
         case "worker.probing":

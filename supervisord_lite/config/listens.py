@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 #: Every event that there is, those of later versions among them: the same words everywhere.
 EVENTS = (
     "worker.started", "worker.ready", "worker.failed", "worker.exited", "worker.stopped",
-    "worker.crashed", "worker.recycled", "worker.tripped", "worker.probing", "worker.reset",
+    "worker.crashed", "worker.recycled", "worker.rejected", "worker.tripped", "worker.probing",
+    "worker.reset",
     "worker.oom",
     "worker.waiting", "worker.cleared", "worker.signalled", "worker.unusable", "job.failed",
     "job.missed", "job.skipped", "pool.scaled", "roll.stopped", "config.reloaded", "config.refused",

@@ -424,3 +424,17 @@ def test_out_of_memory_and_a_recycle_are_told_as_what_they_are() -> None:
                    2.0G (cgroup oom_kill +1)                   failure 1 of 5
 13:40:01  started  pid 6003, waited 0.8s of 0.5-1s
 """)
+
+
+def test_a_release_that_failed_is_in_the_story_of_the_process_that_runs_on() -> None:
+    """And what took over in the end is the worker."""
+    asked = started("13:40:00", 6002, run=2, **ANNA)
+    rejected = happened("13:40:01", "worker.rejected", run=2, pid=6002, code=3, ran_s=0.9)
+    replaced = happened(
+        "13:41:03", "worker.stopped", run=1, pid=6001, code=0, ran_s=2463.0, asked="replaced"
+    )
+    story = told([started("13:00:00", 6001), asked, rejected], state="running", pid=6001,
+                 since="13:00:00")  # fmt: skip
+    assert "rejected  exit 3 after 0.9s, not ready: the old process runs on" in story
+    story = told([asked, replaced], state="running", pid=6002, since="13:40:00")
+    assert ": a new process had its place" in story
