@@ -63,7 +63,9 @@ def _head(worker: dict[str, Any]) -> list[str]:
         tree = worker["processes"]
         parts.append(f"pid {worker['pid']}" + (f" (tree of {tree})" if (tree or 0) > 1 else ""))
     if worker["run"]:
-        parts.append(f"run {worker['run']}")
+        import_number = worker["forkserver"]
+        of = "" if import_number is None else f" of import {import_number}"
+        parts.append(f"run {worker['run']}{of}")
     return _columns(f"{printable(str(worker['name'])):<10} {', '.join(words)}", parts, indent=2)
 
 

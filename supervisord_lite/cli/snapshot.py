@@ -43,6 +43,7 @@ _WORKER_KEYS = (
     "file_pool_size",
     "outdated",
     "outgoing",
+    "forkserver",
     "fds",
     "threads",
     "processes",

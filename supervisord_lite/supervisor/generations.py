@@ -119,12 +119,12 @@ class Generations:
             for key, text in saves.items()
             if key.startswith(_KEY) and key.removeprefix(_KEY) in fleet.specs
         }
-        self._forked: dict[Slot, tuple[int, int]] = {}
+        # Run -> number, of the two latest runs: two may live while one takes over from the other.
+        self._forked: dict[Slot, dict[int, int]] = {}
         for key, text in saves.items():
             if key.startswith(_RUN):
                 _, pool, index = key.split("/")
-                run, number = json.loads(text)
-                self._forked[pool, int(index)] = (run, number)
+                self._forked[pool, int(index)] = dict(json.loads(text))
         #: Key of a server -> its number, of those that this turn has drawn.
         self._drawn: dict[str, int] = {}
         self._builds: list[_Build] = []
@@ -134,8 +134,7 @@ class Generations:
 
     def of(self, slot: Slot, run: int) -> int | None:
         """Return the generation that a run came from; None: it is no fork."""
-        found = self._forked.get(slot)
-        return found[1] if found is not None and found[0] == run else None
+        return self._forked.get(slot, {}).get(run)
 
     # -- starting ----------------------------------------------------------------------------------
 
@@ -154,8 +153,10 @@ class Generations:
         request["title"] = title(spec, index)
         run = request["run"]
         assert isinstance(run, int)
-        self._forked[slot] = (run, number)
-        self._outbox.save_beside(slot, f"{_RUN}{pool}/{index}", json.dumps([run, number]))
+        before = self._forked.get(slot, {})
+        self._forked[slot] = {**dict(list(before.items())[-1:]), run: number}
+        text = json.dumps(list(self._forked[slot].items()))
+        self._outbox.save_beside(slot, f"{_RUN}{pool}/{index}", text)
 
     def _forget_run(self, slot: Slot) -> None:
         if self._forked.pop(slot, None) is not None:
@@ -203,6 +204,8 @@ class Generations:
 
     def _is_down(self, pool: str, known: Slot) -> bool:
         workers = self._fleet.workers
+        if any(slot[0] == pool for slot in self._fleet.twins):
+            return False
         return all(
             slot == known or isinstance(workers[slot].state, Stopped | Exited | Tripped)
             for slot in self._fleet.slots(pool)

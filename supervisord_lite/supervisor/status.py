@@ -39,6 +39,7 @@ def worker_status(
     by_hand: ScaledByHand | None = None,
     is_outdated: bool = False,
     is_outgoing: bool = False,
+    generation: int | None = None,
 ) -> dict[str, object]:
     """Return one worker for the wire.
 
@@ -55,11 +56,11 @@ def worker_status(
         by_hand: The size that a person gave its pool; None: it has that of the file.
         is_outdated: Its run is of an earlier configuration, and nobody is replacing it.
         is_outgoing: Another run of its slot takes its place, or goes on in its place.
+        generation: Of the forkserver that its run came from; None: from none.
     """
     state = worker.state
     policy = spec.policy
     output = logs.output(*outputs(spec, worker.index))
-    failures = [at_s for at_s in worker.failures if at_s > now_s - policy.circuit_window_s]
     return {
         "name": printed_name(spec, worker.index),
         "pool": worker.pool,
@@ -70,7 +71,7 @@ def worker_status(
         "started_at_s": getattr(state, "spawned_at_s", None),
         "restarts": worker.restarts,
         "recycles": worker.recycles,
-        "failures_in_window": len(failures),
+        "failures_in_window": _failures_in_window(worker, now_s, policy.circuit_window_s),
         "max_restarts": policy.max_restarts,
         "breaker": _breaker(worker),
         "next_start_at_s": next_start_at_s(worker, now_s, wall_s),
@@ -90,9 +91,15 @@ def worker_status(
         "limits": limits(spec, controllers),
         "file_pool_size": by_hand and by_hand.file_size,
         "outdated": is_outdated,
+        "forkserver": generation,
         "schedule": schedule_text(policy.schedule),
         "outgoing": is_outgoing,
     }
+
+
+def _failures_in_window(worker: Worker, now_s: float, window_s: float) -> int:
+    since_s = now_s - window_s
+    return sum(at_s > since_s for at_s in worker.failures)
 
 
 def next_start_at_s(worker: Worker, now_s: float, wall_s: float) -> float | None:

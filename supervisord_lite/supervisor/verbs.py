@@ -237,6 +237,7 @@ class Verbs:
                     words=self._health.note(slot, worker.run) or self._words.of(slot, worker.run),
                     by_hand=self._reloads.in_force.by_hand.get(slot[0]),
                     stuck=self._fleet.why_stuck(slot),
+                    generation=self._generations.of(slot, worker.run),
                     is_outdated=self._rolls.outdated.has(slot)
                     and not self._rolls.is_rolling(slot[0]),
                     is_outgoing=is_outgoing,

@@ -78,6 +78,7 @@ def test_a_restart_whose_new_code_is_broken_touches_nobody(project: Path) -> Non
     """The old processes go on; the traceback is told; mended, all come from the new code."""
     with Daemon(pool(project)) as daemon:
         before = running(daemon)
+        assert {each["forkserver"] for each in daemon.workers().values()} == {1}
         servers = forkservers(daemon)
         assert len(servers) == 1
         (project / "model.py").write_text("VERSION = {\n")
@@ -95,9 +96,22 @@ def test_a_restart_whose_new_code_is_broken_touches_nobody(project: Path) -> Non
 
         after = running(daemon)
         assert not set(after.values()) & set(before.values())
+        assert {each["forkserver"] for each in daemon.workers().values()} == {3}
+        assert "run 2 of import 3" in daemon.ctl("status", "rank-3", check=True).stdout
         wait_until(lambda: versions(daemon, "rank-3") == ["1", "2"], what="it has said so")
         wait_until(lambda: len(forkservers(daemon)) == 1, what="the old one has ended")
         assert forkservers(daemon) != servers
+
+
+def test_a_restart_that_swaps_comes_from_the_new_code(project: Path) -> None:
+    """The new ones stand beside the old ones for a while, each from its own import."""
+    with Daemon(pool(project, "max_surge = 1")) as daemon:
+        before = running(daemon)
+        (project / "model.py").write_text("VERSION = 2\n")
+        daemon.ctl("restart", "rank", check=True)
+        wait_until(lambda: not set(running(daemon).values()) & set(before.values()), what="all new")
+        assert {each["forkserver"] for each in daemon.workers().values()} == {2}
+        wait_until(lambda: len(forkservers(daemon)) == 1, what="the old one has ended")
 
 
 def test_a_crash_starts_what_had_been_running(project: Path) -> None:

@@ -201,3 +201,22 @@ def test_arguments_stand_in_no_command_line_and_no_environment(loaded: Load) -> 
     assert record["config"] == {"password": "hunter2"}
     assert "hunter2" not in json.dumps(request)
     assert "NOTIFY_SOCKET" not in json.dumps(request)
+
+
+def test_modules_are_preloaded_in_their_order(loaded: Load) -> None:
+    """One, or several, each once."""
+    found = spec(loaded, 'preload = ["shop.model", "shop", "shop.model"]\n')
+    assert found.launch.python is not None
+    assert found.launch.python.preload == ("shop.model", "shop")
+    assert spec_from_json(to_json(found)) == found
+    alone = spec(loaded, 'preload = "shop"\n').launch.python
+    assert alone is not None
+    assert alone.preload == ("shop",)
+
+
+def test_what_cannot_be_preloaded_is_told(loaded: Load) -> None:
+    """No module, or no Python target."""
+    (problem,) = problems(loaded, HEAD + 'preload = ["a b"]\n')
+    assert 'preload, item 1: expected a module, got "a b"' in problem.message
+    (problem,) = problems(loaded, '[worker.a]\ncommand = "sleep 1"\npreload = ["shop"]\n')
+    assert "preload is for Python targets" in problem.message

@@ -1,0 +1,77 @@
+"""Which server a run is forked from: what is alike shares one, what is not does not."""
+
+from typing import Any
+
+import pytest
+
+from supervisord_lite.base.record import replace
+from supervisord_lite.config.spec import Identity, Launch, Origin, Python, Spec
+from supervisord_lite.core.policy import Policy
+from supervisord_lite.supervisor.forking import (
+    is_forked,
+    server_ids,
+    server_key,
+    server_request,
+    title,
+)
+
+LAUNCH = Launch(
+    argv=(),
+    directory="/srv",
+    environment=(("MODE", "fast"), ("PORT", "80%i"), ("GONE", None)),
+    python=Python("shop.rank:rank", "/srv/bin/python", preload=("shop.model",)),
+)
+
+
+def a_spec(pool: str = "rank", size: int = 3, **launch: Any) -> Spec:
+    return Spec(pool, size, Policy(), replace(LAUNCH, **launch), Origin("f", 1))
+
+
+def test_one_process_without_imports_starts_by_itself() -> None:
+    """Several are forked, and so is one that has something to import first."""
+    bare = Python("shop.rank:rank", "/srv/bin/python")
+    assert not is_forked(a_spec(size=1, python=bare))
+    assert is_forked(a_spec(size=2, python=bare))
+    assert is_forked(a_spec(size=1))
+    assert not is_forked(a_spec(size=2, python=None))
+
+
+def test_pools_that_are_alike_share_a_server() -> None:
+    """Whatever they are called, run, and differ in between their instances."""
+    other = Python("shop.other:run", "/srv/bin/python", '{"a": 1}', preload=("shop.model",))
+    port = (("MODE", "fast"), ("PORT", "90%i"), ("GONE", None))
+    assert server_key(a_spec()) == server_key(a_spec("b", 2, python=other, environment=port))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"directory": "/other"},
+        {"environment": (("MODE", "slow"),)},
+        {"identity": Identity(1, 1, (1,), "daemon", "/", "/bin/sh")},
+        {"python": Python("shop.rank:rank", "/usr/bin/python3", preload=("shop.model",))},
+        {"python": Python("shop.rank:rank", "/srv/bin/python")},
+    ],
+)
+def test_what_differs_has_servers_of_its_own(change: dict[str, Any]) -> None:
+    """Interpreter, user, folder, environment or imports."""
+    assert server_key(a_spec()) != server_key(a_spec(**change))
+
+
+def test_a_server_knows_nothing_of_one_instance() -> None:
+    """Its environment has only what is the same for all; its name is its generation."""
+    request = server_request(a_spec(), 2, 7)
+    assert request["id"] == "7"
+    assert request["environment"] == [("MODE", "fast"), ("GONE", None)]
+    argv = request["argv"]
+    assert isinstance(argv, list)
+    assert argv[0] == "/srv/bin/python"
+    assert argv[2:] == ["warm", "/srv", "shop.model"]
+    assert title(a_spec(), 2) == "rank-2 shop.rank:rank"
+
+
+def test_instances_in_folders_of_their_own_have_servers_of_their_own() -> None:
+    spec = a_spec(directory="/srv/%i")
+    assert server_ids(spec, 4) == ["4.1", "4.2", "4.3"]
+    assert server_request(spec, 2, 4)["directory"] == "/srv/2"
+    assert server_ids(a_spec(), 4) == ["4"]
