@@ -64,6 +64,14 @@ keeper forks and a few lines of Python run the named set-up stages, and read its
 (`secret_stage.py`); a pipe that closes on exec brings the name of the stage that failed. A spawn
 request that arrives twice starts one process.
 
+Forks of a warm interpreter (`forkservers.py`)
+----------------------------------------------
+
+Pools of Python workers are forked from an interpreter that has imported once. It is a child of the
+keeper like any other, and so is each fork, before a line of its target has run: it waits at a gate
+until it stands in the table. What both ways of a start need (pipes, voice, sockets, cgroup) is made
+in `starts.py`. A forkserver that dies takes nobody with it, and is built again when it is needed.
+
 Ending a tree (`trees.py`)
 --------------------------
 
