@@ -10,9 +10,12 @@ from typing import Any
 from supervisord_lite.base.errors import SupervisordLiteError
 from supervisord_lite.cli.logfiles import LogFile
 from supervisord_lite.cli.logspan import Wanted
+from supervisord_lite.cli.telling import telling
 from supervisord_lite.control.client import Client
 
 _LINES = 5
+#: From so many they are chosen.
+_READ_LINES = 40
 #: As long as nothing is there, and between two looks.
 _MOST_WAIT_S = 1.0
 _LOOK_S = 0.05
@@ -50,9 +53,9 @@ def _paths(file: dict[str, Any]) -> list[str]:
 def _lines_of(path: str, run: int) -> list[str]:
     log = LogFile(path)
     try:
-        data = b"".join(log.tail_of(Wanted(run), _LINES))
+        data = b"".join(log.tail_of(Wanted(run), _READ_LINES))
     except SupervisordLiteError:
         return []  # not ours to read, or nothing is known of that run
     finally:
         log.close()
-    return data.decode("utf-8", "backslashreplace").splitlines()[-_LINES:]
+    return telling(data.decode("utf-8", "backslashreplace").splitlines(), _LINES)

@@ -12,7 +12,7 @@ from supervisord_lite.base import exit_codes
 from supervisord_lite.cli import place, snapshot, table
 from supervisord_lite.cli.detail import detail
 from supervisord_lite.cli.disk import changed_files
-from supervisord_lite.cli.text import clock_time, count, fold
+from supervisord_lite.cli.text import COLUMNS, clock_time, count, fold
 from supervisord_lite.config.defaults import default_config_path
 
 
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         if arguments.check:
             status["workers"] = wrong
-        print(json.dumps(status, indent=2 if sys.stdout.isatty() else None))
+        print(json.dumps(status, indent=2 if sys.stdout.isatty() else COLUMNS))
     elif arguments.check:
         for line in (*table.wrong_lines(wrong), *refused):
             print(line)
@@ -82,7 +82,7 @@ def _text(status: dict[str, Any], arguments: argparse.Namespace) -> list[str]:
     if len(arguments.names) == 1 and not arguments.all and len({w["name"] for w in workers}) == 1:
         command, about = place.command(arguments), status["supervisor"]
         return [line for worker in workers for line in detail(worker, command, about)]
-    columns_max = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    columns_max = shutil.get_terminal_size().columns if sys.stdout.isatty() else COLUMNS
     lines = []
     if workers:
         lines = table.table(workers, every_instance=arguments.all, columns_max=columns_max)

@@ -15,6 +15,7 @@ from typing import Any
 from supervisord_lite.base.units import format_duration
 from supervisord_lite.cli.deciding import Decided
 from supervisord_lite.cli.snapshot import OUT_OF_MEMORY, SPAWN_FAILED
+from supervisord_lite.cli.telling import telling
 from supervisord_lite.cli.text import COLUMNS, clip, count, fold, printable
 from supervisord_lite.core.backoff import backoff_s
 from supervisord_lite.core.policy import BackoffPolicy
@@ -473,7 +474,7 @@ def _words(story: Story, last_words: list[dict[str, Any]]) -> Iterator[str]:
             continue
         ended = story.latest("worker.failed", "worker.exited") or {}
         yield f"last words of pid {ended['pid']}" if "pid" in ended else "last words"
-        yield from (f"  {clip(line, COLUMNS - 2)}" for line in lines[-_MOST_WORDS:])
+        yield from (f"  {clip(line, COLUMNS - 2)}" for line in telling(lines, _MOST_WORDS))
         return
 
 

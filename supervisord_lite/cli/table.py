@@ -40,15 +40,13 @@ def pools_of(workers: Iterable[Worker]) -> list[list[Worker]]:
     return list(pools.values())
 
 
-def table(
-    workers: list[Worker], *, every_instance: bool, columns_max: int | None = COLUMNS
-) -> list[str]:
+def table(workers: list[Worker], *, every_instance: bool, columns_max: int = COLUMNS) -> list[str]:
     """Return the header and the lines: one per pool, or one per instance.
 
     Args:
         workers: As `snapshot` tells them.
         every_instance: One line each, not one per pool.
-        columns_max: Of the terminal; None: notes are not cut.
+        columns_max: Of the terminal; notes are cut to it, and whole in `status NAME` and JSON.
     """
     groups = [[worker] for worker in workers] if every_instance else pools_of(workers)
     named = [(_name(group), group) for group in groups]
@@ -89,7 +87,7 @@ def _name(group: list[Worker]) -> str:
     return clip(str(group[0]["name"] if len(group) == 1 else group[0]["pool"]), COLUMNS)
 
 
-def _line(name: str, group: list[Worker], columns: int, columns_max: int | None) -> str:
+def _line(name: str, group: list[Worker], columns: int, columns_max: int) -> str:
     """Return one line for the instances of a pool."""
     swapped, processes, group = _being_replaced(group), group, _slots(group)
     state = _state(group)
@@ -106,8 +104,6 @@ def _line(name: str, group: list[Worker], columns: int, columns_max: int | None)
         f"{size(sum(memory) if memory else None):>5}  "
     )
     note = "; ".join(filter(None, (_by_hand(group), swapped, _note(group, state))))
-    if columns_max is None:
-        return (start + printable(note)).rstrip()
     return (start + _clip_note(note, columns_max - len(start))).rstrip()
 
 

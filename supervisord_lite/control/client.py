@@ -330,6 +330,19 @@ class Client:
         raise _error_for(method, str(name), found)
 
 
+def _denied(parameters: Mapping[str, Any], subject: str) -> Exception:
+    """Return the exception for a denied call: what this user may do instead, and who may this."""
+    found = parameters.get("uid")
+    uid = found if isinstance(found, int) else os.getuid()
+    operates, allowed = (
+        ", ".join(map(str, parameters.get(key) or [])) for key in ("operates", "allowed")
+    )
+    lines = [f"{_user_name(uid)} may operate: {operates}"] if operates else []
+    if allowed:
+        lines.append(f"{subject} is operated by: {allowed}" if subject else f"allowed: {allowed}")
+    return _not_permitted(uid, "\n".join(lines), subject)
+
+
 def _error_for(method: str, name: str, parameters: Mapping[str, Any]) -> Exception:
     """Return the exception for an error reply."""
     subject = str(parameters.get("name") or "")
@@ -338,11 +351,7 @@ def _error_for(method: str, name: str, parameters: Mapping[str, Any]) -> Excepti
         text = "no such worker" + (f"; did you mean {suggestion}?" if suggestion else "")
         return NoSuchWorkerError(text, subject=subject)
     if name == interface.NOT_PERMITTED:
-        uid = parameters.get("uid")
-        allowed = parameters.get("allowed")
-        who = ", ".join(map(str, allowed)) if isinstance(allowed, list) else ""
-        hint = f"allowed: {who}" if who else ""
-        return _not_permitted(uid if isinstance(uid, int) else os.getuid(), hint, subject)
+        return _denied(parameters, subject)
     if name == interface.REFUSED:
         reason = str(parameters.get("reason") or "refused")
         return ControlError(reason, hint=str(parameters.get("hint") or ""), subject=subject)
@@ -360,12 +369,17 @@ def _error_for(method: str, name: str, parameters: Mapping[str, Any]) -> Excepti
     return ControlError(f"the daemon answered {name}")
 
 
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except (KeyError, OverflowError):
+        return f"uid {uid}"
+
+
 def _not_permitted(uid: int, hint: str = "", subject: str = "") -> NotPermittedError:
     """Return the error for a user who may not; *uid* is who the daemon saw."""
-    try:
-        who = f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
-    except (KeyError, OverflowError):
-        who = f"uid {uid}"
+    name = _user_name(uid)
+    who = name if name.startswith("uid ") else f"{name} (uid {uid})"
     return NotPermittedError(f"not permitted for {who}", hint=hint, subject=subject)
 
 

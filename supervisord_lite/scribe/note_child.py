@@ -93,11 +93,12 @@ def remove(path: str) -> None:
         return
 
 
-def last_lines(path: str, run: int | None = None) -> list[str]:
+def last_lines(path: str, run: int | None = None, most: int = _TAIL_LINES) -> list[str]:
     """Return the last lines of a log file; none where it cannot be read.
 
     Args:
         path: Of the log.
+        most: So many lines at most.
         run: Only what this run has said, as far as marks tell; None: whatever is last.
     """
     try:
@@ -117,7 +118,7 @@ def last_lines(path: str, run: int | None = None) -> list[str]:
     finally:
         os.close(descriptor)
     lines = text.splitlines()
-    return lines[1 if is_cut and len(lines) > 1 else 0 :][-_TAIL_LINES:]
+    return lines[1 if is_cut and len(lines) > 1 else 0 :][-most:]
 
 
 def say(line: str) -> None:

@@ -24,6 +24,8 @@ _LOOK_S = 0.01
 _MOST_BYTES = 3 * 1024 * 1024
 #: Most of one file: the scribe renames it long before that.
 _FILE_BYTES = 64 * 1024 * 1024
+#: Of a log, for people to choose from.
+_LAST_LINES = 40
 _TAIL_BYTES = 16 * 1024
 #: Events about no worker that belong to every worker's story.
 _OF_ALL = ("daemon.", "supervisor.", "config.reloaded")
@@ -58,7 +60,7 @@ def main(arguments: list[str]) -> int:
     _say(b"\n".join(answer) + b"\n")
     # Only now: what they are read from may hang.
     for name, tail, run in question.get("tails", ()):
-        told = {"name": name, "path": tail, "lines": last_lines(tail, run)}
+        told = {"name": name, "path": tail, "lines": last_lines(tail, run, _LAST_LINES)}
         _say(b"tail " + json.dumps(told).encode() + b"\n")
     return 0
 

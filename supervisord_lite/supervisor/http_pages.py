@@ -2,8 +2,9 @@
 
 * /livez: 200 while this loop turns.
 * /readyz: 200 when everything that starts by itself is ready; 503 while the daemon starts, drains
-  or stops. A stop by hand is what somebody wanted, and a job that ended well is done: neither is
-  waited for. ``/readyz?worker=NAME``: the same of one worker, pool or glob, which must be ready.
+  or stops. A stop by hand is what somebody wanted, a job that ended well is done, and one with a
+  schedule waits for its time: none of these is waited for. ``/readyz?worker=NAME``: the same of one
+  worker, pool or glob, which must be ready.
 * /metrics: for Prometheus (`metrics.py`).
 """
 
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from supervisord_lite.control.http import PLAIN, Page
 from supervisord_lite.control.parameters import InvalidParameterError
 from supervisord_lite.core.standing import ended_well, is_ready
-from supervisord_lite.core.states import Exited, Stopped, Worker
+from supervisord_lite.core.states import Exited, Scheduled, Stopped, Worker
 from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.metrics import CONTENT_TYPE, metrics_text
@@ -79,5 +80,7 @@ def _is_as_wanted(worker: Worker) -> bool:
             return by_hand or not worker.policy.autostart
         case Exited():
             return ended_well(worker)
+        case Scheduled():
+            return True  # how its last run ended is for `status --check`
         case _:
             return is_ready(worker)

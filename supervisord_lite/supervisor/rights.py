@@ -16,6 +16,7 @@ shows for all who have none in our user namespace) is nobody's in particular.
 
 from __future__ import annotations
 
+from itertools import islice
 from operator import is_
 
 TYPE_CHECKING = False
@@ -37,6 +38,8 @@ _NEEDED = {
 }
 #: The kernel's "no user".
 _NO_ID = 2**32 - 1
+#: Pools that are named to whom something else is denied.
+_MOST_NAMED = 20
 
 
 class NotPermittedError(Exception):
@@ -136,6 +139,13 @@ class Rights:
             if not self._names(operators, peer):
                 lists = [settings.admin, settings.operate, operators]
                 raise NotPermittedError(pool, self._allowed(lists))
+
+    def operates(self, peer: Peer) -> list[str]:
+        """Return the first pools that *peer* may operate, where it may not operate all."""
+        mine = (
+            pool for pool, spec in self._fleet.specs.items() if self._names(spec.operators, peer)
+        )
+        return list(islice(mine, _MOST_NAMED))
 
     def _allowed(self, lists: Iterable[Iterable[Grant]]) -> list[str]:
         ours = ["root"] + ["the daemon's own user"] * (self._own_uid != 0)

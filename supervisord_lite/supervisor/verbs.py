@@ -138,9 +138,11 @@ class Verbs:
             self._rights.check(call.peer, call.method, partial(self._pools, call))
             method(call)
         except NotPermittedError as error:
-            about = {"method": call.method, "uid": call.peer.uid, "name": error.pool}
+            about: dict[str, object] = {"method": call.method, "uid": call.peer.uid}
+            about["name"] = error.pool
             self._storms.denied(call.peer, call.method.lower(), error.pool)
-            call.error(interface.NOT_PERMITTED, {**about, "allowed": error.allowed})
+            about |= {"allowed": error.allowed, "operates": self._rights.operates(call.peer)}
+            call.error(interface.NOT_PERMITTED, about)
         except NoSuchWorkerError as error:
             call.error(
                 interface.NO_SUCH_WORKER, {"name": error.name, "suggestion": error.suggestion}

@@ -150,11 +150,12 @@ def test_who_follows_one_worker_is_told_of_that_one() -> None:
     """Globs on both; a stop by hand carries who asked for it."""
     with Daemon(f"[worker.web]\n{LIVES}[worker.db]\n{LIVES}") as daemon:
         daemon.wait_state("db", "running")
-        with following(daemon, "-n", "0", "worker.st*", "web") as (_, path):
+        with following(daemon, "-n", "1", "worker.st*", "web") as (_, path):
+            wait_until(lambda: events_in(path), what="it follows: it has told what was")
             daemon.ctl("restart", "all", check=True)
             daemon.ctl("stop", "web", check=True)
-            wait_until(lambda: len(events_in(path)) >= 3, what="it is told")
-            told = events_in(path)
+            wait_until(lambda: len(events_in(path)) >= 4, what="it is told")
+            told = events_in(path)[1:]
         assert [(e["event"], e["name"], e["by_verb"]) for e in told] == [
             ("worker.stopped", "web", "restart"),
             ("worker.started", "web", "restart"),

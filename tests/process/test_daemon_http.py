@@ -26,6 +26,9 @@ pool_size = 2
 [worker.job]
 command = ["true"]
 ready = "exit"
+[worker.nightly]
+command = ["true"]
+schedule.every = "1h"
 [worker.slow]
 command = ["python3", "-c", "import time; time.sleep(1000)"]
 ready = "notify"
