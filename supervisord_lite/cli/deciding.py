@@ -26,6 +26,8 @@ _FIELDS = {
     "autostart": "autostart",
     "heartbeat_timeout": "heartbeat_timeout_s",
 }
+#: Decides when what was missing is tried again.
+_LONGEST_WAIT = "backoff.max"
 #: Keys that the daemon tells as one writes them.
 _HEALTH = "health."
 _HEALTH_KEYS = ("health.http", "health.tcp", "health.exec")
@@ -65,6 +67,8 @@ def keys_for(state: str, reasons: str, *, has_run: bool) -> tuple[str, ...]:
         keys = (*keys, "start_timeout", *_HEALTH_KEYS)
     if "health: " in reasons:
         keys = (*keys, *_HEALTH_KEYS, "health.failures", "health.interval", "health.timeout")
+    if "no such file" in reasons and state == "backoff":
+        keys = (*keys, _LONGEST_WAIT)  # a deploy may bring it
     if "no heartbeat for" in reasons:
         keys = (*keys, "heartbeat_timeout")
     if "still running after" in reasons:
@@ -110,6 +114,8 @@ def _packed(values: list[str]) -> list[str]:
 def _in_force(story: dict[str, Any], key: str) -> Any:
     if key in ("requires", "after"):
         return story.get(key)
+    if key == _LONGEST_WAIT:
+        return ((story.get("policy") or {}).get("backoff") or {}).get("max_s")
     if key.startswith(_HEALTH):
         health = (story.get("policy") or {}).get("health") or {}
         return health.get(key.removeprefix(_HEALTH))
@@ -137,6 +143,8 @@ def _places(pool: str, config: str) -> dict[str, tuple[Any, str]] | None:
     for line in show(pool, judged):
         if line.key in health:
             value = health[line.key]
+        elif line.key == _LONGEST_WAIT:
+            value = spec.policy.backoff.max_s
         elif line.key == "heartbeat_timeout":
             value = spec.launch.heartbeat_timeout_s
         elif line.key in _FIELDS:
@@ -170,6 +178,6 @@ def _shown(key: str, value: Any) -> str:
     if isinstance(value, list | tuple):
         words = [f'"{each}"' if isinstance(each, str) else str(each) for each in value]
         return f"[{', '.join(words)}]"
-    if (_FIELDS.get(key) or _OF_SCHEDULE.get(key, "")).endswith("_s"):
+    if key == _LONGEST_WAIT or (_FIELDS.get(key) or _OF_SCHEDULE.get(key, "")).endswith("_s"):
         return f'"{format_duration(float(value)).replace(" ", "")}"'
     return f'"{value}"' if isinstance(value, str) else str(value)

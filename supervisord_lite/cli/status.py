@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from supervisord_lite.base import exit_codes
-from supervisord_lite.cli import place, snapshot, table
+from supervisord_lite.cli import colour, place, snapshot, table
 from supervisord_lite.cli.detail import detail
 from supervisord_lite.cli.disk import changed_files
 from supervisord_lite.cli.text import COLUMNS, clock_time, count, fold
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         if arguments.check:
             status["workers"] = wrong
-        print(json.dumps(status, indent=2 if sys.stdout.isatty() else COLUMNS))
+        print(json.dumps(status, indent=2 if sys.stdout.isatty() else None))
     elif arguments.check:
         for line in (*table.wrong_lines(wrong), *refused):
             print(line)
@@ -85,8 +85,11 @@ def _text(status: dict[str, Any], arguments: argparse.Namespace) -> list[str]:
     columns_max = shutil.get_terminal_size().columns if sys.stdout.isatty() else COLUMNS
     lines = []
     if workers:
-        lines = table.table(workers, every_instance=arguments.all, columns_max=columns_max)
+        lines = table.table(
+            workers, every_instance=arguments.all, columns_max=columns_max,
+            in_colour=colour.is_wanted(),
+        )  # fmt: skip
     lines.append(table.totals(status))
-    lines.extend(table.problems(status, place.command(arguments)))
-    lines.extend(_about_the_file(status["supervisor"], place.command(arguments)))
-    return lines
+    troubles = table.problems(status, place.command(arguments))
+    troubles += _about_the_file(status["supervisor"], place.command(arguments))
+    return lines + [colour.warning(line) if colour.is_wanted() else line for line in troubles]

@@ -5,11 +5,12 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from supervisord_lite.cli import snapshot
+from supervisord_lite.cli import colour, snapshot
 from supervisord_lite.cli.text import COLUMNS, ago, clip, count, fold, printable, size, up, width
 
 #: A name that is longer gets a line of its own.
 _MAX_NAME_COLUMNS = 20
+_STATE_COLUMNS = 8
 #: With less than this a cause says nothing.
 _MIN_CAUSE_COLUMNS = 8
 #: Most problems that are named; more are counted.
@@ -40,13 +41,20 @@ def pools_of(workers: Iterable[Worker]) -> list[list[Worker]]:
     return list(pools.values())
 
 
-def table(workers: list[Worker], *, every_instance: bool, columns_max: int = COLUMNS) -> list[str]:
+def table(
+    workers: list[Worker],
+    *,
+    every_instance: bool,
+    columns_max: int = COLUMNS,
+    in_colour: bool = False,
+) -> list[str]:
     """Return the header and the lines: one per pool, or one per instance.
 
     Args:
         workers: As `snapshot` tells them.
         every_instance: One line each, not one per pool.
         columns_max: Of the terminal; notes are cut to it, and whole in `status NAME` and JSON.
+        in_colour: The state of each has a colour.
     """
     groups = [[worker] for worker in workers] if every_instance else pools_of(workers)
     named = [(_name(group), group) for group in groups]
@@ -58,7 +66,17 @@ def table(workers: list[Worker], *, every_instance: bool, columns_max: int = COL
             lines += [name, _line("", group, columns, columns_max)]
         else:
             lines.append(_line(name, group, columns, columns_max))
+        if in_colour:
+            lines[-1] = _coloured(lines[-1], columns + 2, group)
     return lines
+
+
+def _coloured(line: str, at: int, group: list[Worker]) -> str:
+    """Return a line whose state, which begins in column *at*, has its colour."""
+    state = line[at : at + _STATE_COLUMNS]
+    is_good = all(snapshot.as_wanted(worker) for worker in _slots(group))
+    painted = colour.of_state(state, _state(_slots(group)), is_good=is_good)
+    return line[:at] + painted + line[at + _STATE_COLUMNS :]
 
 
 def _slots(group: list[Worker]) -> list[Worker]:
@@ -99,7 +117,8 @@ def _line(name: str, group: list[Worker], columns: int, columns_max: int) -> str
     cpu = f"{sum(cpus):.1f}" if cpus else "-"
     restarts = sum(worker["restarts"] or 0 for worker in group)
     start = (
-        f"{name:<{columns}}  {clip(state, 8):<8} {_ready(group):>5} {pid:>7} "
+        f"{name:<{columns}}  {clip(state, _STATE_COLUMNS):<{_STATE_COLUMNS}} "
+        f"{_ready(group):>5} {pid:>7} "
         f"{up(max(ups, default=None)):>4} {restarts:>3} {cpu:>5} "
         f"{size(sum(memory) if memory else None):>5}  "
     )

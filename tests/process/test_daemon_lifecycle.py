@@ -262,7 +262,9 @@ def test_a_missing_program_is_named_and_waits_the_longest() -> None:
 
         assert "/nonexistent/program" in worker["last_exit"]["reason"]
         assert "exec" in worker["last_exit"]["reason"]
-        status = json.loads(daemon.ctl("status", "--json", check=True).stdout)
+        printed = daemon.ctl("status", "--json", check=True).stdout
+        assert printed.count("\n") == 1  # one object, one line, for programs that read lines
+        status = json.loads(printed)
         assert status["workers"][0]["next_start_in_s"] > 3000
 
 

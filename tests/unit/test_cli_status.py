@@ -1,12 +1,14 @@
 """What `status` prints: a line per pool, what is wrong last, nothing that a terminal obeys."""
 
 import argparse
+import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from supervisord_lite.cli import detail, snapshot, table
+from supervisord_lite.cli import colour, detail, snapshot, table
 from tests.support.control import a_supervisor, a_worker
 
 DOWN: dict[str, Any] = {
@@ -351,3 +353,29 @@ def test_the_arguments_of_status_are_those_that_are_promised() -> None:
     assert found.all
     assert found.check
     assert found.json
+
+
+def test_colour_says_how_it_is_and_takes_no_room() -> None:
+    """On a terminal only: without it the lines are the same."""
+    workers = seen(a_worker("web"), a_worker("bad", **DOWN, state="tripped"))["workers"]
+    plain = table.table(workers, every_instance=False)
+    painted = table.table(workers, every_instance=False, in_colour=True)
+    assert [re.sub(r"\x1b\[\d+m", "", line) for line in painted] == plain
+    assert "\x1b[32mrunning \x1b[0m" in painted[1]
+    assert "\x1b[31mtripped \x1b[0m" in painted[2]
+
+
+def test_colour_is_for_terminals_whose_owner_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not in a pipe, not with NO_COLOR, not where nothing can show it."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert not colour.is_wanted()
+    main_end, other_end = os.openpty()
+    with open(other_end, "w") as terminal, open(main_end, "rb"):
+        monkeypatch.setattr("sys.stdout", terminal)
+        assert colour.is_wanted()
+        monkeypatch.setenv("TERM", "dumb")
+        assert not colour.is_wanted()
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setenv("NO_COLOR", "1")
+        assert not colour.is_wanted()
