@@ -36,14 +36,8 @@ _CAPABILITIES = (
     "SYS_PACCT", "SYS_PTRACE", "SYS_RAWIO", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG",
     "WAKE_ALARM",
 )  # fmt: skip
-# Patterns are compiled where they are used: most files have none of these keys.
-_PORT = r"(?:[0-9]{1,5}|.*%(?:i|\{[0-9]+\.\.\}))"
-_HOST_PORT = rf"(?:[^\s:/\[\]]*|\[[0-9A-Fa-f:.]+\]):{_PORT}"
-_SOCKET = rf"unix:.+|systemd:[A-Za-z0-9_.-]+|private|(?:[^\s:/\[\]]*|\[[0-9A-Fa-f:.]+\]):{_PORT}"
-_MODE = r"(?:0o)?[0-7]{3,4}"
+# Compiled where it is used: most files have no such key.
 _STORE = r"sqlite|rediss?://\S+|unix://\S+"
-
-_address = like(_HOST_PORT, 'an address such as "127.0.0.1:8000" or "[::]:8000"')
 
 
 def _capability(reader: Reader, node: Node) -> None:

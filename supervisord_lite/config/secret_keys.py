@@ -111,12 +111,20 @@ class SecretsReader:
         found = self._found[path]
         if isinstance(found, SecretError):
             hint = found.hint
+            # A file may still come: each start reads it anew. No credential comes to a daemon
+            # that runs.
+            may_heal = found.missing and secret.kind == "file"
             if found.may_not:
                 hint = f"uid {os.geteuid()} cannot judge it; the daemon must be able to read it"
-            elif found.missing and secret.kind == "credential":
+            elif may_heal:
+                hint = "a start fails without it, and is tried again after backoff.max"
+            elif found.missing:
                 hint = f"the unit of the daemon needs LoadCredential={secret.place}:PATH"
             self._reader.at_hidden(
-                node, f"secrets.{secret.name}: {found}", hint, is_warning=found.may_not
+                node,
+                f"secrets.{secret.name}: {found}",
+                hint,
+                is_warning=found.may_not or may_heal,
             )
 
 

@@ -78,11 +78,18 @@ def test_another_users_worker_gets_what_root_keeps(secrets_as: str) -> None:
 
 
 def test_a_file_that_is_missing_for_a_while_heals() -> None:
-    """The start fails by name, waits, and works as soon as the file is back."""
-    made = Daemon(f"[worker.web]\nautostart = false\nbackoff.max = '1h'\n{KEPT}{SHOW}")
-    path = keep(made, "s3cret")
+    """`check` warns, the others run; the start fails by name, waits, and works when it is there."""
+    made = Daemon(
+        f"[worker.web]\nautostart = false\nbackoff.max = '1h'\n{KEPT}{SHOW}[worker.db]\n{SLEEP}"
+    )
+    path = made.folder / "kept/token"
+    status, output, errors = check(made)
+    assert (status, "ok, 1 warning" in output) == (0, True)
+    assert f"no such file: {path}" in " ".join(errors.split())
     with made as daemon:
-        path.unlink()
+        daemon.wait_state("db", "running")
+        reloaded = daemon.ctl("reload", check=True)
+        assert f"no such file: {path}" in " ".join(reloaded.stderr.split())
         done = daemon.ctl("start", "web")
         assert done.returncode == 1
         assert f"no such file: {path}" in " ".join(done.stderr.split())

@@ -151,7 +151,6 @@ def test_a_header_that_swallows_keys_shows_no_secret(tmp_path: Path) -> None:
 
 
 BAD = {
-    "missing": ("no such file: ", ""),
     "folder": ("is not a file", ""),
     "fifo": ("is not a file", ""),
     "readable": ("everybody may read ", "chmod o= "),
@@ -184,6 +183,17 @@ def test_a_file_that_is_not_kept_well_is_an_error(tmp_path: Path, kept: Path, na
     assert str(tmp_path) in problem.message
     assert problem.hint.startswith(hint)
     assert (problem.line, bool(problem.hint)) == (3, bool(hint))
+
+
+@pytest.mark.parametrize("name", ["missing", "no/folder", "kept/no-folder"])
+def test_a_file_that_is_missing_is_a_warning(tmp_path: Path, kept: Path, name: str) -> None:
+    """It may still come, and each start reads it anew; so the others are not held up."""
+    found = judged(tmp_path, f'{HEAD}secrets.A = "file:{name}"\n')
+    (warning,) = found.warnings
+    assert warning.message.startswith("secrets.A: no such file: ")
+    assert str(tmp_path / name) in warning.message
+    assert (warning.line, warning.source) == (3, "")
+    assert "backoff.max" in warning.hint
 
 
 def test_a_sticky_folder_is_nobody_elses(tmp_path: Path, kept: Path) -> None:
