@@ -26,6 +26,8 @@ _DESCRIPTORS_EACH = 3
 _DESCRIPTORS_OURS = 64
 _UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0,
             "w": 604800.0, "month": 2629800.0, "y": 31557600.0}  # fmt: skip
+#: What a folder is that programs stand in.
+_PROGRAMS = ("command of", "interpreter of")
 _EDIT = "systemctl edit {unit}, below [Service]: {line}"
 
 
@@ -134,17 +136,18 @@ def _journald(facts: Facts) -> Iterator[Finding]:
 def _clock(facts: Facts) -> Iterator[Finding]:
     if facts.judged is None:
         return
-    scheduled = [
-        spec.pool
+    jobs = {
+        spec.pool: spec.policy.schedule
         for spec in facts.judged.configuration.specs
-        if getattr(spec, "schedule", None) is not None
-    ]
+        if spec.policy.schedule is not None
+    }
     if facts.is_clock_synchronised is False:
-        level: Level = "warning" if scheduled else "note"
+        level: Level = "warning" if jobs else "note"
         text = "the clock is not synchronised: times in logs, and schedules, go by it"
         yield Finding(level, "clock", text, "timedatectl set-ntp true, or chrony")
-    if scheduled and not facts.has_timezone:
-        text = f"{scheduled[0]} has a schedule, and the box has no time zone: it means UTC"
+    local = [name for name, schedule in jobs.items() if not schedule.zone.name]
+    if local and not facts.has_timezone:
+        text = f"{local[0]} has a schedule, and the box has no time zone: it means UTC"
         yield Finding("note", "clock", text, 'schedule.timezone = "Europe/Vienna", or timedatectl')
 
 
@@ -248,7 +251,7 @@ def _permissions(facts: Facts) -> Iterator[Finding]:
         if not who:
             continue
         kind = "folder" if folder.is_folder else "file"
-        is_code = folder.what == "configuration" or folder.what.startswith("command")
+        is_code = folder.what == "configuration" or folder.what.startswith(_PROGRAMS)
         level: Level = "error" if is_code and facts.as_root else "warning"
         whose = "root" if facts.as_root else "the daemon"
         harm = f"and so what {whose} runs" if is_code else "and so redirect or forge what is kept"
@@ -266,7 +269,7 @@ def who_may_change(folder: Folder, uid: int) -> str:
     """
     if folder.uid not in (0, uid):
         # A log folder or a release may belong to the worker's user; its parents are ours.
-        is_theirs = folder.what.startswith(("folder of", "command"))
+        is_theirs = folder.what.startswith(("folder of", *_PROGRAMS))
         return "" if is_theirs and not folder.mode & stat.S_IWOTH else f"uid {folder.uid}"
     if folder.is_folder and folder.mode & stat.S_ISVTX and folder.uid == 0:
         return ""

@@ -202,9 +202,11 @@ def _folders(judged: Judged) -> Iterable[Folder]:
             if target.kind == "file":
                 folder = str(Path(target.path).parent)
                 wanted.append((f"folder of log.{key} of {spec.pool}", folder))
-        program = launch.argv[0]
+        key, program = ("command", launch.argv[0]) if launch.argv else ("interpreter", "")
+        if launch.python is not None:
+            program = launch.python.interpreter
         if program.startswith("/") and "%" not in program:
-            wanted.append((f"command of {spec.pool}", program))
+            wanted.append((f"{key} of {spec.pool}", program))
     for what, path in wanted:
         real = Path(os.path.realpath(path))
         for each in (real, *real.parents):

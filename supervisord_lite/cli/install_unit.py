@@ -6,6 +6,7 @@ drop-in.
 """
 
 import argparse
+import json
 import os
 import pwd
 import shlex
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--folder", metavar="DIR", help="where units stand, if not in the usual place"
     )
     parser.add_argument("--force", action="store_true", help="overwrite what was changed by hand")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -64,9 +66,13 @@ def run(arguments: argparse.Namespace) -> int:
         _keep_what_people_changed(folder, files)
     for name, text in files.items():
         _write(folder / name, text)
-        print(f"wrote {folder / name}")
-    systemctl = "systemctl" if as_root else "systemctl --user"
-    print(f"now:  {systemctl} enable --now {unit}")
+        if not arguments.json:
+            print(f"wrote {folder / name}")
+    command = f"systemctl {'' if as_root else '--user '}enable --now {unit}"
+    if arguments.json:
+        print(json.dumps({"wrote": [str(folder / name) for name in files], "next": command}))
+    else:
+        print(f"now:  {command}")
     return exit_codes.OK
 
 

@@ -1,5 +1,6 @@
 """`doctor`: each finding from the facts that mean it, with its remedy."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from supervisord_lite.base.record import replace
+from supervisord_lite.cli import main
 from supervisord_lite.cli.doctor_checks import (
     Finding,
     findings,
@@ -145,6 +147,39 @@ def test_a_critical_worker_that_trips_too_slowly_for_systemd(facts: Any) -> None
     assert (finding.level, finding.about) == ("warning", "start limit")
     assert "StartLimitIntervalSec=121min" in finding.remedy
     assert findings(facts(text.replace('"5m"', '"1s"'))) == []
+
+
+def test_schedules_go_by_the_clock(facts: Any) -> None:
+    """So a clock that is wrong hurts them, and a box without a time zone those that name none."""
+    job = '[worker.a]\ncommand = "x"\nschedule = "@daily"\n'
+    assert the_one(findings(facts(job, is_clock_synchronised=False))).level == "warning"
+    finding = the_one(findings(facts(job, has_timezone=False)))
+    assert finding.text.startswith("a has a schedule, and the box has no time zone")
+    named = f'{job}schedule.timezone = "UTC"\n'.replace("schedule =", "schedule.cron =")
+    assert findings(facts(named, has_timezone=False)) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: what it runs is an error")
+def test_the_programs_of_all_kinds_of_workers_are_looked_at(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A command that anybody may replace, and so an interpreter; one in PATH is nobody's file."""
+    program = tmp_path / "program"
+    program.write_text("")
+    program.chmod(0o777)
+    config = tmp_path / "x.toml"
+    place = ["-c", str(config), "--socket", str(tmp_path / "none"), "--json"]
+    for key in ("command", "interpreter"):
+        python = 'python = "m:T"\n' if key == "interpreter" else ""
+        config.write_text(f'[worker.a]\n{python}{key} = "{program}"\n')
+        assert main(["doctor", *place]) == 1
+        found = json.loads(capsys.readouterr().out)["findings"]
+        assert [each["text"] for each in found if f"({key} of a)" in each["text"]] == [
+            f"everybody may change the file {program} ({key} of a), and so what root runs"
+        ]
+    config.write_text('[worker.a]\npython = "m:T"\ninterpreter = "python3"\n')
+    main(["doctor", *place])
+    assert " of a)" not in capsys.readouterr().out
 
 
 def test_limits_that_nobody_enforces(facts: Any) -> None:

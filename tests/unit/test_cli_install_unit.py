@@ -1,5 +1,6 @@
 """`install-unit`: what it writes, and what it leaves alone."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -43,6 +44,14 @@ def test_an_instance_has_a_drop_in_of_its_own(
     said = capsys.readouterr().out
     assert f"wrote {tmp_path}/supervisord-lite@shopq.service.d/config.conf\n" in said
     assert said.endswith("now:  systemctl enable --now supervisord-lite@shopq\n")
+
+
+def test_programs_are_told_in_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was written, and what is to be typed."""
+    assert install(tmp_path, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["wrote"] == [f"{tmp_path}/supervisord-lite.service"]
+    assert told["next"].endswith(" enable --now supervisord-lite")
 
 
 @needs_root
