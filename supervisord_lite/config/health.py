@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from supervisord_lite.config.expand import instance_text
 from supervisord_lite.config.launch import read_command
 from supervisord_lite.config.spec import Health
-from supervisord_lite.config.values import name_of, shown
+from supervisord_lite.config.values import name_of, own, shown
 from supervisord_lite.config.words import did_you_mean
 from supervisord_lite.core.probing import Pace
 
@@ -63,10 +63,10 @@ def read_health(
         names = " and ".join(f"health.{kind}" for kind in kinds)
         reader.clash(keys[kinds[1]], f"{names}: a worker is asked in one way", "keep one of them")
     elif not kinds:
-        own = next((node for node in keys.values() if node.path[0] != "defaults"), None)
-        if own is not None and keys.keys() <= {"interval", "timeout", "failures"}:
+        node = next(filter(None, (own(keys, key) for key in keys)), None)
+        if node is not None and keys.keys() <= {"interval", "timeout", "failures"}:
             hint = 'health.http = "http://HOST:PORT/PATH", health.tcp or health.exec'
-            reader.clash(own, f"{name_of(own.path)}: it is not said what to ask", hint)
+            reader.clash(node, f"{name_of(node.path)}: it is not said what to ask", hint)
         return None
     if table.get("ready") is not None and table["ready"].value == "exit":
         message = 'ready = "exit" is a job that ends: nobody asks it whether it works'

@@ -39,10 +39,11 @@ _MAX_FAILURES = 1000
 
 def read_policy(reader: Reader, table: Table) -> Policy:
     """Return the policy of a worker; *table* has its keys, those of [defaults] merged in."""
+    schedule = read_schedule(reader, table)
     restart = reader.choice(
         table,
         "restart",
-        "never" if "schedule" in table else _DEFAULT.restart,
+        _DEFAULT.restart if schedule is None else "never",
         choices=_RESTART,
         what="a restart policy",
     )
@@ -70,7 +71,7 @@ def read_policy(reader: Reader, table: Table) -> Policy:
         circuit_window_s=reader.duration(table, "circuit_window", _DEFAULT.circuit_window_s),
         circuit_cooldown_s=reader.duration(table, "circuit_cooldown", None),
         backoff=_backoff(reader, reader.table(table, "backoff")),
-        schedule=read_schedule(reader, table),
+        schedule=schedule,
     )
 
 

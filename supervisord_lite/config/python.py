@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from supervisord_lite.config.spec import Python
-from supervisord_lite.config.values import absolute, name_of, shown
+from supervisord_lite.config.values import absolute, name_of, own, shown
 
 if TYPE_CHECKING:
     from supervisord_lite.config.tree import Node, Table
@@ -29,24 +29,26 @@ def read_python(reader: Reader, table: Table) -> Python | None:
         reader: Takes the problems.
         table: The worker's keys, those of [defaults] merged in.
     """
-    config = _config(reader, table)
+    config = reader.table(table, "config")
+    arguments = _arguments(reader, config)
     interpreter = _interpreter(reader, table)
     preload = _preload(reader, table)
     node = table.get("python")
     if node is None:
-        if "config" in table:
-            # It arrives as keyword arguments; a command has none.
+        # They arrive as keyword arguments; a command has none.
+        mine = next(filter(None, (own(config, name) for name in config)), None)
+        if mine is not None:
             hint = "a command has arguments, and environment.NAME"
             reader.clash(table["config"], "config is for Python targets: python = …", hint)
-        if preload and "command" in table:
-            reader.clash(table["preload"], "preload is for Python targets: python = …")
+        if preload and "command" in table and (node := own(table, "preload")):
+            reader.clash(node, "preload is for Python targets: python = …")
         return None
     target = reader.checked_text(node)
     if target is not None and not _TARGET.fullmatch(target):
         message = f'python: expected "package.module:Target", got {shown(target)}'
         reader.at_value(node, message, "the name behind : is a class or function")
     says_ready = "ready" in table and table["ready"].value == "notify"
-    return Python(target or "", interpreter, json.dumps(config), says_ready, preload)
+    return Python(target or "", interpreter, json.dumps(arguments), says_ready, preload)
 
 
 def _preload(reader: Reader, table: Table) -> tuple[str, ...]:
@@ -69,9 +71,9 @@ def _interpreter(reader: Reader, table: Table) -> str:
     return absolute(node, text) if "/" in text else text
 
 
-def _config(reader: Reader, table: Table) -> dict[str, object]:
+def _arguments(reader: Reader, config: Table) -> dict[str, object]:
     arguments = {}
-    for name, node in reader.table(table, "config").items():
+    for name, node in config.items():
         if not name.isidentifier():
             reader.at_key(node, f"config: {shown(name)} cannot be the name of an argument")
         arguments[name] = _value(reader, node)

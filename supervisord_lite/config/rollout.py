@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from supervisord_lite.config.values import own
 from supervisord_lite.core.scale import MAX_POOL_SIZE
 
 if TYPE_CHECKING:
@@ -27,12 +28,11 @@ def read_rollout(reader: Reader, table: Table, header: Node, *, singleton: bool)
     away = reader.whole(table, "max_unavailable", default[0], least=0, most=MAX_POOL_SIZE)
     surge = reader.whole(table, "max_surge", default[1], least=0, most=MAX_POOL_SIZE)
     if singleton:
-        # What [defaults] says is for those who can do it.
-        if surge and (node := _own(table, "max_surge")):
+        if surge and (node := own(table, "max_surge")):
             message = "max_surge: it is a singleton, and there are never two of it"
             reader.clash(node, message, "take max_surge out: a singleton is stopped, then started")
             return 1, 0
-        surge, away = 0, away if _own(table, "max_unavailable") else max(1, away)
+        surge, away = 0, away if own(table, "max_unavailable") else max(1, away)
     if not away and not surge:
         where = table.get("max_unavailable") or table.get("max_surge") or header
         hint = "max_unavailable = 1 stops one and then starts it"
@@ -48,9 +48,3 @@ def _is_held(node: Node) -> bool:
     inner = node.table()
     listen = node if inner is None else inner.get("listen")
     return listen is None or listen.value != "private"
-
-
-def _own(table: Table, key: str) -> Node | None:
-    """Return a key that stands with the worker, or with one that it extends."""
-    node = table.get(key)
-    return None if node is None or node.path[0] == "defaults" else node

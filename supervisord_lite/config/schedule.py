@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from supervisord_lite.config.values import name_of, shown
+from supervisord_lite.config.values import name_of, own, shown
 from supervisord_lite.config.words import did_you_mean
 from supervisord_lite.config.zones import NoSuchZoneError, zone_named
 from supervisord_lite.core.cron import Cron, Zone, can_come
@@ -161,7 +161,8 @@ def read_schedule(reader: Reader, table: Table) -> Schedule | None:
         reader.clash(inner["every"], "schedule: cron and every exclude each other")
     elif node.table() is not None and "cron" not in inner and "every" not in inner:
         hint = 'schedule.cron = "7 * * * *" or schedule.every = "1h"'
-        reader.clash(node, "schedule: when?", hint)
+        if not inner or any(own(inner, key) for key in inner):
+            reader.clash(node, "schedule: when?", hint)
     overlap = reader.choice(
         inner, "overlap", "skip", choices=("skip", "wait"), what="an answer to overlapping runs"
     )
@@ -170,7 +171,7 @@ def read_schedule(reader: Reader, table: Table) -> Schedule | None:
     )
     zone = _zone(reader, inner.get("timezone"))
     if cron is None and every_s is None:
-        return None  # told already
+        return None  # told already, or only [defaults] says how
     return Schedule(
         cron,
         None if cron is not None else every_s,

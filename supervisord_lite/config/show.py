@@ -72,7 +72,8 @@ def show(name: str, judged: Judged, *, credentials: str | None = None) -> list[L
     notes = {_dotted(("secrets", each.name)): note_of(each, credentials)
              for each in spec.launch.secrets}  # fmt: skip
     written = [_noted(line, notes.get(line.key, "")) for line in written]
-    known = {line.key for line in written}
+    # A socket that is one text is its address.
+    known = {line.key for line in written} | {f"{line.key}.listen" for line in written}
     others = (line for line in _others(spec, judged.tables[name]) if line.key not in known)
     return written + [line._replace(value=masked(line.value, secrets)) for line in others]
 

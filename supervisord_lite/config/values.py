@@ -264,6 +264,15 @@ class Reader:
             self.wrong(node, what, hint)
 
 
+def own(table: Table, key: str) -> Node | None:
+    """Return a key that stands with the worker, or with one that it extends.
+
+    What [defaults] says is for those who can do something with it; for the others it is no mistake.
+    """
+    node = table.get(key)
+    return None if node is None or node.path[0] == "defaults" else node
+
+
 def _problem(node: Node, span: tuple[int, int], message: str, hint: str) -> Problem:
     return node.document.source.problem(span, message, hint)
 

@@ -20,9 +20,9 @@ class Changes(TypedDict, total=False):
 
     pool_size: int
     critical: bool | Literal["all"]
-    restart: Literal["always", "on-failure", "never"]
+    restart: Literal["always", "on-failure", "never"] | None
     ok_exit_codes: Sequence[int]
-    ready: Duration
+    ready: Duration | None
     start_timeout: Duration
     run_timeout: Duration | None
     stop_signal: str | Sequence[str]
@@ -51,8 +51,9 @@ class WorkerOptions:
     Attributes:
         pool_size: Instances, 1 to 1024, each with its own process and breaker.
         critical: Its open breaker ends everything; "all": only when all instances' are open.
-        restart: When it is started again by itself.
-        ready: "spawned", "exit", or how long it must live to count as ready.
+        restart: When it is started again by itself; None: "on-failure", or "never" with a schedule.
+        ready: "spawned", "exit", or how long it must live to count as ready; None: "1s", or with
+            its first good answer where `keys` has a health probe.
         stop_signal, stop_timeout: One of each, or lists of equal length: a ladder.
         stable_run_period: A run of at least this starts the waits again.
         max_restarts, circuit_window: So many failures inside the window open the breaker.
@@ -67,9 +68,9 @@ class WorkerOptions:
 
     pool_size: int = 1
     critical: bool | Literal["all"] = False
-    restart: Literal["always", "on-failure", "never"] = "on-failure"
+    restart: Literal["always", "on-failure", "never"] | None = None
     ok_exit_codes: Sequence[int] = (0,)
-    ready: Duration = "1s"
+    ready: Duration | None = None
     start_timeout: Duration = "60s"
     run_timeout: Duration | None = None
     stop_signal: str | Sequence[str] = "SIGTERM"

@@ -114,6 +114,20 @@ def test_every_option_arrives(tmp_path: Path) -> None:
     assert [(limit.name, limit.value) for limit in web.launch.rlimits] == [("nofile", 99)]
 
 
+def test_what_is_not_said_follows_other_keys_as_in_the_file(tmp_path: Path) -> None:
+    """A job is not started again by itself, and whoever is asked is ready with a good answer."""
+    manager = Manager()
+    manager.register("/bin/true", name="job", keys={"schedule.every": "1h"})
+    manager.register("/bin/sleep 5", name="web", keys={"health.exec": ["/bin/true"]})
+    manager.register("/bin/sleep 5", name="own", keys={"health.exec": ["/bin/true"]}, ready="1s")
+
+    found = specs(manager, tmp_path)
+
+    assert found["job"].policy.restart == "never"
+    assert found["web"].policy.ready_by == "health"
+    assert found["own"].policy.ready_after_s == 1.0
+
+
 def test_without_a_directory_it_is_the_current_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
