@@ -74,6 +74,8 @@ class Table:
         self.applied = 0
         self.last = 0  #: number of the latest fact
         self._latest: dict[tuple[str, int], int] = {}
+        # Asked for, and neither there nor failed: the process of a fork may still come.
+        self._awaited: dict[Key, None] = {}
         self._over: deque[Run] = deque()
 
     def is_known(self, key: Key) -> bool:
@@ -83,10 +85,12 @@ class Table:
     def note_asked(self, key: Key) -> None:
         """Remember that this run was asked for: asked twice, it is started once."""
         self._latest[key[:2]] = key[2]
+        self._awaited[key] = None
 
     def add(self, run: Run) -> None:
         """Enter a run that was just forked."""
         assert run.pid not in self.by_pid
+        self._awaited.pop(run.key, None)
         self.runs[run.key] = run
         self.by_pid[run.pid] = run
 
@@ -107,6 +111,8 @@ class Table:
         fact: dict[str, Any] = {"n": self.last, "fact": kind, "at_s": at_s}
         if key is not None:
             fact["pool"], fact["index"], fact["run"] = key
+        if key is not None and kind == "spawn_failed":
+            self._awaited.pop(key, None)
         fact.update(fields)
         self.facts.append(fact)
         return self.last
@@ -155,8 +161,12 @@ class Table:
         )
 
     def inventory(self) -> list[dict[str, Any]]:
-        """Return the runs that are not empty yet, for a new supervisor."""
-        return [
+        """Return the runs that are not empty yet, or may still begin, for a new supervisor."""
+        awaited = [
+            {"pool": p, "index": i, "run": r, "pid": None, "spawned_at_s": 0.0, "words": {}}
+            for p, i, r in self._awaited
+        ]
+        return awaited + [
             {
                 "pool": run.key[0],
                 "index": run.key[1],

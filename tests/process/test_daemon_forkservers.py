@@ -293,3 +293,22 @@ def test_a_restart_ordered_while_the_supervisor_dies_is_carried_out(project: Pat
         assert not set(after.values()) & set(before.values())
         wait_until(lambda: versions(daemon, "rank-1")[-1] == "2", what="it is new")
         wait_until(lambda: len(forkservers(daemon)) == 1, what="one is left")
+
+
+def test_a_fork_that_comes_late_is_still_known_to_the_next_supervisor(project: Path) -> None:
+    """Stopped while its server does not answer: down is said when nothing can come any more."""
+    with Daemon(pool(project)) as daemon:
+        running(daemon)
+        (server,) = forkservers(daemon)
+        daemon.ctl("stop", "rank-1")
+        os.kill(server, signal.SIGSTOP)
+        daemon.ctl("start", "rank-1", "--no-wait")
+        daemon.ctl("stop", "rank-1", "--no-wait")
+        daemon.kill_supervisor()
+        wait_until(daemon.answers, what="the next supervisor")
+        assert daemon.workers()["rank-1"]["state"] == "stopping"
+        os.kill(server, signal.SIGCONT)
+        daemon.wait_state("rank-1", "stopped")
+        told = daemon.events("worker.started", "worker.stopped")
+        mine = [(each["event"], each["run"]) for each in told if each["name"] == "rank-1"]
+        assert mine[-2:] == [("worker.started", 2), ("worker.stopped", 2)]

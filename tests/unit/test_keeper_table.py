@@ -157,3 +157,15 @@ def test_the_handover_holds_all_that_a_new_supervisor_needs() -> None:
         {"pool": "web", "index": 1, "run": 1, "pid": 100, "spawned_at_s": 1.5, "words": {}},
         {"pool": "web", "index": 2, "run": 1, "pid": None, "spawned_at_s": 0.0, "words": {}},
     ]
+
+
+def test_a_run_that_may_still_begin_is_in_the_inventory() -> None:
+    """A fork comes when its server has made it: until then nobody may say that it is gone."""
+    table = Table({})
+    table.note_asked(KEY)
+    table.note_asked(("web", 2, 1))
+    assert [each["index"] for each in table.inventory()] == [1, 2]
+    table.fact("spawn_failed", 1.0, KEY, stage="preload", reason="", missing=False, hopeless=False)
+    assert [(each["index"], each["pid"]) for each in table.inventory()] == [(2, None)]
+    table.add(Run(("web", 2, 1), 100, "marker", None))
+    assert [(each["index"], each["pid"]) for each in table.inventory()] == [(2, 100)]
