@@ -63,6 +63,7 @@ def carried_over(saved: Worker, policy: Policy, *, is_other_program: bool = Fals
         state=fresh.state,
         run=0,
         spent=0,
+        recycle="",
         settled_s=None,
         is_owed=False,
         failures=saved.failures[-policy.max_restarts :],

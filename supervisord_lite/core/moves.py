@@ -60,7 +60,7 @@ def start_as(worker: Worker, then: Then, now_s: float) -> Moved:
 
 def start_due(worker: Worker, now_s: float) -> Moved:
     """Ask for a planned run of a job: it begins with no failure."""
-    run = worker.run + 1
+    run = next_run(worker)
     state = Starting(run, asked_at_s=now_s, by="schedule")
     fresh = replace(worker, state=state, run=run, attempt=0, failures=(), is_owed=False)
     return fresh, (Spawn(run),)

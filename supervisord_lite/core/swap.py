@@ -195,7 +195,7 @@ class _Step:
                 in_place = events.RecycleRequested(worker.run, event.recycle)
             self._worker_hears(in_place)
             return
-        if event.recycle:
+        if event.recycle != worker.recycle:
             self.worker = replace(worker, recycle=event.recycle)
         self.twin = Worker(worker.pool, worker.index, policy, run=moves.next_run(worker) - 1)
         self._twin_hears(events.StartRequested())

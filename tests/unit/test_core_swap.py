@@ -2,13 +2,16 @@
 
 from typing import Any
 
+from supervisord_lite.base.record import replace
 from supervisord_lite.core import events
 from supervisord_lite.core.actions import Announce, KillTree, SendSignal, Spawn
 from supervisord_lite.core.events import SlotEvent
 from supervisord_lite.core.gates import Gate, open_gate
+from supervisord_lite.core.schedule import Schedule
 from supervisord_lite.core.states import (
     Backoff,
     Running,
+    Scheduled,
     Starting,
     State,
     Stopped,
@@ -238,3 +241,24 @@ def test_a_spawn_that_never_arrived_is_asked_for_again() -> None:
     slot = Slot()
     slot.feed(events.ReplaceRequested(slot.policy), events.Lost(2))
     assert slot.asked() == [("Spawn", 2), ("Spawn", 2)]
+
+
+def test_the_number_of_a_new_run_that_failed_is_not_used_by_a_job_either() -> None:
+    """The keeper starts a number once: a planned run that had it again would never come."""
+    slot = Slot()
+    slot.begin()
+    slot.feed(events.Exited(2, 3, None, emptied=True), events.Exited(1, 0, None, emptied=True))
+    slot.feed(events.PolicyChanged(a_policy(schedule=Schedule(every_s=60.0))))
+    assert isinstance(slot.state(), Scheduled)
+    slot.feed(events.PlanBegun(0.0), events.CameDue(60.0))
+    assert slot.asked()[-1] == ("Spawn", 3)
+
+
+def test_a_swap_that_somebody_asked_for_is_no_recycle() -> None:
+    """Whatever a fault has left behind in the record."""
+    slot = Slot()
+    slot.worker = replace(slot.worker, recycle="age 24h")
+    slot.begin()
+    slot.feed(events.ReadySaid(2), events.Exited(1, 0, None, emptied=True))
+    assert slot.worker.recycles == 0
+    assert "worker.recycled" not in slot.said()
