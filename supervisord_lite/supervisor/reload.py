@@ -6,6 +6,8 @@
                          ▲                                             │
                          └── whoever asks meanwhile waits for one more ┘
 
+* Where forks of a warm interpreter are to be replaced, their new code is loaded between two
+  readings (`generations.py`); that is a part of the one that is under way.
 * However many ask while one is read, they cost one more; and each is told of a file that was read
   after they had asked.
 * A signal has nobody who could ask again, so what it asked for is saved until it is done.
@@ -240,7 +242,7 @@ class Reloads:
 
     def _ask(self, answer: Answer, *, is_dry: bool, by: Mapping[str, object]) -> None:
         self._next.append((answer, is_dry, by))
-        if self._loading is None:
+        if self._loading is None and not self._is_building:
             self._begin_next()
 
     def _begin_next(self) -> None:

@@ -137,6 +137,9 @@ class TableKeeper:
         journal: Every event that it was told, in order.
         asked_beats: Requests for last signs of life, in order.
         asked_probes: Requests to ask a worker by a program, and to stop that, in order.
+        built: Ids of forkservers that were to be built, in order.
+        cancelled: Runs that need not be started any more, in order.
+        servers: Ids of forkservers that are needed.
     """
 
     def __init__(self, *specs: Spec) -> None:
@@ -156,13 +159,20 @@ class TableKeeper:
         self.journal: list[dict[str, Any]] = []
         self.asked_beats: list[dict[str, Any]] = []
         self.asked_probes: list[dict[str, Any]] = []
+        self.built: list[str] = []
+        self.cancelled: list[Key] = []
+        self.servers: list[str] = []
         self._next_pid = 1000
 
     def obey(self, message: dict[str, Any]) -> None:
         if "save" in message or "applied" in message:
             self.table.save(message.get("save", {}), message.get("applied", 0))
         self.journal += map(json.loads, message.get("events", ()))
+        self.servers = message.get("servers", self.servers)
         for request in message.get("do", ()):
+            if request["do"] == "build":
+                self.built.append(request["server"]["id"])
+                continue
             key = (request["pool"], request["index"], request["run"])
             if request["do"] == "spawn":
                 self._spawn(key, request)
@@ -172,6 +182,8 @@ class TableKeeper:
                 self.asked_beats.append(request)
             elif request["do"] in ("probe", "end_probe"):
                 self.asked_probes.append(request)
+            elif request["do"] == "cancel":
+                self.cancelled.append(key)
             elif key in self.table.runs and not self.table.runs[key].emptied:
                 self.signalled.append(request)
 
@@ -441,6 +453,12 @@ class Daemon:
         self.supervisor._reloads.ask(answers.append, is_dry=is_dry)
         self.read_file()
         return answers
+
+    def is_built(self, server: str) -> None:
+        """Tell that a forkserver has imported what it had to."""
+        about = {"state": "ready", "pid": 99, "took_s": 0.1, "rss_bytes": 1, "warnings": []}
+        self._channel.send(channel.encode({"servers": {server: about}}))
+        self.turn()
 
     def hang_up(self) -> None:
         """Send SIGHUP to the main process."""

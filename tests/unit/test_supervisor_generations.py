@@ -14,6 +14,9 @@ from supervisord_lite.supervisor.forking import (
     server_request,
     title,
 )
+from tests.support.driven import good, running
+from tests.support.supervisor import Daemon
+from tests.support.supervisor import a_spec as any_spec
 
 LAUNCH = Launch(
     argv=(),
@@ -75,3 +78,30 @@ def test_instances_in_folders_of_their_own_have_servers_of_their_own() -> None:
     assert server_ids(spec, 4) == ["4.1", "4.2", "4.3"]
     assert server_request(spec, 2, 4)["directory"] == "/srv/2"
     assert server_ids(a_spec(), 4) == ["4"]
+
+
+def warm(pool: str, size: int = 1, *, mode: str = "fast", **more: Any) -> Spec:
+    """Return a spec whose workers are forks."""
+    launch = {"python": LAUNCH.python, "environment": (("MODE", mode),)}
+    return any_spec(pool, size, launch=launch, **more)
+
+
+def test_whoever_asks_for_a_reload_while_code_is_loaded_is_answered_too(
+    made: list[Daemon],
+) -> None:
+    """The second one waits for the first, and reads the file again."""
+    daemon = running(made, warm("rank"))
+    first = daemon.reload(warm("rank", mode="slow"))
+    daemon.settle()
+    assert daemon.keeper.built == ["2"]
+    second = daemon.reload()
+    daemon.hang_up()
+    daemon.settle()
+    assert (first, second) == ([], [])
+    daemon.is_built("2")
+    daemon.read_file()
+    daemon.settle()
+    assert good(first).touched.restarted == 1
+    assert good(second).touched.restarted == 0
+    assert daemon.keeper.built == ["2"]
+    assert "reload_wanted" not in daemon.keeper.table.saves
