@@ -238,13 +238,20 @@ class Server:
 
     def dispatch(self, call: Call) -> None:
         """Answer one call: ours, the handler's, or nobody's."""
+        self.guard(call, self._dispatch)
+
+    def _dispatch(self, call: Call) -> None:
+        if call.interface == interface.SERVICE:
+            self._serve(call)
+        elif call.interface != interface.MANAGER:
+            call.error(interface.INTERFACE_NOT_FOUND, {"interface": call.interface})
+        elif self._known(call, self._methods):
+            self._handle(call)
+
+    def guard(self, call: Call, answer: Callable[[Call], None]) -> None:
+        """Let *answer* answer a call, now or later on: its fault is that of this call alone."""
         try:
-            if call.interface == interface.SERVICE:
-                self._serve(call)
-            elif call.interface != interface.MANAGER:
-                call.error(interface.INTERFACE_NOT_FOUND, {"interface": call.interface})
-            elif self._known(call, self._methods):
-                self._handle(call)
+            answer(call)
         except InvalidParameterError as error:
             if not call.answered:
                 call.error(interface.INVALID_PARAMETER, {"parameter": error.parameter})

@@ -153,6 +153,7 @@ class Supervisor:
             self._health, self._samples, self._generations,
         )  # fmt: skip
         self._server = self._serve(listener)
+        self._verbs.guard = self._server.guard
         self._web = Web(
             http_listener, self._fleet, self._daemon, self._verbs, self._outbox,
             self._handover.saves, self._poller, self._clock,

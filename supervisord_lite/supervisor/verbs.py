@@ -65,7 +65,11 @@ _ASKED: dict[type[events.Event], Doing] = {
 
 
 class Verbs:
-    """Answers calls."""
+    """Answers calls.
+
+    Attributes:
+        guard: Lets something answer a call that has had to wait, as the server does at once.
+    """
 
     def __init__(
         self,
@@ -89,6 +93,7 @@ class Verbs:
         self._fleet = fleet
         self._daemon = daemon
         self._reloads = reloads
+        self.guard: Callable[[Call, Callable[[Call], None]], None] = lambda call, do: do(call)
         self._handover = handover
         self._clock = clock
         self._logs = logs
@@ -302,7 +307,7 @@ class Verbs:
             return
         self._generations.put({p: n for p, n in came.items() if p in self._fleet.specs})
         order = partial(self._order, goal="ready", event=events.RestartRequested())
-        self._answer(call, order)
+        self.guard(call, partial(self._answer, method=order))
 
     def _order(self, call: Call, *, goal: Goal, event: events.Event) -> None:
         slots = resolve(self._fleet, parameters.names(call, needed=True))

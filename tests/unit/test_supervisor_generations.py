@@ -6,6 +6,8 @@ import pytest
 
 from supervisord_lite.base.record import replace
 from supervisord_lite.config.spec import Identity, Launch, Origin, Python, Spec
+from supervisord_lite.control import interface
+from supervisord_lite.control.calls import Call
 from supervisord_lite.core.policy import Policy
 from supervisord_lite.supervisor.forking import (
     is_forked,
@@ -14,7 +16,7 @@ from supervisord_lite.supervisor.forking import (
     server_request,
     title,
 )
-from tests.support.driven import good, running
+from tests.support.driven import Line, good, running
 from tests.support.supervisor import Daemon
 from tests.support.supervisor import a_spec as any_spec
 
@@ -105,3 +107,16 @@ def test_whoever_asks_for_a_reload_while_code_is_loaded_is_answered_too(
     assert good(second).touched.restarted == 0
     assert daemon.keeper.built == ["2"]
     assert "reload_wanted" not in daemon.keeper.table.saves
+
+
+def test_a_restart_that_cannot_be_carried_out_ends_nobody(made: list[Daemon]) -> None:
+    """It has waited for the new code: what is wrong with it is found in the supervisor's loop."""
+    daemon = running(made, warm("rank"))
+    line = Line()
+    call = Call(line, f"{interface.MANAGER}.Restart", {"names": ["rank"], "wait": "yes"})
+    daemon.supervisor._server.dispatch(call)
+    daemon.settle()
+    daemon.is_built("2")
+    (answer,) = line.messages
+    assert answer["error"] == interface.INVALID_PARAMETER
+    assert daemon.keeper.signalled == []
