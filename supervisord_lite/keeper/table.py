@@ -162,7 +162,7 @@ class Table:
 
     def inventory(self) -> list[dict[str, Any]]:
         """Return the runs that are not empty yet, or may still begin, for a new supervisor."""
-        awaited = [
+        awaited: list[dict[str, Any]] = [
             {"pool": p, "index": i, "run": r, "pid": None, "spawned_at_s": 0.0, "words": {}}
             for p, i, r in self._awaited
         ]
