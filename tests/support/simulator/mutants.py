@@ -151,7 +151,7 @@ MUTANTS = (
     ),
     Mutant(
         "a reload takes back a kill", "core/orders.py",
-        "state = replace(state, rung=len(policy.stop_ladder))", "pass",
+        "state = replace(state, rung=len(policy.stop_ladder))", "pass", first=60,
     ),
     Mutant(
         "the tree is not killed after the ladder", "core/moves.py",
@@ -227,7 +227,7 @@ MUTANTS = (
     ),
     Mutant(
         "who is held is signalled after his end", "core/ends.py",
-        '        held_by="",', "        held_by=stopping.held_by,",
+        '        held_by="",', "        held_by=stopping.held_by,", first=100,
     ),
     # -- the supervisor and the keeper's table
     Mutant(
