@@ -14,7 +14,7 @@ from supervisord_lite.base.errors import SupervisordLiteError
 from supervisord_lite.base.record import fields_of
 from supervisord_lite.base.suggest import nearest
 from supervisord_lite.cli.errors import UsageError
-from supervisord_lite.cli.text import count, printable
+from supervisord_lite.cli.text import count, fold, printable
 from supervisord_lite.config.defaults import default_config_path
 from supervisord_lite.config.errors import ConfigurationError, render
 from supervisord_lite.config.load import judge
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 #: Where the origins stand, and what stands behind them.
 _VALUE_COLUMNS = 34
 _ORIGIN_COLUMNS = 21
-#: Of a worker that was imported.
-_NAME_COLUMNS = 8
+#: Of a target that was imported.
 _TARGET_COLUMNS = 30
+_MAX_NAME_COLUMNS = 20
 
 
 class NoSuchWorkerError(SupervisordLiteError):
@@ -109,11 +109,14 @@ def _pythons(judged: Judged, arguments: argparse.Namespace) -> Pythons | None:
 
     interpreters = Interpreters(judged)
     imported = []
+    names = [spec.pool for spec in judged.configuration.specs if spec.launch.python]
+    columns = min(max(map(len, names)), _MAX_NAME_COLUMNS)
     for each in interpreters.imports() if arguments.imports else ():
         imported.append(each)
         if not arguments.json:
-            name, target = printable(each.worker), printable(each.target)
-            print(f"{name:{_NAME_COLUMNS}}{target:{_TARGET_COLUMNS}}  ok, {each.ms:.0f} ms")
+            name, target = f"{each.worker:{columns}}", f"{each.target:{_TARGET_COLUMNS}}"
+            line = f"{name}  {target}  ok, {each.ms:.0f} ms"
+            print(fold(line, indent=2))
     if interpreters.problems:
         raise ConfigurationError(
             interpreters.problems, warnings=judged.warnings, files=judged.files
@@ -138,7 +141,8 @@ def _print(path: str, judged: Judged, pythons: Pythons | None) -> None:
         parts.append(count(len(judged.files), "file"))
     verdict = "ok" if not judged.warnings else f"ok, {count(len(judged.warnings), 'warning')}"
     for each in pythons[0] if pythons else ():
-        print(f"Python {each.version}: {printable(each.path)}: {', '.join(each.workers)}")
+        line = f"Python {each.version}: {each.path}: {', '.join(each.workers)}"
+        print(fold(line, indent=2))
     print(f"{printable(path)}: {', '.join(parts)}: {verdict}")
 
 

@@ -343,7 +343,9 @@ def _line(story: Story, event: Event, before: list[Event]) -> tuple[str, ...] | 
             return "reset", f"failures forgotten: {asker or reasons.get(reason, reason)}"
         case "worker.recycled":
             after = format_duration(float(event.get("ran_s") or 0.0))
-            return "recycle", f"{event.get('reason')}, after {after}: a fresh one follows"
+            is_replaced = (_still_going([*before, event]) or event.get("pid")) != event.get("pid")
+            then = "a new process had its place" if is_replaced else "a fresh one follows"
+            return "recycle", f"{event.get('reason')}, after {after}: {then}"
         case "worker.cleared":
             left = count(int(event.get("left") or 0), "process")
             return "cleared", f"{left} left behind and killed: {event.get('killed')}"
@@ -425,6 +427,9 @@ def _asker(event: Event) -> str:
 
 def _waited(story: Story, before: list[Event]) -> str:
     """Return how long a start had to wait, and of how much; or with whom it came."""
+    other = _still_going(before)
+    if other is not None:
+        return f", beside pid {other}"
     last = next((e for e in reversed(before) if "instance" in e and "next" in e), None)
     if last is None:
         return ", with the daemon" if not any("ran_s" in e for e in before) else ""
@@ -438,6 +443,20 @@ def _waited(story: Story, before: list[Event]) -> str:
         stable_s = float(story.policy.get("stable_run_period_s") or 0.0)
         first = f" (new row: ran over {format_duration(stable_s)})"
     return f", waited {format_duration(in_s)}{range_}{first}"
+
+
+def _still_going(before: list[Event]) -> object | None:
+    """Return the pid of the latest run that was started and has not ended; None: there is none."""
+    ended: set[object] = set()
+    for event in reversed(before):
+        if event.get("event") == "daemon.started":
+            return None  # whatever ran before that has ended with the daemon
+        if event.get("event") == "worker.started":
+            is_known = "run" in event and event["run"] not in ended
+            return event.get("pid") if is_known else None
+        if "ran_s" in event or "next" in event:
+            ended.add(event.get("run"))
+    return None
 
 
 def _range(story: Story, attempt: int) -> str:

@@ -271,7 +271,9 @@ def _rested(worker: Worker, ended: Stopping) -> Worker:
 
 def _last_exit(ended: Stopping, pid: int | None, reason: str, now_s: float) -> LastExit:
     begun_s = now_s if ended.spawned_at_s is None else ended.spawned_at_s
-    asked = ended.outcome in ("stopped", "shutdown", "restart")
+    # An old run that ended by itself, before it was replaced, has that end as its reason.
+    is_replaced = ended.outcome == ended.reason == "replaced"
+    asked = is_replaced or ended.outcome in ("stopped", "shutdown", "restart")
     ran_s = max(0.0, now_s - begun_s)
     return LastExit(ended.code, ended.signal, reason, now_s, ran_s, pid, asked)
 

@@ -109,6 +109,14 @@ def test_a_name_is_looked_up_in_the_path_of_the_worker(folder: Path) -> None:
     assert "no such file in PATH: python" in done.stderr
 
 
+def test_what_is_told_of_many_fits_into_a_terminal(folder: Path) -> None:
+    """And a long name stands apart from its target."""
+    text = "".join(f'[worker.consumer-of-the-orders-{n}]\npython = "shop:rank"\n' for n in range(9))
+    lines = check(folder, text, "--imports").stdout.splitlines()
+    assert ["consumer-of-the-orders-0", "shop:rank"] in [line.split()[:2] for line in lines]
+    assert [line for line in lines if len(line) > 80 and " " in line.strip()] == []
+
+
 def test_imports_are_tried_in_their_own_interpreter(folder: Path) -> None:
     """Once, whatever they print, and though they leave threads."""
     done = check(folder, TWO, "--imports")

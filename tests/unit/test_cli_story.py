@@ -426,6 +426,31 @@ def test_out_of_memory_and_a_recycle_are_told_as_what_they_are() -> None:
 """)
 
 
+def test_a_recycle_with_one_more_first_is_told_in_that_order() -> None:
+    """The fresh one starts beside the old one, not with the daemon, and not after it."""
+
+    def recycled(at: str, run: int) -> dict[str, Any]:
+        return happened(
+            at, "worker.recycled", run=run, pid=6000 + run, ran_s=3.0, reason="age 2s",
+            next="restart", in_s=0.0,
+        )  # fmt: skip
+
+    story = told(
+        [
+            started("13:00:00", 6001, run=1), started("13:00:02", 6002, run=2),
+            recycled("13:00:03", 1), started("13:00:04", 6003, run=3), recycled("13:00:05", 2),
+        ],
+        state="running", pid=6003, since="13:00:04",
+    )  # fmt: skip
+    assert story.endswith("""\
+13:00:00  started  pid 6001, with the daemon
+13:00:02  started  pid 6002, beside pid 6001
+13:00:03  recycle  age 2s, after 3s: a new process had its place
+13:00:04  started  pid 6003, beside pid 6002
+13:00:05  recycle  age 2s, after 3s: a new process had its place
+""")
+
+
 def test_a_release_that_failed_is_in_the_story_of_the_process_that_runs_on() -> None:
     """And what took over in the end is the worker."""
     asked = started("13:40:00", 6002, run=2, **ANNA)

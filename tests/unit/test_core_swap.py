@@ -82,7 +82,7 @@ def test_the_new_run_is_the_slot_when_it_is_ready_and_the_old_one_ends_then() ->
     assert not slot.has_twin()
     assert slot.said() == ["worker.started", "worker.ready", "worker.stopped"]
     assert slot.worker.last_exit is not None
-    assert slot.worker.last_exit.pid == 4001
+    assert (slot.worker.last_exit.pid, slot.worker.last_exit.asked) == (4001, True)
     assert slot.worker.failures == ()
 
 
