@@ -43,6 +43,8 @@ def detail(
         lines += _fields("stderr", f"{stderr}{_size_of(stderr)}")
     if worker["limits"]:
         lines += _fields("limits", "; ".join(str(limit) for limit in worker["limits"]))
+    if worker["state"] == "running":  # what it says of itself, or what is wrong with it
+        lines += _fields("note", str(worker["note"] or ""))
     lines += _fields("next", _next(worker, command))
     return lines
 
@@ -129,7 +131,7 @@ def _next(worker: dict[str, Any], command: str) -> str:
     in_s = (worker["recycle"] or {}).get("age_in_s")
     pending = "" if in_s is None else f"a fresh run in {format_duration(in_s)}, for its age"
     # What stands in the table of a pool that has recycled stands above already.
-    said = str(worker["note"] or "") if worker["state"] == "running" else snapshot.note(worker)
+    said = "" if worker["state"] == "running" else snapshot.note(worker)
     return said.removeprefix("next ") or pending or "nothing pending"
 
 

@@ -353,8 +353,10 @@ def _error_for(method: str, name: str, parameters: Mapping[str, Any]) -> Excepti
     if name == interface.NOT_PERMITTED:
         return _denied(parameters, subject)
     if name == interface.REFUSED:
-        reason = str(parameters.get("reason") or "refused")
-        return ControlError(reason, hint=str(parameters.get("hint") or ""), subject=subject)
+        # A traceback, say, stands behind the first line.
+        reason, _, more = str(parameters.get("reason") or "refused").partition("\n")
+        hint = "\n".join(filter(None, [more, str(parameters.get("hint") or "")]))
+        return ControlError(reason, hint=hint, subject=subject)
     if name == interface.CONFIGURATION_REFUSED:
         return ConfigurationRefusedError(
             str(parameters.get("message") or "refused"),

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -521,12 +522,17 @@ def test_a_terminal_obeys_no_log(tmp_path: Path) -> None:
         assert on_a_terminal(daemon, ["logs", "web"]) == (b"\\x1b]0;owned\\x07\ttab\r\n\\xff\r\n")
 
 
-def test_only_a_terminal_cuts_notes() -> None:
-    """A line fits into 80 columns of a terminal; grep, mail and a file get all of it."""
+def test_a_line_has_80_columns_and_the_rest_stands_elsewhere() -> None:
+    """Of a long note the table has the beginning; `status NAME` and JSON have all of it."""
     note = "requires db, which requires disk, which is stopped: " + "x" * 100
     with FakeDaemon([a_worker("web", note=note)]) as daemon:
-        assert f"  {note}\n" in sdl(daemon, "status", "-a").stdout
-        shown = on_a_terminal(daemon, ["status", "-a"]).decode().splitlines()
+        piped = sdl(daemon, "status", "-a").stdout.splitlines()
+        assert max(map(len, piped)) == 80
+        assert "x" * 100 in sdl(daemon, "status", "web").stdout
+        assert json.loads(sdl(daemon, "status", "--json").stdout)["workers"][0]["note"] == note
+        shown = re.sub(
+            r"\x1b\[\d+m", "", on_a_terminal(daemon, ["status", "-a"]).decode()
+        ).splitlines()
         assert max(map(len, shown)) == 80
         assert shown[1].endswith("requires db, which require...")
 

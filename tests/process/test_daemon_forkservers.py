@@ -86,7 +86,8 @@ def test_a_restart_whose_new_code_is_broken_touches_nobody(project: Path) -> Non
         done = daemon.ctl("restart", "rank")
 
         assert done.returncode == 1
-        assert "SyntaxError: '{' was never closed" in done.stderr
+        assert "\n  SyntaxError: '{' was never closed\n" in done.stderr
+        assert "\\x0a" not in done.stderr
         assert "model.py" in done.stderr
         assert running(daemon) == before
         assert forkservers(daemon) == servers
