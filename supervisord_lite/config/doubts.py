@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from supervisord_lite.base.units import format_duration
 from supervisord_lite.config.tree import Node
 from supervisord_lite.core.backoff import backoff_s
+from supervisord_lite.wire.journald import SOCKET
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,6 +53,7 @@ def warn(
         _one_shot_for_ever(reader, spec, table)
         _breaker(reader, spec, table)
         _log_folder(reader, spec, table, header, folders)
+        _journal(reader, spec, table, header)
     if as_root:
         _open_files(reader, documents)
 
@@ -110,6 +112,15 @@ def _log_folder(
                     f"{folders[folder]} may write into {folder}, and so redirect or forge logs"
                 )
                 reader.warn(node or header, message, "a folder of its own")
+
+
+def _journal(reader: Reader, spec: Spec, table: Table, header: Node) -> None:
+    log = table["log"].table() if "log" in table else None
+    for key, target in (("stdout", spec.launch.stdout), ("stderr", spec.launch.stderr)):
+        if target.kind == "journal" and not os.path.exists(SOCKET):  # noqa: PTH110
+            message = f"log.{key}: there is no journal here ({SOCKET})"
+            hint = "until there is one, `logs` shows the latest 128K and all else is dropped"
+            reader.warn((log or {}).get(key) or header, message, hint)
 
 
 def _who_may_write(folder: str) -> str:

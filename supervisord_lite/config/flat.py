@@ -227,6 +227,7 @@ def _launch(launch: Launch) -> dict[Key, object]:
     table["log", "backups"] = launch.log_backups
     table["log", "compress"] = launch.log_compress
     table["log", "format"] = launch.log_format
+    table["log", "level_prefix"] = launch.log_level_prefix
     return table
 
 

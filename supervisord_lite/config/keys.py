@@ -41,7 +41,8 @@ _WORKER = frozenset({
     "umask", "user",
 })  # fmt: skip
 _LOG = frozenset(
-    {"stdout", "stderr", "max_size", "max_age", "backups", "compress", "format"}
+    {"stdout", "stderr", "max_size", "max_age", "backups", "compress", "format",
+     "level_prefix"}
 )  # fmt: skip
 _NONE: Mapping[str, Shape] = {}
 #: Tables inside a worker whose keys are fixed: those of this version, and later ones.

@@ -128,7 +128,7 @@ class LaunchReader:
         identity, account = self._account(table) if look_up else (None, {})
         stdout = self._target(log, "stdout", pool_size) or self._default_stdout(pool, pool_size)
         stderr = self._target(log, "stderr", pool_size) or LogTarget("stdout")
-        if stderr.kind == "file" and stderr == stdout:
+        if stderr.kind in ("file", "journal") and stderr == stdout:
             stderr = LogTarget("stdout")  # one file, in the order written
         directory = reader.text(table, "directory", None)
         heartbeat_timeout_s = reader.duration(table, "heartbeat_timeout", None)
@@ -186,6 +186,7 @@ class LaunchReader:
             "log_format": self._log_format(log),
             "log_max_age_s": reader.duration(log, "max_age", None),
             "log_compress": reader.flag(log, "compress", False),
+            "log_level_prefix": reader.flag(log, "level_prefix", True),
         }
 
     def _log_format(self, log: Table) -> Literal["raw", "stamped", "json"]:
@@ -343,11 +344,9 @@ class LaunchReader:
         if text == "null":
             return LogTarget("null")
         if text == "journal":
-            hint = 'use "inherit": what the daemon prints is in the journal under systemd'
-            reader.at_value(node, f'log.{key}: "journal" is not in this version', hint)
-            return None
+            return LogTarget("journal")
         if "/" not in text and not text.endswith(".log"):
-            hint = f'write "./{text}" for a file, else "inherit" or "null"'
+            hint = f'write "./{text}" for a file, else "journal", "inherit" or "null"'
             reader.at_value(node, f"log.{key}: {shown(text)} is not a place for output", hint)
             return None
         if text.endswith("/"):

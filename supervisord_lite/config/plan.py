@@ -278,9 +278,10 @@ def _effect(key: Key, before: Spec, after: Spec) -> Effect:
     if key[1] in ("stdout", "stderr"):
         was, now = getattr(old, key[1]), getattr(new, key[1])
         # What has no pipe cannot get one, and a pipe that is shared cannot be divided.
-        return "reopen" if was.kind == now.kind == "file" else "restart"
-    has_file = "file" in (new.stdout.kind, new.stderr.kind)
-    return "reopen" if has_file else "live"
+        has_pipes = was.kind in ("file", "journal") and now.kind in ("file", "journal")
+        return "reopen" if has_pipes else "restart"
+    kinds = {new.stdout.kind, new.stderr.kind}
+    return "reopen" if kinds & {"file", "journal"} else "live"
 
 
 def _text(key: Key, value: object) -> str | None:

@@ -67,11 +67,12 @@ class LogTarget:
     """Where one output stream goes.
 
     Attributes:
-        kind: "file" (`path`, absolute, may hold %i), "inherit" (the daemon's own stream), "null",
-            or "stdout" (of stderr only: where stdout goes, in the order written).
+        kind: "file" (`path`, absolute, may hold %i), "journal" (systemd's), "inherit" (the daemon's
+            own stream), "null", or "stdout" (of stderr only: where stdout goes, in the order
+            written).
     """
 
-    kind: Literal["file", "inherit", "null", "stdout"]
+    kind: Literal["file", "journal", "inherit", "null", "stdout"]
     path: str = ""
 
 
@@ -198,6 +199,7 @@ class Launch:
         log_max_age_s: Rotate when the first line is so old; None: never.
         log_backups: Rotated files kept.
         log_compress: Compress them.
+        log_level_prefix: "<3>" at the beginning of a line is its priority in the journal.
         log_format: How lines stand in files.
         python: The target that is run instead of a command.
     """
@@ -225,6 +227,7 @@ class Launch:
     log_format: Literal["raw", "stamped", "json"] = "raw"
     log_max_age_s: float | None = None
     log_compress: bool = False
+    log_level_prefix: bool = True
     python: Python | None = None
 
 

@@ -165,7 +165,8 @@ class Starts:
             else:
                 # The number alone begins anew with each daemon.
                 run = f"{start.key[2]}.{request['marker'][:8]}"
-                entry = {"name": request["name"], "run": run, **target["stream"]}
+                entry = {"name": request["name"], "run": run, "invocation": request["marker"]}
+                entry.update(target["stream"])
                 try:
                     stream, writer = self._streams.create(entry)
                 except OSError as error:

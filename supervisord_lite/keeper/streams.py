@@ -77,8 +77,9 @@ class Streams:
         if stream.retired:
             return
         stream.entry = {"stream": was["stream"], **entry}
-        if "run" in was:
-            stream.entry["run"] = was["run"]
+        for kept in ("run", "invocation"):
+            if kept in was:
+                stream.entry[kept] = was[kept]
         if was["path"] != entry["path"]:
             stream.entry["was"] = was["path"]
         if stream not in self._untold:

@@ -95,6 +95,12 @@ more than half full, and counts it with a record of its own. All state (`desk.py
 lock, which is never held during a disk call. When the writer thread is back, it cuts off the line
 whose rest is gone, and goes on.
 
+The journal
+-----------
+
+What goes to systemd's journal goes through a small file of the same kind, from which whole lines
+are sent on (`echo.py`); how far that has come stands in the ledger.
+
 Beside the resident process
 ---------------------------
 

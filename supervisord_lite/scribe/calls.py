@@ -7,6 +7,7 @@ Production uses the calls themselves; a test gives a subclass that fails the Nth
 from __future__ import annotations
 
 import os
+import socket
 
 from supervisord_lite.base.pipes import readable_bytes
 
@@ -31,4 +32,5 @@ class Calls:
     readv = staticmethod(os.readv)
     splice = staticmethod(os.splice)
     pread = staticmethod(os.pread)
+    sendmsg = staticmethod(socket.socket.sendmsg)
     shrink = staticmethod(os.ftruncate)

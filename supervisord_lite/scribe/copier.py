@@ -43,6 +43,7 @@ class Copier:
 
     Attributes:
         segments: The numbers of full files.
+        may_rotate: Asked about a file and its size before it is renamed.
         on_segment: Told of a file of which another full one has got its number.
     """
 
@@ -78,6 +79,7 @@ class Copier:
         self._tail = Tail(memory, calls)
         self.segments = Segments(calls)
         self.on_segment: Callable[[LogFile], None] = lambda _file: None
+        self.may_rotate: Callable[[LogFile, int], bool] = lambda _file, _end: True
         self._written = 0
 
     @property
@@ -144,12 +146,24 @@ class Copier:
     def note_end(self, stream: Stream) -> None:
         """The stream has ended, maybe in the middle of a line that was being dropped."""
         file = stream.file
+        if file is not None and file.echo and file.entry.echoed < file.offset:
+            # The journal has not taken it, and nobody will try again.
+            file.entry.dropped_bytes += file.offset - file.entry.echoed
+            file.entry.echoed = file.offset
+            self.note_entry(file)
+            self._report(file, "dropped", "")
         if file is not None and stream.skip:
             stream.skip = False
             file.entry.dropped_lines += 1
             self._area.aim(file, stream.number)
             self._area.commit(IDLE, file.image())
             self._report(file, "dropped", "")
+
+    def note_entry(self, file: LogFile) -> None:
+        """Enter what the entry of *file* says now in the ledger, in one step."""
+        if self._area.phase == IDLE:
+            self._area.aim(file, file.entry.stream)
+        self._area.commit(self._area.phase, file.image())
 
     def _take(self, stream: Stream, file: LogFile, want: int, *, storing: bool) -> bool:
         area = self._area
@@ -288,7 +302,7 @@ class Copier:
     def _rotate(self, file: LogFile) -> None:
         area = self._area
         try:
-            if self._now_s() < file.rotate_at_s:
+            if self._now_s() < file.rotate_at_s or not self.may_rotate(file, area.offset):
                 self._stay()
                 return
             numbers = self.segments.of(file)
@@ -416,6 +430,7 @@ class Copier:
         area = self._area
         file.entry.trim = False
         file.entry.line_start = keep
+        file.entry.echoed = min(file.entry.echoed, keep)
         number = file.queue[0].number if file.queue else file.entry.stream
         area.aim(file, number)
         area.offset, area.identity = keep, file.identity

@@ -18,6 +18,7 @@ from supervisord_lite.scribe.memory import BUFFER_BYTES, Memory
 from supervisord_lite.scribe.reports import Reports
 from supervisord_lite.scribe.successor import Successor, restore
 from supervisord_lite.scribe.turns import Turns, may_share
+from supervisord_lite.wire.journald import fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class Desk:
         empty: Files that no stream needs any more.
         reopened: All files are to be closed.
         limited: Files that are to be rotated by another age, or compressed from now on.
+        silent: Streams whose time is over, and which may be ended when the journal has all of it.
+        ledger: One entry for each log file.
         moving: Streams that go to another file when they are at the beginning of a line.
         begun: Streams whose turn on their files has come: they are to be marked.
         late_lines: An output that is a regular file has lines to be written.
@@ -101,7 +104,8 @@ class Desk:
         self.late_lines = False
         self.limited: list[LogFile] = []
         self.onlooker: Onlooker | None = None
-        self._ledger = memory.ledger
+        self.ledger = memory.ledger
+        self.silent: list[Stream] = []
         self._rooms: set[int] = set()
         self._timed: set[Stream] = set()
         self._wants_room = False
@@ -200,7 +204,7 @@ class Desk:
         """Return where a stream goes on that a predecessor may have been reading."""
         if "was" in entry:
             path = os.fsencode(entry["was"])
-            known = self._ledger.entry(path)
+            known = self.ledger.entry(path)
             if known.stream == number and (known.midline or known.skip):
                 return self._file_at(path)  # it died before the line was whole
         return self._file_at(os.fsencode(entry["path"]))
@@ -226,6 +230,7 @@ class Desk:
         is_same = os.fsencode(entry["path"]) == file.path_bytes
         if is_same and (form == stream.form or not stream.midline):
             stream.form = form
+            _let_echo(stream, entry)
             stream.target = None
             self.moving.discard(stream)
             self._limit(file, entry)
@@ -241,6 +246,8 @@ class Desk:
         for stream in list(self.moving):
             if stream.retired:
                 self.moving.discard(stream)  # its last words belong to the others
+            elif stream.file is not None and stream.file.owes:
+                continue  # what waits for the journal is of this stream
             elif not (stream.midline or stream.skip or stream.descriptor < 0):
                 self._move(stream)
 
@@ -263,12 +270,16 @@ class Desk:
         stream.file = new = self._file_at(os.fsencode(entry["path"]))
         self._limit(new, entry)
         stream.form = FORMS.get(entry.get("format", "raw"), RAW)
+        _let_echo(stream, entry)
         stream.is_marked = False
         self._queue_up(stream, new)
 
     def _limit(self, file: LogFile, entry: dict[str, Any]) -> None:
         file.max_size = entry.get("max_size", 0)
         file.backups = entry.get("backups", 0)
+        echo = (entry.get("echo") or {}).get("socket", "")
+        if echo != file.echo:
+            file.echo, file.reopen = echo, True
         compress, max_age_s = entry.get("compress", False), entry.get("max_age") or 0.0
         if (compress, max_age_s) != (file.compress, file.max_age_s):
             file.compress, file.max_age_s = compress, max_age_s
@@ -286,7 +297,7 @@ class Desk:
     def _file_at(self, path: bytes) -> LogFile:
         file = self.files.get(path)
         if file is None:
-            file = LogFile(path, self._ledger.entry(path), self.calls)
+            file = LogFile(path, self.ledger.entry(path), self.calls)
             self.files[path] = file
             self._note_dropped(file)
         return file
@@ -439,7 +450,9 @@ class Desk:
                 stream.deadline_s = None
                 self._timed.discard(stream)
                 stream.last_bytes = self.readable_bytes(stream, LAST_BYTES)
-                if stream.last_bytes == 0:
+                if stream.last_bytes == 0 and stream.file is not None and stream.file.echo:
+                    self.silent.append(stream)
+                elif stream.last_bytes == 0:
                     self.end(stream)
         for output in self.outputs.values():
             if not output.is_file:
@@ -458,3 +471,17 @@ class Desk:
             and not self.link.is_waiting
             and all(stream.descriptor < 0 for stream in self.streams.values())
         )
+
+
+def _let_echo(stream: Stream, entry: dict[str, Any]) -> None:
+    """Say what the entries of a stream in the journal have in common."""
+    echo = entry.get("echo")
+    if not echo:
+        stream.echo = b""
+        return
+    about = {"SYSLOG_IDENTIFIER": entry["name"], "WORKER": entry["name"], **echo["fields"]}
+    about["RUN"] = entry.get("run", "").partition(".")[0]
+    about["INVOCATION_ID"] = entry.get("invocation", "")
+    about["STREAM"] = "stderr" if stream.is_stderr else "stdout"
+    stream.echo = fields({name: value for name, value in about.items() if value})
+    stream.has_prefix = echo["prefix"]

@@ -42,14 +42,16 @@ class Stream:
         deadline_s: When to stop waiting for its end; None while that is open.
         last_bytes: How much is still to be read after the deadline; None before.
         target: Where it goes from its next line on: the keeper's entry for it; None: it stays.
+        echo, has_prefix: What its entries in the journal have in common, and whether "<3>" is a
+            priority (`echo`).
         form, is_stderr: How its lines stand in the file (`forms`).
         run: Of the worker, for `marks`; empty: no marks are made.
         is_marked: Its beginning in its file has been marked.
     """
 
     __slots__ = (
-        "deadline_s", "descriptor", "file", "form", "is_marked", "is_stderr", "last_bytes",
-        "midline", "number", "retired", "run", "skip", "target",
+        "deadline_s", "descriptor", "echo", "file", "form", "has_prefix", "is_marked",
+        "is_stderr", "last_bytes", "midline", "number", "retired", "run", "skip", "target",
     )  # fmt: skip
 
     def __init__(self, number: int, descriptor: int, file: LogFile | None) -> None:
@@ -65,6 +67,8 @@ class Stream:
         self.target: dict[str, Any] | None = None
         self.form = RAW
         self.is_stderr = False
+        self.echo = b""
+        self.has_prefix = True
         self.run = ""
         self.is_marked = False
 
@@ -84,15 +88,38 @@ class LogFile:
         retry_at_s: In trouble: not before this time, on the monotonic clock.
         rotate_at_s: After a rotation failed: not before this time.
         rotation_failed, compression_failed: The keeper was told so.
+        echo: Where the journal listens to which its lines go on; empty: they do not.
+        owes, is_in_line: Of those some have not been sent; the next one goes on in a line.
         old_at_s: When it has its `max_age`, on the monotonic clock; None: not known.
         aged_identity: Of the file that `old_at_s` speaks about.
         untold, told_at_s: What was dropped has grown since it was told, and when that was.
     """
 
     __slots__ = (
-        "aged_identity", "backups", "calls", "compress", "compression_failed", "descriptor",
-        "entry", "identity", "max_age_s", "max_size", "offset", "old_at_s", "path", "path_bytes",
-        "queue", "reopen", "retry_at_s", "rotate_at_s", "rotation_failed", "told_at_s", "untold",
+        "aged_identity",
+        "backups",
+        "calls",
+        "compress",
+        "compression_failed",
+        "descriptor",
+        "echo",
+        "entry",
+        "identity",
+        "is_in_line",
+        "max_age_s",
+        "max_size",
+        "offset",
+        "old_at_s",
+        "owes",
+        "path",
+        "path_bytes",
+        "queue",
+        "reopen",
+        "retry_at_s",
+        "rotate_at_s",
+        "rotation_failed",
+        "told_at_s",
+        "untold",
     )  # fmt: skip
 
     def __init__(self, path: bytes, entry: Entry, calls: Calls) -> None:
@@ -116,6 +143,9 @@ class LogFile:
         self.aged_identity = 0
         self.compress = False
         self.compression_failed = False
+        self.echo = ""
+        self.owes = False
+        self.is_in_line = False
         self.untold = False
         self.told_at_s = 0.0
 
@@ -163,7 +193,9 @@ class LogFile:
             make_folders(self.calls, os.path.dirname(self.path))
         is_private = self.path.endswith(f"/{EVENTS_FILE}")
         mode = _PRIVATE_MODE if is_private else _FILE_MODE
-        descriptor = self.calls.open(self.path, _OPEN_FLAGS, mode)
+        # What is sent on to the journal is read here again.
+        flags = _OPEN_FLAGS ^ os.O_WRONLY | os.O_RDWR if self.echo else _OPEN_FLAGS
+        descriptor = self.calls.open(self.path, flags, mode)
         try:
             status = self.calls.fstat(descriptor)
             _refuse_irregular(status, self.path)
@@ -177,11 +209,12 @@ class LogFile:
             # the chunk that is under way.
             self.entry.trim = self.entry.trim and self.entry.identity == 0
             self.entry.identity = self.identity
-            self.entry.line_start = status.st_size
+            self.entry.line_start = self.entry.echoed = status.st_size
         self._note_size(status.st_size)
 
     def _note_size(self, size: int) -> None:
         self.offset = size
+        self.entry.echoed = min(self.entry.echoed, size)
         if self.entry.line_start > size:
             # Truncated by somebody (logrotate's copytruncate).
             self.entry.line_start = size

@@ -15,6 +15,10 @@ _IMAGE = struct.Struct("<7Q")
 NO_IMAGE = (0,) * 7
 _MIDLINE, _SKIP, _TRIM, _COUNTED, _TROUBLE = 1, 2, 4, 8, 16
 _FORM_SHIFT = 5
+_ECHO_TROUBLE = 128
+#: In the last field: how much of it is `held`; the rest is `echoed`.
+_HELD_BITS = 32
+_HELD = (1 << _HELD_BITS) - 1
 
 
 class Entry:
@@ -31,13 +35,15 @@ class Entry:
         counted: What a trim will cut off has been counted as dropped already.
         trouble: The keeper was told that the file cannot be written.
         form: In which the file's unfinished last line is written; see `forms`.
+        echoed: Where in the file begins what has not been sent on to the journal, in bytes.
+        echo_trouble: The keeper was told that the journal does not take it.
         held: The beginning of a character in that line whose rest has not been read, at most 3
             bytes.
     """
 
     __slots__ = (
-        "counted", "dropped_bytes", "dropped_lines", "form", "held", "identity", "index",
-        "line_start", "midline", "skip", "stream", "trim", "trouble",
+        "counted", "dropped_bytes", "dropped_lines", "echo_trouble", "echoed", "form", "held",
+        "identity", "index", "line_start", "midline", "skip", "stream", "trim", "trouble",
     )  # fmt: skip
 
     def __init__(self, index: int) -> None:
@@ -54,6 +60,7 @@ class Entry:
             | (_COUNTED if self.counted else 0)
             | (_TROUBLE if self.trouble else 0)
             | self.form << _FORM_SHIFT
+            | (_ECHO_TROUBLE if self.echo_trouble else 0)
         )
         return (
             self.dropped_bytes,
@@ -62,15 +69,21 @@ class Entry:
             self.line_start,
             self.identity,
             flags,
-            int.from_bytes(b"\1" + self.held, "big"),
+            self.last_field(),
         )
+
+    def last_field(self) -> int:
+        """Return the last of the fields of `image`."""
+        return int.from_bytes(b"\1" + self.held, "big") | self.echoed << _HELD_BITS
 
     def restore(self, image: tuple[int, ...]) -> None:
         """Set all fields from what was stored."""
         self.dropped_bytes, self.dropped_lines, self.stream = image[:3]
         self.line_start, self.identity, flags, held = image[3:7]
         # A leading one keeps its zeroes; nothing at all is an entry that was never stored.
-        self.held = held.to_bytes(4, "big").lstrip(b"\0")[1:]
+        self.held = (held & _HELD).to_bytes(4, "big").lstrip(b"\0")[1:]
+        self.echoed = held >> _HELD_BITS
+        self.echo_trouble = bool(flags & _ECHO_TROUBLE)
         self.form = flags >> _FORM_SHIFT & 3
         self.midline = bool(flags & _MIDLINE)
         self.skip = bool(flags & _SKIP)
@@ -88,6 +101,7 @@ class Ledger:
     def __init__(self, memory: mmap.mmap, base: int) -> None:
         """Find the places that are taken."""
         self._memory = memory
+        self._words = memoryview(memory).cast("Q")
         self._base = base
         self._places: dict[int, int] = {}
         for index in range(_ENTRIES):
@@ -112,6 +126,12 @@ class Ledger:
             _IMAGE.unpack_from(self._memory, self._base + index * _ENTRY_BYTES + 8),
         )
         return entry
+
+    def note(self, entry: Entry) -> None:
+        """Write `echoed` of one entry to its place, in one step."""
+        if entry.index >= 0:
+            place = self._base + entry.index * _ENTRY_BYTES + _ENTRY_BYTES - 8
+            self._words[place // 8] = entry.last_field()
 
     def store(self, index: int, image: tuple[int, ...]) -> None:
         """Write the image of one entry to its place."""

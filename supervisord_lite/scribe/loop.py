@@ -10,6 +10,7 @@ from supervisord_lite.scribe.ages import Ages
 from supervisord_lite.scribe.calls import Calls
 from supervisord_lite.scribe.compressing import Compressing, Compression
 from supervisord_lite.scribe.desk import LAST_BYTES, Desk
+from supervisord_lite.scribe.echo import ECHO_BYTES, Echoes
 from supervisord_lite.scribe.forms import RAW_BYTES
 from supervisord_lite.scribe.marks import Marks
 from supervisord_lite.scribe.memory import BUFFER_BYTES, NONCE_BYTES, Memory
@@ -58,6 +59,7 @@ class Scribe:
             desk.poll.unregister, start_compression,
         )  # fmt: skip
         desk.writer.on_segment = self._compressing.want
+        self._echoes = Echoes(desk, desk.calls, now_s)
         self._pulse = Pulse()
         self._takeovers = 0
         self._watch = desk.onlooker = Watch(desk, self._pulse)
@@ -83,6 +85,7 @@ class Scribe:
     def close(self) -> None:
         """Close what was opened; for tests, where the process goes on."""
         self._watch.close()
+        self._echoes.close()
         self._desk.close()
 
     def recover(self) -> None:
@@ -96,7 +99,8 @@ class Scribe:
     def wait_s(self) -> float:
         """Return how long nothing is due, in seconds; -1 for ever."""
         desk = self._desk
-        due_s = [at_s for at_s in (self._ages.deadline_s, self._compressing.deadline_s) if at_s]
+        own = (self._ages.deadline_s, self._compressing.deadline_s, self._echoes.deadline_s)
+        due_s = [at_s for at_s in own if at_s is not None]
         least_s = desk.wait_s()
         if due_s:
             own_s = max(0.0, min(due_s) - desk.now_s())
@@ -131,8 +135,17 @@ class Scribe:
             if desk.moving:
                 desk.move()
             desk.keep_time()
+        while desk.silent:
+            self._end(desk.silent.pop())
         if desk.begun:
             self._mark_begun()
+        if self._echoes.is_waiting:
+            self._enter_disk()
+            ended = self._echoes.go_on()
+            self._leave_disk()
+            for stream in ended:
+                with desk.lock:
+                    desk.end(stream)
         self._keep_files(events)
         if desk.empty or desk.reopened or desk.late_lines:
             self._tidy()
@@ -175,6 +188,7 @@ class Scribe:
             if stream.file is not None:
                 self._ages.look(stream.file)
                 self._compressing.want(stream.file)
+                self._echoes.look(stream)
             self._leave_disk()
 
     def _serve(self, stream: Stream, *, hangup: bool) -> None:
@@ -182,9 +196,7 @@ class Scribe:
         want = desk.readable_bytes(stream, _most_bytes(stream))
         if want == 0:
             if hangup or stream.last_bytes is not None:
-                self._close_line(stream)
-                with desk.lock:
-                    desk.end(stream)
+                self._end(stream)
             return
         takeovers = pulse.takeovers
         if stream.file is not None and not self._has_turn(stream):
@@ -196,11 +208,15 @@ class Scribe:
                 self._write_lines(output)
         else:
             self._enter_disk(stream.file)
+            if not self._echoes.may_read(stream, want):
+                self._leave_disk()
+                return
             self._ages.look(stream.file)
             self._marks.before(stream)
             desk.writer.copy(stream, want, lambda: self._is_current(takeovers))
             self._ages.wrote(stream.file)
             self._marks.after(stream)
+            self._echoes.look(stream)
             self._leave_disk()
         if stream.file is not None and not stream.midline and len(stream.file.queue) > 1:
             with desk.lock:
@@ -221,6 +237,16 @@ class Scribe:
         self._leave_disk()
         with desk.lock:
             return desk.turns.ask(stream)[0]
+
+    def _end(self, stream: Stream) -> None:
+        """End a stream of which all has been read, when the journal has its last words."""
+        self._close_line(stream)
+        self._enter_disk(stream.file)
+        is_over = self._echoes.finish(stream)
+        self._leave_disk()
+        if is_over:
+            with self._desk.lock:
+                self._desk.end(stream)
 
     def _close_line(self, stream: Stream) -> None:
         """What a stream ends with is a whole line, where that is for others to go on from.
@@ -295,6 +321,7 @@ class Scribe:
         for file in empty:
             self._marks.forget(file)
             self._ages.forget(file)
+            self._echoes.forget(file)
         self._leave_disk()
 
     def _leave(self) -> None:
@@ -308,10 +335,14 @@ class Scribe:
                 self._desk.writer.copy(stream, want, lambda: True)
                 left -= want
             self._close_line(stream)
+            if stream.descriptor >= 0:
+                self._echoes.look(stream)
         for file in self._desk.files.values():
             file.close()
 
 
 def _most_bytes(stream: Stream) -> int:
     """Return how much of a stream is read at once."""
+    if stream.file is not None and stream.file.echo:
+        return ECHO_BYTES
     return RAW_BYTES if stream.form else BUFFER_BYTES

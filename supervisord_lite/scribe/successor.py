@@ -87,6 +87,8 @@ class Successor(Copier):
                 if area.identity == 0:
                     file.entry.identity = 0  # a new segment, maybe written to in part
                 file.check()
+                if area.identity == 0:
+                    file.entry.echoed = 0
                 if area.identity not in (0, file.identity):
                     # Replaced from outside while nobody was there.
                     area.offset = area.line_start = file.offset

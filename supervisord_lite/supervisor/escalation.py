@@ -23,7 +23,7 @@ from supervisord_lite.core.states import LastExit, Tripped, Worker
 from supervisord_lite.scribe.note import LAST_ESCALATION, Note
 from supervisord_lite.supervisor.adoption import Handover
 from supervisord_lite.supervisor.fleet import Fleet
-from supervisord_lite.supervisor.launch import outputs
+from supervisord_lite.supervisor.launch import log_places
 from supervisord_lite.supervisor.outbox import Outbox, Slot
 from supervisord_lite.supervisor.poller import Poller
 
@@ -169,7 +169,7 @@ class EscalationNote:
         if times and worker.last_exit is not None:
             ends.setdefault(times[-1], worker.last_exit)  # it tripped, so the latest end was that
         spec = self._fleet.specs.get(slot[0])  # none is in force for one that is leaving
-        places = () if spec is None else reversed(outputs(spec, slot[1]))
+        places = () if spec is None else reversed(log_places(spec, slot[1], self._fleet.settings))
         paths = [p for p in places if p.startswith("/") and len(p) <= _LONGEST_PATH]
         return {
             "name": self._fleet.name(slot),

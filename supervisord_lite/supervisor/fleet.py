@@ -246,7 +246,8 @@ class Fleet:
     def reopen_logs(self, slot: Slot) -> None:
         """Let the output of a worker that runs, or is being set up, go where its spec says now."""
         for run in runs_of(self.workers[slot], self.twins.get(slot)):
-            self.outbox.request(slot, relog_request(self.specs[slot[0]], slot[1], run))
+            request = relog_request(self.specs[slot[0]], slot[1], run, self.settings)
+            self.outbox.request(slot, request)
 
     def feed_all(self, event: Event) -> None:
         """Let one event happen to every worker, in the order in which they stop."""

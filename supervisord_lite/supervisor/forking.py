@@ -3,7 +3,7 @@
 import json
 
 from supervisord_lite.config.expand import instance_text
-from supervisord_lite.config.spec import Spec
+from supervisord_lite.config.spec import Settings, Spec
 from supervisord_lite.supervisor.launch import BOOT, identity_request, output_request, printed_name
 
 Request = dict[str, object]
@@ -18,28 +18,37 @@ def is_forked(spec: Spec) -> bool:
     return python is not None and (spec.pool_size > 1 or bool(python.preload))
 
 
-def server_request(spec: Spec, index: int, number: int) -> Request:
+def server_request(spec: Spec, index: int, number: int, settings: Settings) -> Request:
     """Return how a server is described to the keeper.
 
     Args:
         spec: Of a pool that it is for.
         index: Of an instance of it.
         number: Its generation.
+        settings: Where output is kept that goes to the journal.
     """
-    launch, python = spec.launch, spec.launch.python
-    assert python is not None
+    launch = spec.launch
     directory = instance_text(launch.directory, index)
     return {
         "id": server_id(spec, index, number),
         "name": spec.pool,
-        "argv": [python.interpreter, BOOT, "warm", directory, *python.preload],
+        **_process(spec, directory),
         "directory": directory,
+        "stdout": output_request(spec, launch.stdout, index, settings),
+        "stderr": output_request(spec, launch.stderr, index, settings, is_stderr=True),
+        "timeout_s": spec.policy.start_timeout_s,
+    }
+
+
+def _process(spec: Spec, directory: str) -> Request:
+    """Return what a server is, wherever its output goes."""
+    launch, python = spec.launch, spec.launch.python
+    assert python is not None
+    return {
+        "argv": [python.interpreter, BOOT, "warm", directory, *python.preload],
         "environment": _shared_environment(spec),
         "umask": launch.umask,
         "identity": identity_request(launch),
-        "stdout": output_request(launch, launch.stdout, index),
-        "stderr": output_request(launch, launch.stderr, index, is_stderr=True),
-        "timeout_s": spec.policy.start_timeout_s,
     }
 
 
@@ -58,7 +67,7 @@ def server_ids(spec: Spec, number: int) -> list[str]:
 
 def server_key(spec: Spec) -> str:
     """Return what two pools must have alike to be forked from one server."""
-    request = server_request(spec, 1, 0)
+    request = _process(spec, instance_text(spec.launch.directory, 1))
     same = ("argv", "environment", "umask", "identity")
     return json.dumps([spec.launch.directory, *(request[name] for name in same)])
 

@@ -149,7 +149,7 @@ class Generations:
         if number is None:
             number = self._draw(spec)
             self.put({pool: number})
-        request["server"] = server_request(spec, index, number)
+        request["server"] = server_request(spec, index, number, self._fleet.settings)
         request["title"] = title(spec, index)
         run = request["run"]
         assert isinstance(run, int)
@@ -233,7 +233,7 @@ class Generations:
                 name = server_id(spec, index, number)
                 if name not in waiting:
                     waiting[name] = spec.pool
-                    about = server_request(spec, index, number)
+                    about = server_request(spec, index, number, self._fleet.settings)
                     self._outbox.request(slots[0], {"do": "build", "server": about})
         self._drawn = {}
         if not waiting:

@@ -17,6 +17,10 @@ from supervisord_lite.config.spec import (
     Spec,
 )
 from supervisord_lite.core import actions
+from supervisord_lite.wire.journald import SOCKET
+
+#: What goes to the journal is kept in two files of this size for `logs`, and to wait for it.
+_SPOOL_BYTES = 128 * 1024
 
 #: The file that the interpreter of a Python worker runs: see there.
 BOOT = f"{os.path.dirname(os.path.abspath(supervisord_lite.__file__))}/worker/boot.py"  # noqa: PTH100, PTH120
@@ -83,8 +87,8 @@ def spawn_request(spec: Spec, index: int, run: int, settings: Settings) -> dict[
         "notify": voice,
         "ready_fd": launch.ready_fd,
         "listens": bool(spec.events),
-        "stdout": output_request(launch, launch.stdout, index),
-        "stderr": output_request(launch, launch.stderr, index, is_stderr=True),
+        "stdout": output_request(spec, launch.stdout, index, settings),
+        "stderr": output_request(spec, launch.stderr, index, settings, is_stderr=True),
     }
 
 
@@ -186,7 +190,7 @@ def identity_request(launch: Launch) -> dict[str, object] | None:
     }
 
 
-def relog_request(spec: Spec, index: int, run: int) -> dict[str, object]:
+def relog_request(spec: Spec, index: int, run: int, settings: Settings) -> dict[str, object]:
     """Return what the keeper is asked when the output of a run goes elsewhere from now on."""
     launch = spec.launch
     return {
@@ -195,8 +199,8 @@ def relog_request(spec: Spec, index: int, run: int) -> dict[str, object]:
         "index": index,
         "run": run,
         "name": printed_name(spec, index),
-        "stdout": output_request(launch, launch.stdout, index),
-        "stderr": output_request(launch, launch.stderr, index, is_stderr=True),
+        "stdout": output_request(spec, launch.stdout, index, settings),
+        "stderr": output_request(spec, launch.stderr, index, settings, is_stderr=True),
     }
 
 
@@ -302,8 +306,20 @@ def outputs(spec: Spec, index: int) -> tuple[str, str]:
 
 def log_places(spec: Spec, index: int, settings: Settings) -> tuple[str, str]:
     """Return where stdout and stderr can be read: a path, "inherit" or "null"."""
-    del settings
-    return outputs(spec, index)
+    own = (spec.launch.stdout, spec.launch.stderr)
+    stdout, stderr = (
+        _kept_at(spec, index, settings, is_stderr=bool(number))
+        if target.kind == "journal"
+        else place
+        for number, (target, place) in enumerate(zip(own, outputs(spec, index), strict=True))
+    )
+    return stdout, stdout if own[1].kind == "stdout" else stderr
+
+
+def _kept_at(spec: Spec, index: int, settings: Settings, *, is_stderr: bool) -> str:
+    """Return the file through which output goes to the journal, and in which `logs` reads it."""
+    kind = ".stderr" if is_stderr else ""
+    return f"{settings.runtime_dir}/output/{printed_name(spec, index)}{kind}.log"
 
 
 def _place(target: LogTarget, index: int) -> str:
@@ -311,9 +327,20 @@ def _place(target: LogTarget, index: int) -> str:
 
 
 def output_request(
-    launch: Launch, target: LogTarget, index: int, *, is_stderr: bool = False
+    spec: Spec, target: LogTarget, index: int, settings: Settings, *, is_stderr: bool = False
 ) -> dict[str, object]:
     """Return where an output of one instance goes."""
+    launch = spec.launch
+    if target.kind == "journal":
+        about = {"POOL": spec.pool, "INSTANCE": str(index)}
+        stream: dict[str, object] = {
+            "path": _kept_at(spec, index, settings, is_stderr=is_stderr),
+            "max_size": _SPOOL_BYTES,
+            "backups": 1,
+            "is_stderr": is_stderr,
+            "echo": {"socket": SOCKET, "fields": about, "prefix": launch.log_level_prefix},
+        }
+        return {"to": "log", "stream": stream}
     if target.kind != "file":
         return {"to": target.kind}
     stream = {

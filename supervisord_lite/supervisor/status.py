@@ -20,8 +20,7 @@ from supervisord_lite.core.states import (
     Worker,
     word_of,
 )
-from supervisord_lite.supervisor.launch import outputs, printed_name
-from supervisord_lite.supervisor.logs import Logs
+from supervisord_lite.supervisor.launch import printed_name
 from supervisord_lite.supervisor.samples import Usage
 
 
@@ -33,7 +32,7 @@ def worker_status(
     now_s: float,
     wall_s: float,
     controllers: list[str],
-    logs: Logs,
+    output: dict[str, object],
     stuck: str = "",
     words: str = "",
     by_hand: ScaledByHand | None = None,
@@ -50,7 +49,7 @@ def worker_status(
         now_s: The daemon's clock, to see which failures are still in the window.
         wall_s: The wall clock at `now_s`.
         controllers: Which cgroup limits are enforced.
-        logs: How its output fares.
+        output: How that fares.
         words: What it says of itself.
         stuck: For whom it waits in vain, for people; else empty.
         by_hand: The size that a person gave its pool; None: it has that of the file.
@@ -60,7 +59,6 @@ def worker_status(
     """
     state = worker.state
     policy = spec.policy
-    output = logs.output(*outputs(spec, worker.index))
     return {
         "name": printed_name(spec, worker.index),
         "pool": worker.pool,

@@ -36,7 +36,7 @@ from supervisord_lite.scribe.reading import Reading
 from supervisord_lite.scribe.selection import Selection
 from supervisord_lite.supervisor.events import Events
 from supervisord_lite.supervisor.fleet import Fleet
-from supervisord_lite.supervisor.launch import outputs
+from supervisord_lite.supervisor.launch import log_places
 from supervisord_lite.supervisor.names import resolve
 from supervisord_lite.supervisor.outbox import Slot
 from supervisord_lite.supervisor.poller import Poller
@@ -142,7 +142,8 @@ class Stories:
         tails = []
         for slot in slots:
             if _has_last_words(self._fleet.workers[slot]):
-                stdout, stderr = outputs(self._fleet.spec(slot[0]), slot[1])
+                spec = self._fleet.spec(slot[0])
+                stdout, stderr = log_places(spec, slot[1], self._fleet.settings)
                 name = self._fleet.name(slot)
                 files = [path for path in dict.fromkeys((stderr, stdout)) if path.startswith("/")]
                 run = self._fleet.workers[slot].run

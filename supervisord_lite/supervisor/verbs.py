@@ -24,7 +24,7 @@ from supervisord_lite.supervisor.events import Events
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.generations import Generations, NotBuilt
 from supervisord_lite.supervisor.health import Health
-from supervisord_lite.supervisor.launch import outputs
+from supervisord_lite.supervisor.launch import log_places, outputs
 from supervisord_lite.supervisor.logs import Logs
 from supervisord_lite.supervisor.names import NoSuchWorkerError, resolve
 from supervisord_lite.supervisor.orders import (
@@ -240,7 +240,7 @@ class Verbs:
                     now_s=now_s,
                     wall_s=wall_s,
                     controllers=self._handover.controllers,
-                    logs=self._logs,
+                    output=self._output(slot),
                     words=self._health.note(slot, worker.run) or self._words.of(slot, worker.run),
                     by_hand=self._reloads.in_force.by_hand.get(slot[0]),
                     stuck=self._fleet.why_stuck(slot),
@@ -278,10 +278,15 @@ class Verbs:
             return []
         return [f"{processes} processes may need {wanted} descriptors; the limit is {limit}"]
 
+    def _output(self, slot: Slot) -> dict[str, object]:
+        spec = self._fleet.spec(slot[0])
+        places = log_places(spec, slot[1], self._fleet.settings)
+        return self._logs.output(*outputs(spec, slot[1]), places)
+
     def _log_files(self, call: Call) -> None:
         files = []
         for slot in resolve(self._fleet, parameters.names(call)):
-            stdout, stderr = outputs(self._fleet.spec(slot[0]), slot[1])
+            stdout, stderr = log_places(self._fleet.spec(slot[0]), slot[1], self._fleet.settings)
             files.append({"name": self._fleet.name(slot), "stdout": stdout, "stderr": stderr})
         call.reply({"files": files})
 

@@ -28,7 +28,7 @@ FOR_A_NEW_RUN: dict[str, list[Any]] = {
 }
 LOGS: dict[str, list[Any]] = {
     "stdout": [LogTarget("inherit"), LogTarget("null"), LogTarget("file", "/a"),
-               LogTarget("file", "/b")],
+               LogTarget("file", "/b"), LogTarget("journal")],
     "stderr": [LogTarget("stdout"), LogTarget("file", "/c"), LogTarget("inherit")],
     "log_max_size_bytes": [1, 2],
     "log_backups": [1, 2],

@@ -74,6 +74,23 @@ def test_each_run_has_a_notification_socket_of_its_own() -> None:
         (LogTarget("inherit"), {"to": "inherit"}),
         (LogTarget("null"), {"to": "null"}),
         (
+            LogTarget("journal"),
+            {
+                "to": "log",
+                "stream": {
+                    "path": "/run/x/output/web.log",
+                    "max_size": 131072,
+                    "backups": 1,
+                    "is_stderr": False,
+                    "echo": {
+                        "socket": "/run/systemd/journal/socket",
+                        "fields": {"POOL": "web", "INSTANCE": "1"},
+                        "prefix": True,
+                    },
+                },
+            },
+        ),
+        (
             LogTarget("file", "/log/x"),
             {
                 "to": "log",

@@ -1,0 +1,203 @@
+"""Lines on their way to the journal: any bytes, any deaths, a journal that is away."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from supervisord_lite.scribe.calls import Calls
+from supervisord_lite.scribe.echo import LINE_BYTES, PATIENCE_S, Journal
+from supervisord_lite.wire import journald
+from tests.support.journal import Journald, parse
+from tests.support.scribe import whole
+from tests.support.scribe_inside import FaultyCalls, Inside
+
+PIECES = st.lists(
+    st.one_of(st.binary(max_size=60), st.sampled_from([b"", b"a line\n", b"half", b"\n\n"])),
+    max_size=12,
+)
+LIVES = st.lists(
+    st.tuples(st.integers(1, 90), st.sampled_from(["before", "after", "half"])), max_size=6
+)
+MANY = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+
+
+def echo(path: Path, *, prefix: bool = False) -> dict[str, Any]:
+    fields = {"POOL": "w", "INSTANCE": "1"}
+    return {"echo": {"socket": str(path), "fields": fields, "prefix": prefix}, "invocation": "ab"}
+
+
+@given(st.binary(max_size=200), st.booleans(), st.booleans())
+@example(b"", True, False)
+@example(b"\n\0=\xff\x1b[31m", True, True)
+@example(b"<3>x", True, False)
+def test_an_entry_is_read_as_it_was_made(line: bytes, has_prefix: bool, is_partial: bool) -> None:
+    """Whatever bytes a line has; a prefix is taken off where that is wanted."""
+    common = journald.fields({"WORKER": "web-1", "ODD": "a\nb=c"})
+    found = parse(journald.entry(common, line, has_prefix=has_prefix, is_partial=is_partial))
+    is_told = has_prefix and line[:1] == b"<" and line[2:3] == b">" and line[1:2] in list(
+        map(b"%d".__mod__, range(8))
+    )  # fmt: skip
+    assert found.pop("MESSAGE") == (line[3:] if is_told else line)
+    assert found.pop("PRIORITY") == (line[1:2] if is_told else b"6")
+    assert found.pop("PARTIAL", b"0") == (b"1" if is_partial else b"0")
+    assert found == {"WORKER": b"web-1", "ODD": b"a\nb=c"}
+
+
+@given(PIECES, PIECES, LIVES, st.sampled_from([30, 200, 128 * 1024]))
+@MANY
+def test_a_death_doubles_one_line_at_most_and_loses_none(
+    first: list[bytes], second: list[bytes], lives: list[tuple[int, str]], max_size: int
+) -> None:
+    """In the journal; the file that `logs` reads has each line once."""
+    inside = Inside()
+    with tempfile.TemporaryDirectory() as folder:
+        path, log = Path(folder, "socket"), Path(folder, "w.log")
+        journal = Journald(path)
+        calls = [FaultyCalls(die_at=die_at, die=die) for die_at, die in lives]
+        said = b""
+        try:
+            for pieces in (first, second):
+                _, writer = inside.attach(log, max_size=max_size, **echo(path))
+                for piece in [*pieces, b"\n"]:
+                    inside.settle(*calls[inside.starts :])
+                    os.write(writer, piece)
+                    said += piece
+                    journal.receive()
+                os.close(writer)
+                inside.settle(*calls[inside.starts :])
+                inside.settle()
+                journal.receive()
+            deaths = inside.deaths
+            assert inside.dropped_bytes(log) == 0
+        finally:
+            inside.close()
+            found = journal.lines()
+            journal.close()
+        assert whole(log) == said
+        lines = said.split(b"\n")[:-1]
+        doubled = len(found) - len(lines)
+        assert 0 <= doubled <= deaths
+        wanted = iter(found)
+        assert all(line in wanted for line in lines), "lost, or in another order"
+        twice = sum(a == b for a, b in itertools.pairwise(found))
+        assert doubled <= twice
+
+
+def test_long_lines_go_in_pieces_and_all_bytes_arrive(tmp_path: Path) -> None:
+    """Ten megabytes of random bytes, unchanged, through spool and rotation."""
+    data = os.urandom(10 << 20) + b"x" * (3 * LINE_BYTES + 5) + b"\nend\n"
+    inside, journal = Inside(), Journald(tmp_path / "socket")
+    try:
+        _, writer = inside.attach(
+            tmp_path / "w.log", max_size=128 * 1024, backups=1, **echo(journal.path)
+        )
+        os.set_blocking(writer, False)
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[os.write(writer, view) :]
+            except BlockingIOError:
+                inside.settle()
+                journal.receive()
+        os.close(writer)
+        while len(inside.done) == 0:
+            inside.settle()
+            journal.receive()
+        assert journal.lines("w") == data.split(b"\n")[:-1]
+        assert {entry["RUN"] for entry in journal.entries} == {b"1"}
+        assert journal.entries[0]["INVOCATION_ID"] == b"ab"
+        assert max(len(entry["MESSAGE"]) for entry in journal.entries) == LINE_BYTES
+        assert inside.dropped_bytes(tmp_path / "w.log") == 0
+    finally:
+        inside.close()
+        journal.close()
+
+
+def test_lines_wait_for_a_journal_that_is_away(tmp_path: Path) -> None:
+    """As many as there is room for, and the worker is not held up for long; then it is told."""
+    inside, log = Inside(), tmp_path / "w.log"
+    try:
+        _, writer = inside.attach(log, max_size=100, backups=1, **echo(tmp_path / "socket"))
+        os.write(writer, b"waits\n")
+        inside.settle()
+        assert [m["said"] for m in inside.said] == ["trouble"]
+        journal = Journald(tmp_path / "socket")
+        inside.now_s += 1.0
+        inside.settle()
+        assert journal.lines() == [b"waits"]
+        assert [m["said"] for m in inside.said] == ["trouble", "resumed"]
+        journal.close()
+        for number in range(20):
+            os.write(writer, b"%02d %s\n" % (number, b"y" * 40))
+            inside.settle()
+            inside.now_s += 0.1
+        assert inside.wait_s() >= 0
+        assert len(whole(log)) < 300, "the pipe is left alone"
+        inside.now_s += PATIENCE_S
+        inside.settle()
+        inside.settle()
+        journal = Journald(tmp_path / "socket")
+        inside.now_s += 1.0
+        os.write(writer, b"back\n")
+        inside.settle()
+        os.close(writer)
+        inside.now_s += 1.0
+        inside.settle()
+        inside.settle()
+        found = journal.lines()
+        assert found[-1] == b"back"
+        dropped = inside.dropped_bytes(log)
+        assert dropped > 0
+        assert sum(len(line) + 1 for line in found) + dropped == 20 * 44 + 5
+        assert inside.done == {1}
+        journal.close()
+    finally:
+        inside.close()
+
+
+def test_a_run_that_ends_while_the_journal_is_away_is_done_with(tmp_path: Path) -> None:
+    """After a while, and what was not sent is counted."""
+    inside, log = Inside(), tmp_path / "w.log"
+    try:
+        _, writer = inside.attach(log, max_size=1000, backups=1, **echo(tmp_path / "socket"))
+        os.write(writer, b"last words")
+        os.close(writer)
+        inside.settle()
+        assert inside.done == set()
+        inside.now_s += PATIENCE_S
+        inside.settle()
+        assert inside.done == {1}
+        assert inside.dropped_bytes(log) == len(b"last words")
+    finally:
+        inside.close()
+
+
+def test_what_no_datagram_holds_travels_in_sealed_memory(tmp_path: Path) -> None:
+    """A large entry arrives as it is; a journal that is full is no error."""
+    now_s = 5.0
+    journal = Journald(tmp_path / "socket", receive_bytes=1 << 20)
+    way = Journal(str(journal.path), Calls(), lambda: now_s)
+    try:
+        entry = journald.entry(b"", b"z" * (1 << 20))
+        assert way.send(entry)
+        journal.receive()
+        assert journal.in_memory == 1
+        assert journal.entries[0]["MESSAGE"] == b"z" * (1 << 20)
+        count = 0
+        while way.send(b"MESSAGE=x\n"):
+            count += 1
+            assert count < 100_000
+        assert way.stuck_since_s == now_s
+        journal.receive()
+        assert way.send(b"MESSAGE=x\n")
+        assert way.stuck_since_s is None
+    finally:
+        way.close()
+        journal.close()
