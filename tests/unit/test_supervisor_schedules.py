@@ -12,7 +12,6 @@ from supervisord_lite.core import events
 from supervisord_lite.core.cron import Zone
 from supervisord_lite.core.schedule import Schedule
 from supervisord_lite.core.states import Running, Scheduled, Starting, Stopped
-from supervisord_lite.supervisor.logs import Logs
 from supervisord_lite.supervisor.plan_file import PLANS
 from supervisord_lite.supervisor.status import worker_status
 from tests.support.supervisor import Daemon, a_spec
@@ -73,7 +72,7 @@ def note(daemon: Daemon) -> str | None:
     clock = daemon.clock
     told = worker_status(
         fleet.specs["job"], daemon.workers[SLOT], usage=None, now_s=clock.now_s(),
-        wall_s=clock.wall_s(), controllers=[], logs=Logs({}, {}),
+        wall_s=clock.wall_s(), controllers=[], output={},
     )  # fmt: skip
     assert told["state"] == "waiting"
     return told["note"]  # type: ignore[return-value]
