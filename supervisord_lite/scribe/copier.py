@@ -146,7 +146,8 @@ class Copier:
     def note_end(self, stream: Stream) -> None:
         """The stream has ended, maybe in the middle of a line that was being dropped."""
         file = stream.file
-        if file is not None and file.echo and file.entry.echoed < file.offset:
+        is_head = file is not None and file.queue[:1] == [stream]
+        if file is not None and is_head and file.echo and file.entry.echoed < file.offset:
             # The journal has not taken it, and nobody will try again.
             file.entry.dropped_bytes += file.offset - file.entry.echoed
             file.entry.echoed = file.offset

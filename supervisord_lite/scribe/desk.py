@@ -212,8 +212,9 @@ class Desk:
     def _queue_up(self, stream: Stream, file: LogFile) -> None:
         place = sum(1 for other in file.queue if other.descriptor >= 0)
         shares = may_share(stream, file)
-        if shares and stream.midline:
-            place = 0  # a predecessor was in the middle of its line
+        is_owner = bool(file.echo) and file.entry.stream == stream.number
+        if shares and (stream.midline or is_owner):
+            place = 0  # a predecessor was in the middle of its line, or of sending it on
         for other in file.queue if shares else ():
             other.is_marked = False  # what it says from now on is not the new run's
         file.queue.insert(place, stream)
@@ -280,6 +281,9 @@ class Desk:
         echo = (entry.get("echo") or {}).get("socket", "")
         if echo != file.echo:
             file.echo, file.reopen = echo, True
+        if file.entry.echoes != bool(echo):
+            file.entry.echoes = bool(echo)
+            self.ledger.store(file.entry.index, file.entry.image())
         compress, max_age_s = entry.get("compress", False), entry.get("max_age") or 0.0
         if (compress, max_age_s) != (file.compress, file.max_age_s):
             file.compress, file.max_age_s = compress, max_age_s

@@ -17,7 +17,9 @@ far that has come (`Entry.echoed`)::
 * *The journal is away, or takes no more*: lines wait in the file. When there is no room for more
   the worker's pipe is left alone, and a run that has ended is not yet done with, for `PATIENCE_S`
   in all; after that the lines that wait are dropped, counted and told, until the journal is back.
-* What waits is of one run always, so its fields are those of the stream that is read.
+* What waits is of one run always, so its fields are those of the stream that is read. Another run
+  beside it (`turns.py`) gets its turn when nothing waits any more; meanwhile its pipe is left
+  alone, and when the journal has taken nothing for `PATIENCE_S`, what waits is dropped for it.
 * A line longer than `LINE_BYTES` goes in pieces, those but the last with PARTIAL=1. What a run ends
   with goes as it is.
 * Who sends is the scribe: _PID and _UID of an entry are the scribe's, and the other fields are
@@ -174,13 +176,27 @@ class Echoes:
 
     # -- what the loop asks -----------------------------------------------------------------------
 
+    def may_turn(self, stream: Stream) -> bool:
+        """Return whether another run's lines may come into the file; else it is left alone."""
+        file = stream.file
+        if file is None or not file.owes or file.queue[0] is stream or self._send(file):
+            return True
+        if self._is_dropping(file):
+            self._drop(file, file.entry.line_start if file.queue[0].midline else file.offset)
+            return True
+        self._held[stream] = None
+        self._leave_alone(stream)
+        return False
+
     def may_read(self, stream: Stream, want: int) -> bool:
         """Return whether *want* bytes may come into the file; else the stream is left alone."""
         file = stream.file
         if file is None or not file.echo or not file.owes:
             return True
+        # Who always has something to say does not keep the others from their turn.
+        is_wanted = any(other.file is file and other is not stream for other in self._held)
         has_room = not file.max_size or file.offset + want <= file.max_size
-        if has_room or self._send(file) or self._is_dropping(file):
+        if (has_room and not is_wanted) or self._send(file) or self._is_dropping(file):
             return True
         self._held[stream] = None
         self._leave_alone(stream)
@@ -219,7 +235,8 @@ class Echoes:
         ended = [stream for stream in list(self._ending) if self.finish(stream)]
         for stream in ended:
             del self._ending[stream]
-        for stream in list(self._held):
+        # Those whose turn it is not are read first.
+        for stream in sorted(self._held, key=self._desk.is_turn_of):
             own = stream.file
             if own is None or not self._is_there(stream):
                 del self._held[stream]
@@ -345,6 +362,8 @@ class Echoes:
 
     def _may_rotate(self, file: LogFile, end: int) -> bool:
         """Return whether the file may be renamed: what is in it before *end* has been sent."""
+        if file.entry.echoes and not file.echo:
+            return False  # the keeper has not said yet where to
         if not file.echo or not file.queue:
             return True
         if self._send(file, end=end, is_last=True, is_cut=True):

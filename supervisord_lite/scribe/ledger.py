@@ -15,7 +15,7 @@ _IMAGE = struct.Struct("<7Q")
 NO_IMAGE = (0,) * 7
 _MIDLINE, _SKIP, _TRIM, _COUNTED, _TROUBLE = 1, 2, 4, 8, 16
 _FORM_SHIFT = 5
-_ECHO_TROUBLE = 128
+_ECHO_TROUBLE, _ECHOES = 128, 256
 #: In the last field: how much of it is `held`; the rest is `echoed`.
 _HELD_BITS = 32
 _HELD = (1 << _HELD_BITS) - 1
@@ -37,13 +37,14 @@ class Entry:
         form: In which the file's unfinished last line is written; see `forms`.
         echoed: Where in the file begins what has not been sent on to the journal, in bytes.
         echo_trouble: The keeper was told that the journal does not take it.
+        echoes: It is sent on; a successor knows before it is told.
         held: The beginning of a character in that line whose rest has not been read, at most 3
             bytes.
     """
 
     __slots__ = (
-        "counted", "dropped_bytes", "dropped_lines", "echo_trouble", "echoed", "form", "held",
-        "identity", "index", "line_start", "midline", "skip", "stream", "trim", "trouble",
+        "counted", "dropped_bytes", "dropped_lines", "echo_trouble", "echoed", "echoes", "form",
+        "held", "identity", "index", "line_start", "midline", "skip", "stream", "trim", "trouble",
     )  # fmt: skip
 
     def __init__(self, index: int) -> None:
@@ -61,6 +62,7 @@ class Entry:
             | (_TROUBLE if self.trouble else 0)
             | self.form << _FORM_SHIFT
             | (_ECHO_TROUBLE if self.echo_trouble else 0)
+            | (_ECHOES if self.echoes else 0)
         )
         return (
             self.dropped_bytes,
@@ -84,6 +86,7 @@ class Entry:
         self.held = (held & _HELD).to_bytes(4, "big").lstrip(b"\0")[1:]
         self.echoed = held >> _HELD_BITS
         self.echo_trouble = bool(flags & _ECHO_TROUBLE)
+        self.echoes = bool(flags & _ECHOES)
         self.form = flags >> _FORM_SHIFT & 3
         self.midline = bool(flags & _MIDLINE)
         self.skip = bool(flags & _SKIP)

@@ -227,6 +227,11 @@ class Scribe:
     def _has_turn(self, stream: Stream) -> bool:
         """Return whether a stream may be read now; another run's unfinished line is ended first."""
         desk = self._desk
+        self._enter_disk(stream.file)
+        is_free = self._echoes.may_turn(stream)
+        self._leave_disk()
+        if not is_free:
+            return False
         with desk.lock:
             may_read, unfinished = desk.turns.ask(stream)
         if unfinished is None:
@@ -234,9 +239,11 @@ class Scribe:
         self._enter_disk(stream.file)
         desk.writer.close_line(unfinished)
         unfinished.midline = False
+        self._echoes.look(unfinished)
+        is_free = self._echoes.may_turn(stream)
         self._leave_disk()
         with desk.lock:
-            return desk.turns.ask(stream)[0]
+            return is_free and desk.turns.ask(stream)[0]
 
     def _end(self, stream: Stream) -> None:
         """End a stream of which all has been read, when the journal has its last words."""
@@ -328,6 +335,9 @@ class Scribe:
         """Nobody is there any more: what can be read without waiting is still written."""
         for stream in list(self._desk.streams.values()):
             left = LAST_BYTES if stream.descriptor >= 0 and stream.file is not None else 0
+            if left and stream.file is not None:
+                stream.file.queue.remove(stream)
+                stream.file.queue.insert(0, stream)
             while left > 0:
                 want = min(self._desk.readable_bytes(stream, _most_bytes(stream)), left)
                 if want == 0:

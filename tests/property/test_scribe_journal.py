@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from supervisord_lite.scribe.calls import Calls
 from supervisord_lite.scribe.echo import LINE_BYTES, PATIENCE_S, Journal
+from supervisord_lite.scribe.turns import LINE_S
 from supervisord_lite.wire import journald
 from tests.support.journal import Journald, parse
 from tests.support.scribe import whole
@@ -201,3 +202,106 @@ def test_what_no_datagram_holds_travels_in_sealed_memory(tmp_path: Path) -> None
     finally:
         way.close()
         journal.close()
+
+
+@given(st.integers(1, 90), st.sampled_from(["before", "after", "half"]))
+@MANY
+def test_a_death_around_the_first_rotation_loses_nothing(die_at: int, die: str) -> None:
+    """A successor finishes a chunk before it knows where lines go on to."""
+    wanted = [b"%d" % number for number in range(8)] + [b"x" * 55, b"8"]
+    with tempfile.TemporaryDirectory() as folder:
+        inside, journal = Inside(), Journald(Path(folder, "socket"))
+        try:
+            _, writer = inside.attach(Path(folder, "w.log"), max_size=60, **echo(journal.path))
+            os.write(writer, b"\n".join(wanted) + b"\n")
+            inside.settle(FaultyCalls(die_at=die_at, die=die))
+            os.close(writer)
+            for _ in range(4):
+                journal.receive()
+                inside.settle()
+            found = journal.lines()
+            assert len(wanted) <= len(found) <= len(wanted) + inside.deaths
+            assert list(dict.fromkeys(found)) == wanted
+        finally:
+            inside.close()
+            journal.close()
+
+
+WORDS = st.lists(
+    st.tuples(st.integers(0, 1), st.integers(1, 40), st.booleans(), st.booleans()), max_size=20
+)
+
+
+@given(WORDS, LIVES, st.sampled_from([40, 300, 128 * 1024]))
+@MANY
+def test_two_runs_at_the_same_time_are_told_apart(
+    words: list[tuple[int, int, bool, bool]], lives: list[tuple[int, str]], max_size: int
+) -> None:
+    """Each line has its own RUN, whoever dies, and while the journal is full."""
+    inside = Inside()
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder, "w.log")
+        journal = Journald(Path(folder, "socket"))
+        said = [b"", b""]
+        try:
+            writers = [inside.attach(log, max_size=max_size, **echo(journal.path))[1] for _ in said]
+            inside.settle(*(FaultyCalls(die_at=at, die=die) for at, die in lives))
+            for number, (run, length, ends, is_taken) in enumerate(words):
+                text = b"%d:%d:%s" % (run, number, b"ab"[run : run + 1] * length)
+                said[run] += text + b"\n" * ends
+                os.write(writers[run], text + b"\n" * ends)
+                inside.settle()
+                if is_taken:
+                    journal.receive()
+            for writer in writers:
+                os.close(writer)
+            for _ in range(8):
+                journal.receive()
+                inside.now_s += LINE_S / 2
+                inside.settle()
+            assert inside.done == {1, 2}, "nobody is held up for ever"
+            assert inside.dropped_bytes(log) == 0
+            journal.receive()
+        finally:
+            inside.close()
+            journal.close()
+        doubled = 0
+        for run in (0, 1):
+            own = [e["MESSAGE"] for e in journal.entries if e["RUN"] == b"%d" % (run + 1)]
+            once = [line for line, _ in itertools.groupby(own)]
+            doubled += len(own) - len(once)
+            # A line that was not finished in time goes on in another one.
+            assert b"".join(once) == said[run].replace(b"\n", b"")
+        assert doubled <= inside.deaths
+
+
+def test_a_run_that_always_speaks_does_not_keep_another_from_its_turn(tmp_path: Path) -> None:
+    """While the journal is slower than both, and when it is away for long."""
+    inside, journal, log = Inside(), Journald(tmp_path / "socket"), tmp_path / "w.log"
+    try:
+        _, old = inside.attach(log, max_size=128 * 1024, backups=1, **echo(journal.path))
+        _, new = inside.attach(log, max_size=128 * 1024, backups=1, **echo(journal.path))
+        os.write(new, b"new\n")
+        turns = 0
+        while b"new" not in journal.lines():
+            os.write(old, b"old\n" * 20)
+            inside.settle()
+            turns += 1
+            assert turns < 50
+        assert [e["RUN"] for e in journal.entries if e["MESSAGE"] == b"new"] == [b"2"]
+        journal.close()
+        for writer in (old, new):
+            os.write(writer, b"away\n" * 2)
+            inside.settle()
+        inside.now_s += PATIENCE_S
+        for writer in (old, new):
+            os.close(writer)
+            inside.settle()
+        inside.settle()
+        inside.now_s += PATIENCE_S
+        inside.settle()
+        inside.settle()
+        assert inside.done == {1, 2}
+        assert whole(log).count(b"away\n") == 4, "`logs` has them all the same"
+    finally:
+        inside.close()
