@@ -17,7 +17,7 @@ from supervisord_lite.supervisor.forking import (
     title,
 )
 from tests.support.driven import Line, good, running
-from tests.support.supervisor import Daemon
+from tests.support.supervisor import SETTINGS, Daemon
 from tests.support.supervisor import a_spec as any_spec
 
 LAUNCH = Launch(
@@ -65,7 +65,7 @@ def test_what_differs_has_servers_of_its_own(change: dict[str, Any]) -> None:
 
 def test_a_server_knows_nothing_of_one_instance() -> None:
     """Its environment has only what is the same for all; its name is its generation."""
-    request = server_request(a_spec(), 2, 7)
+    request = server_request(a_spec(), 2, 7, SETTINGS)
     assert request["id"] == "7"
     assert request["environment"] == [("MODE", "fast"), ("GONE", None)]
     argv = request["argv"]
@@ -78,7 +78,7 @@ def test_a_server_knows_nothing_of_one_instance() -> None:
 def test_instances_in_folders_of_their_own_have_servers_of_their_own() -> None:
     spec = a_spec(directory="/srv/%i")
     assert server_ids(spec, 4) == ["4.1", "4.2", "4.3"]
-    assert server_request(spec, 2, 4)["directory"] == "/srv/2"
+    assert server_request(spec, 2, 4, SETTINGS)["directory"] == "/srv/2"
     assert server_ids(a_spec(), 4) == ["4"]
 
 
