@@ -68,6 +68,9 @@ class ThreadHost(Host):
         """Return those that live."""
         return [each for each in self._threads if each.is_alive()]
 
+    def insist(self, error: BaseException) -> None:
+        """Do nothing: threads that hold a process hold no test."""
+
     def end(self, code: int) -> None:
         """End what runs on the worker's main thread."""
         raise SystemExit(code)

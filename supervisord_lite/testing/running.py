@@ -57,6 +57,7 @@ class RecordingContext(Context):
 
     def status(self, text: str) -> None:
         """Keep it."""
+        super().status(text)
         self.status_text = text
 
     def progress(self, done: int, total: int) -> None:

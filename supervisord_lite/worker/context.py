@@ -159,8 +159,12 @@ class Context:
             self._voice.alive()
 
     def status(self, text: str) -> None:
-        """Say what it is doing; `status` shows the latest, cut to 300 characters."""
-        self._teller.tell(text)
+        """Say what it is doing; `status` shows the latest, cut to 300 characters.
+
+        Raises:
+            TypeError: It is no text.
+        """
+        self._teller.tell(_text(text))
 
     def progress(self, done: int, total: int) -> None:
         """Say how far it is; `status` shows "31 of 50"."""
@@ -188,6 +192,14 @@ class Context:
 
         about = {"worker": self.name, "pool": self.pool, "instance": self.instance}
         return logging.LoggerAdapter(logging.getLogger(f"worker.{self.pool}"), about)
+
+
+def _text(text: object) -> str:
+    """Return *text*; it is told by another thread, whose traceback would not say who said it."""
+    if isinstance(text, str):
+        return text
+    message = f"context.status takes a text, not {type(text).__name__}"
+    raise TypeError(message)
 
 
 class Sockets:

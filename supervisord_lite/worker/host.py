@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import threading
 from typing import TYPE_CHECKING
 
-from supervisord_lite.worker.story import crashed
+from supervisord_lite.worker.ending import CRASHED, Ending
 from supervisord_lite.worker.termination import on_sigterm
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from supervisord_lite.worker.context import Context
     from supervisord_lite.worker.voice import Voice
 
-_CRASHED = 1
-
 
 class Host:
     """A process of its own for one target, which runs on the main thread."""
@@ -30,7 +29,7 @@ class Host:
     def __init__(self, context: Context, voice: Voice) -> None:
         """From now on an uncaught exception in any thread ends the process."""
         self._context = context
-        self._voice = voice
+        self._ending = Ending(context, voice, self.end)
         threading.excepthook = self._thread_crashed
 
     def on_stop(
@@ -47,21 +46,35 @@ class Host:
         """Return the threads that live, those that imported modules have started among them."""
         return threading.enumerate()
 
+    def tell(self, error: BaseException, *, imported: bool = True) -> int:
+        """Say once what has ended the target, or its import; return the exit code."""
+        return self._ending.tell(error, imported=imported)
+
+    def insist(self, error: BaseException) -> None:
+        """See that the process ends soon: *error* has ended its target. Never waits."""
+        self._ending.insist(error)
+
     def end(self, code: int) -> None:
         """End the process from whatever thread, while others may never end."""
-        self._context.flush()
-        for stream in (sys.stdout, sys.stderr):
-            try:
-                stream.flush()
-            except (OSError, ValueError):
-                continue  # nobody reads it any more, or the target has closed it
-        os._exit(code)
+        try:
+            for flush in (self._context.flush, *_flushes()):
+                # Nobody reads it any more, the target has closed it, or it is one of its own.
+                with contextlib.suppress(Exception):
+                    flush()
+        finally:
+            os._exit(code)
 
     def _thread_crashed(self, crash: threading.ExceptHookArgs) -> None:
         """End the process: the work of that thread is done by nobody now."""
         if crash.exc_type is SystemExit or crash.exc_value is None:
             return
         name = "?" if crash.thread is None else crash.thread.name
-        sys.stderr.write(f"Exception in thread {name}; the process ends:\n")
-        crashed(crash.exc_value, self._voice)
-        self.end(_CRASHED)
+        try:
+            sys.stderr.write(f"Exception in thread {name}; the process ends:\n")
+            self.tell(crash.exc_value)
+        finally:  # whatever stderr, or the words of the exception, have become
+            self.end(CRASHED)
+
+
+def _flushes() -> list[Callable[[], object]]:
+    return [each.flush for each in (sys.stdout, sys.stderr) if each is not None]

@@ -30,22 +30,19 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from typing import TYPE_CHECKING
 
-from supervisord_lite.worker import handed, story
+from supervisord_lite.worker import handed
 from supervisord_lite.worker.context import Context, put_in_force
+from supervisord_lite.worker.ending import CRASHED
 from supervisord_lite.worker.host import Host
 from supervisord_lite.worker.masks import Masks
 from supervisord_lite.worker.runner import run_target
-from supervisord_lite.worker.target import TargetError, find
+from supervisord_lite.worker.target import find
 from supervisord_lite.worker.voice import Voice
 
 if TYPE_CHECKING:
     from typing import Any
-
-_CRASHED = 1
-_INTERRUPTED = 130
 
 
 def run(record: dict[str, Any]) -> int:
@@ -53,7 +50,7 @@ def run(record: dict[str, Any]) -> int:
 
     Everything is said when this returns: the traceback on stderr, the reason to the daemon. What is
     left is to end as Python programs do, `sys.exit(run(record))`: threads that are no daemons are
-    waited for, and what was registered with `atexit` is called.
+    waited for (after a failure some seconds), and what was registered with `atexit` is called.
     """
     # Until it runs, SIGTERM ends it at once: there is nothing to finish yet.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -63,7 +60,7 @@ def run(record: dict[str, Any]) -> int:
         except handed.HandedError as error:
             about = {"missing": error.missing, "hopeless": error.hopeless}
             Voice(record.get("notify")).cannot_have(error.reason, **about)
-            return _CRASHED
+            return CRASHED
     # Before code of others may take them out of the environment.
     voice = Voice(record.get("notify"), Masks.from_environment(os.environ))
     context = context_of(record, voice)
@@ -98,31 +95,15 @@ def _run(record: dict[str, Any], context: Context, voice: Voice) -> int:
             script=record.get("script"),
             directory=record.get("directory"),
         )
-    except (TargetError, SystemExit, KeyboardInterrupt) as error:
-        return _code(error, context, voice)
     except BaseException as error:  # noqa: BLE001  # a module may do anything while it is imported
-        story.cannot_run(error, voice)
-        return _CRASHED
+        return _ended_by(error, host, imported=False)
     try:
         run_target(target, record.get("config") or {}, context, host)
-    except (TargetError, SystemExit, KeyboardInterrupt) as error:
-        return _code(error, context, voice)
     except BaseException as error:  # noqa: BLE001  # whatever it is, it is told
-        story.crashed(error, voice)
-        return _CRASHED
+        return _ended_by(error, host)
     return 0
 
 
-def _code(
-    error: TargetError | SystemExit | KeyboardInterrupt, context: Context, voice: Voice
-) -> int:
-    if isinstance(error, TargetError):
-        sys.stderr.write(f"supervisord-lite worker {context.name}: {error}\n")
-        voice.cannot_run(str(error), hopeless=error.hopeless)
-        return _CRASHED
-    if isinstance(error, KeyboardInterrupt):
-        return _INTERRUPTED
-    if error.code is None or isinstance(error.code, int):
-        return error.code or 0
-    sys.stderr.write(f"{error.code}\n")
-    return _CRASHED
+def _ended_by(error: BaseException, host: Host, *, imported: bool = True) -> int:
+    host.insist(error)
+    return host.tell(error, imported=imported)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import signal
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
 from supervisord_lite.worker import binding
 from supervisord_lite.worker.contract import Worker
+from supervisord_lite.worker.ending import TERMINATED
 from supervisord_lite.worker.target import TargetError
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from supervisord_lite.worker.context import Context
     from supervisord_lite.worker.host import Host
 
-#: Ended by SIGTERM, as a shell tells it. While stopping it counts as clean, like every end.
-_TERMINATED = 128 + signal.SIGTERM
 #: How long a `start` may still be under way when the worker must stop.
 _START_S = 1.0
 
@@ -83,7 +81,7 @@ def _call(
 
     def interrupt() -> None:
         if stop is None and not context.is_watched:
-            sys.exit(_TERMINATED)
+            sys.exit(TERMINATED)
 
     def must_stop() -> None:
         context.stop()
@@ -122,7 +120,10 @@ async def _awaited(
     try:
         await task
     except asyncio.CancelledError:
-        sys.exit(_TERMINATED)
+        sys.exit(TERMINATED)
+    except BaseException as error:
+        host.insist(error)  # asyncio waits for the threads of its executor first, for ever
+        raise
 
 
 def _start_and_wait(
@@ -152,7 +153,7 @@ def _start_and_wait(
     if not context.must_stop:
         return
     if stop is None and not context.is_watched:
-        host.end(_TERMINATED)
+        host.end(TERMINATED)
     begun.join(wake)
 
 

@@ -55,6 +55,11 @@ def crashed(error: BaseException, voice: Voice) -> None:
     voice.crashed(words_of(error, voice.masks), story)
 
 
+def log(error: BaseException, voice: Voice) -> None:
+    """Tell the log alone."""
+    _write(voice.masks.masked(traceback_of(error)))
+
+
 def cannot_run(error: BaseException, voice: Voice) -> None:
     """Tell both that the import of the target has failed."""
     story = voice.masks.masked(traceback_of(error))
@@ -67,7 +72,7 @@ def _write(story: str) -> None:
         sys.stdout.flush()
         sys.stderr.write(story)
         sys.stderr.flush()
-    except (OSError, ValueError):
+    except Exception:  # noqa: BLE001  # closed, None, or whatever the target has put there
         return  # the daemon hears it nevertheless
 
 

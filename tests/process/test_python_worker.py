@@ -115,6 +115,40 @@ def test_a_crash_in_any_thread_ends_the_process(tmp_path: Path) -> None:
     assert "ZeroDivisionError" in said
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "reason", "holder"),
+    [
+        ("crash_beside_a_thread", 1, "ValueError: no luck today", 'the thread "holder"'),
+        ("leave_beside_a_thread", 7, "", 'the thread "holder"'),
+        ("crash_beside_an_executor", 1, "ValueError: no luck today", 'the thread "asyncio_0"'),
+        ("crash_with_a_last_wish", 1, "ValueError: no luck today", "atexit"),
+    ],
+)
+def test_nothing_that_holds_its_process_keeps_a_failed_target_alive(
+    tmp_path: Path, words: str, code: int, reason: str, holder: str
+) -> None:
+    """It has ended: whoever watches the process must see that, and who has held it."""
+    found, said = outcome(words, file=str(tmp_path / "notes"))
+    assert found == code
+    assert said.count(reason) == (1 if reason else len(said) + 1)
+    assert holder in said
+    assert "it is ended now" in said
+
+
+def test_a_target_that_returns_leaves_its_threads_their_work(tmp_path: Path) -> None:
+    """Returning is no failure."""
+    file = tmp_path / "notes"
+    assert outcome("outlived_by_a_thread", file=str(file)) == (0, "")
+    assert lines(file) == ["worked"]
+
+
+def test_a_thread_that_dies_where_nothing_can_be_said_ends_the_process(tmp_path: Path) -> None:
+    """What cannot be told is no reason to live on."""
+    file = tmp_path / "notes"
+    assert outcome("crash_in_bad_words", file=str(file)) == (1, "")
+    assert lines(file) == ["started"]
+
+
 def test_a_class_with_run_is_made_and_run_on_the_main_thread(tmp_path: Path) -> None:
     """Its arguments are the configuration."""
     file = tmp_path / "notes"

@@ -1,6 +1,7 @@
 """Python targets for tests of workers and of the manager; each notes what happens in a file."""
 
 import asyncio
+import atexit
 import sys
 import threading
 from pathlib import Path
@@ -164,3 +165,57 @@ class Neither:
 
 
 wrapped = [until_stopped]
+
+
+def _hold(file: str) -> None:
+    """Begin a thread that never ends by itself."""
+    threading.Thread(target=threading.Event().wait, name="holder").start()
+    note(file, "started")
+
+
+def crash_beside_a_thread(file: str) -> None:
+    """Fail while a thread goes on."""
+    _hold(file)
+    raise ValueError("no luck today")  # noqa: TRY003  # what is looked for
+
+
+def leave_beside_a_thread(file: str) -> None:
+    """Leave while a thread goes on."""
+    _hold(file)
+    sys.exit(7)
+
+
+async def crash_beside_an_executor(file: str) -> None:
+    """Fail while asyncio's own executor still works."""
+    asyncio.get_running_loop().run_in_executor(None, threading.Event().wait)
+    note(file, "started")
+    raise ValueError("no luck today")  # noqa: TRY003  # what is looked for
+
+
+def crash_with_a_last_wish(file: str) -> None:
+    """Fail, and never end what is called at the end."""
+    atexit.register(threading.Event().wait)
+    note(file, "started")
+    raise ValueError("no luck today")  # noqa: TRY003  # what is looked for
+
+
+def outlived_by_a_thread(file: str) -> None:
+    """Return while a thread has work for a while."""
+
+    def work() -> None:
+        threading.main_thread().join()
+        note(file, "worked")
+
+    threading.Thread(target=work).start()
+
+
+def crash_in_bad_words(file: str) -> None:
+    """Die in a thread, with nothing left to say it on."""
+    sys.stderr = None
+
+    def work() -> None:
+        note(file, "started")
+        raise ValueError("no luck today")  # noqa: TRY003  # what is looked for
+
+    threading.Thread(target=work).start()
+    threading.Event().wait()

@@ -284,3 +284,10 @@ def test_the_context_can_be_imported_before_it_is_known() -> None:
     """It is that of whoever asks."""
     assert current.name == "worker"
     assert "worker" in repr(current)
+
+
+def test_a_status_that_is_no_text_fails_where_it_is_said() -> None:
+    """Not in the thread that tells it later, whose traceback names nobody."""
+    own = Context("web", "web", 1, voice=Voice(None))
+    with pytest.raises(TypeError, match="takes a text, not bytes"):
+        own.status(b"busy")  # type: ignore[arg-type]
