@@ -15,10 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.test_daemon_http import get, status_of
-from tests.process.test_daemon_sockets import free_port
 from tests.support.bookshop import Bookshop
 from tests.support.daemon import CHECKOUT
+from tests.support.sockets import free_port, get, status_of
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.process

@@ -16,6 +16,7 @@ import pytest
 from tests.support.daemon import MODULE, Daemon
 from tests.support.leftovers import is_alive
 from tests.support.programs import program
+from tests.support.sockets import free_port
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.process
@@ -82,13 +83,6 @@ QUICK = (
     'health.interval = "100ms"\nhealth.timeout = "400ms"\nhealth.failures = 3\n'
     'backoff.min = "20ms"\nbackoff.max = "20ms"\nmax_restarts = 1\n'
 )
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 class Site(Daemon):

@@ -13,6 +13,7 @@ import pytest
 from tests.support.daemon import CHECKOUT, Daemon
 from tests.support.leftovers import is_alive
 from tests.support.python_targets import MODULE
+from tests.support.sockets import free_port
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.process
@@ -195,9 +196,7 @@ def test_a_target_may_take_its_time_to_stop() -> None:
 
 def test_a_target_finds_its_sockets_by_name() -> None:
     """As sockets, listening already."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     keys = f'pool_size = 2\nsockets.http = "127.0.0.1:{port}"'
     with Daemon(worker("listens", keys)) as daemon:
         daemon.wait_state("web-1", "running")

@@ -9,9 +9,9 @@ from typing import Any, Self
 
 import pytest
 
-from tests.process.test_daemon_sockets import Load, free_port, server
 from tests.support import leftovers
 from tests.support.daemon import Daemon
+from tests.support.sockets import Load, free_port, server
 from tests.support.wait import pass_random_time, wait_until
 
 pytestmark = pytest.mark.process

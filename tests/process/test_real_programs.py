@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.daemon import Daemon
 from tests.support.programs import program
+from tests.support.sockets import free_port
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.process
@@ -19,13 +20,6 @@ def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [f"hello from {os.getpid()}".encode()]
 """
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def fetch(port: int) -> str:
