@@ -1,7 +1,10 @@
 """Logs in trouble, seen through the real daemon: told, counted, and complete at the end."""
 
+import gzip
+import hashlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -164,3 +167,37 @@ def test_ctrl_backslash_is_a_stop() -> None:
         daemon.wait_state("a", "running")
         assert daemon.stop(signal.SIGQUIT) == 0
         assert daemon.events("worker.stopped")
+
+
+def test_ten_megabytes_of_anything_are_kept_as_they_are_and_shown_escaped() -> None:
+    """Random bytes, no UTF-8, escape sequences: each is in the file; no terminal obeys one."""
+    sent = os.urandom(10 << 20) + b"\n\x1b[31mred\x1b]0;owned\x07 \xff\xfe end\n"
+    keys = 'ready = "exit"\nlog.max_size = "4M"\nlog.compress = true\n'
+    daemon = Daemon(f'[worker.a]\ncommand = ["cat", "@DIR@/bytes"]\n{keys}')
+    (daemon.folder / "bytes").write_bytes(sent)
+    with daemon:
+        daemon.wait_state("a", "exited", timeout_s=30)
+        folder = daemon.folder / "log"
+
+        def kept() -> bytes:
+            data = b""
+            for number in range(1, 1 + max(map(_number, folder.glob("a.log.*")), default=0)):
+                plain, packed = folder / f"a.log.{number}", folder / f"a.log.{number}.gz"
+                data += (
+                    plain.read_bytes() if plain.exists() else gzip.decompress(packed.read_bytes())
+                )
+            return data + (folder / "a.log").read_bytes()
+
+        wait_until(lambda: len(kept()) == len(sent), what="all of it is there", timeout_s=30)
+        assert hashlib.sha256(kept()).digest() == hashlib.sha256(sent).digest()
+        near, far = pty.openpty()
+        argv = [*daemon.argv, "logs", "a", "-n", "1", "--socket", str(daemon.control_path)]
+        subprocess.run(argv, stdout=far, env=daemon.environment, check=True, timeout=30)
+        os.close(far)
+        with open(near, "rb", buffering=0) as terminal:
+            shown = terminal.read(4096)
+    assert shown == b"\\x1b[31mred\\x1b]0;owned\\x07 \\xff\\xfe end\r\n"
+
+
+def _number(path: Path) -> int:
+    return int(path.name.removeprefix("a.log.").removesuffix(".gz").partition(".")[0] or 0)
