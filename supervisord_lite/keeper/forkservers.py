@@ -166,10 +166,6 @@ class Forkservers:
                 patience_s = _HANG_S if server.is_ready else server.about["timeout_s"]
                 server.deadline_s = max(server.deadline_s, now_s + patience_s)
 
-    def inventory(self) -> dict[str, dict[str, object]]:
-        """Return what a new supervisor is told of them, by id."""
-        return {each: _shown(server) for each, server in self._by_id.items()}
-
     # -- requests ----------------------------------------------------------------------------------
 
     def take(self, request: dict[str, Any], now_s: float) -> None:

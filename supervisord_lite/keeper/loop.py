@@ -264,7 +264,6 @@ class Keeper:
             controllers=list(self._runs.cgroups.controllers) if self._runs.cgroups else [],
             dropped=self._scribe.dropped,
             troubles=self._scribe.troubles,
-            servers=self._runs.servers.inventory(),
         )
         self._known.add(self._supervisor.pid)
         self._ask(now_s)

@@ -26,7 +26,6 @@ class Handover:
         controllers: Which of cpu, memory, pids are enforced by cgroups.
         dropped: Log path -> (bytes, lines) dropped since the daemon started.
         troubles: Log path -> why nothing can be written there now.
-        servers: Id -> how a forkserver is.
         cgroup_runs: The folder that holds a cgroup for each run; None: there are none.
     """
 
@@ -41,14 +40,22 @@ class Handover:
     controllers: list[str]
     dropped: dict[str, list[int]]
     troubles: dict[str, str]
-    servers: dict[str, dict[str, Any]]
     cgroup_runs: str | None = None
 
 
 def read_handover(descriptor: int) -> Handover:
     """Read the memfd that the keeper filled; close it."""
     with os.fdopen(descriptor, "rb") as file:
-        return Handover(**json.load(file))
+        return handover_of(json.load(file))
+
+
+def handover_of(said: dict[str, Any]) -> Handover:
+    """Return what a keeper says; it may be of a version before this one, or after it.
+
+    A package is replaced while the daemon runs, and then a supervisor dies: so a field that comes
+    to be here needs a default, and one that is not known is left out.
+    """
+    return Handover(**{name: said[name] for name in Handover.__annotations__ if name in said})
 
 
 def build_fleet(handover: Handover, outbox: Outbox, clock: Clock, rng: Rng) -> Fleet:

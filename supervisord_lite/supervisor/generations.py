@@ -97,22 +97,19 @@ class Generations:
         fleet: Fleet,
         outbox: Outbox,
         saves: Mapping[str, str],
-        servers: Mapping[str, dict[str, Any]],
         log: Callable[..., None],
     ) -> None:
-        """Take over what an earlier supervisor had saved, and what the keeper has.
+        """Take over what an earlier supervisor had saved.
 
         Args:
             fleet: Whose runs they are.
             outbox: Takes saves and requests.
             saves: What the keeper kept.
-            servers: Id -> how it is.
             log: Takes lines.
         """
         self._fleet = fleet
         self._outbox = outbox
         self._log = log
-        self._servers = dict(servers)
         self._latest = int(saves.get(_LATEST, "0"))
         self._numbers = {
             key.removeprefix(_KEY): int(text)
@@ -245,10 +242,7 @@ class Generations:
     def take(self, message: Mapping[str, Any]) -> None:
         """Take what the keeper says of servers."""
         for name, about in message.get("servers", {}).items():
-            self._servers[name] = about
             self._say(name, about)
-            if about["state"] != "ready":
-                del self._servers[name]
             for build in list(self._builds):
                 if name in build.waiting:
                     self._go_on(build, name, about)

@@ -105,7 +105,7 @@ class Supervisor:
         self._fleet.on_fault = self._worker_fault
         self._heartbeats = Heartbeats(self._fleet, clock)
         self._rolls = Rolls(self._fleet, self._outbox, saves, log)
-        self._generations = Generations(self._fleet, self._outbox, saves, handover.servers, log)
+        self._generations = Generations(self._fleet, self._outbox, saves, log)
         self._health = Health(self._fleet, self._poller, clock, self._rolls.outdated.covers)
         self._reloads = Reloads(
             self._fleet, self._rolls, self._daemon, self._poller, saves, clock, log,

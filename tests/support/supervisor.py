@@ -362,7 +362,7 @@ class Daemon:
     def _start(self) -> None:
         handover = self.keeper.table.handover(
             keeper_pid=1, started_at_s=0.0, adoption=self.adoption, has_cgroups=False,
-            controllers=[], dropped={}, troubles={}, servers={},
+            controllers=[], dropped={}, troubles={},
         )  # fmt: skip
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._channel = PacketSocket(ours, channel.MAX_MESSAGE_BYTES)

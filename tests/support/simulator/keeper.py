@@ -100,7 +100,7 @@ class Keeper:
         self.read()
         text = self.table.handover(
             keeper_pid=1, started_at_s=0.0, adoption=self.lives, has_cgroups=False,
-            controllers=[], dropped={}, troubles={}, servers={},
+            controllers=[], dropped={}, troubles={},
         )  # fmt: skip
         self.lives += 1
         self.told = self.table.last
