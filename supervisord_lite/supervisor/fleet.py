@@ -284,12 +284,16 @@ class Fleet:
         self.core.wake_all()
         self._let_others_go_on()
 
+    def is_news(self, fact: Mapping[str, object]) -> bool:
+        """Return whether a fact of the keeper is in no record yet: it may be told twice."""
+        slot = (str(fact["pool"]), number_of(fact["index"]))
+        return slot in self.workers and number_of(fact["n"]) > self._seen.get(slot, 0)
+
     def take_fact(self, fact: dict[str, object]) -> None:
         """Apply one fact of the keeper; one that a record contains already is skipped."""
-        slot = (str(fact["pool"]), number_of(fact["index"]))
-        number = number_of(fact["n"])
-        if slot in self.workers and number > self._seen.get(slot, 0):
-            self._seen[slot] = number
+        if self.is_news(fact):
+            slot = (str(fact["pool"]), number_of(fact["index"]))
+            self._seen[slot] = number_of(fact["n"])
             self.outbox.touch(slot)
             at_s = fact["at_s"]
             assert isinstance(at_s, float)

@@ -329,7 +329,7 @@ class Supervisor:
         assert isinstance(number, int)
         if fact["fact"] == "signalled":
             self._daemon.signalled(str(fact["signal"]), number)
-        else:
+        elif self._fleet.is_news(fact):
             self._events.note_story(fact)
             self._fleet.take_fact(fact)
         self._outbox.applied(number)

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -254,3 +255,25 @@ def test_why_says_how_all_is_also_without_a_journal(made: list[Daemon]) -> None:
     daemon.settle()
     order(daemon, "Why", "web")
     assert daemon.questions[-1]["slots"] == [("web", 1)]
+
+
+@pytest.mark.parametrize("left", range(4))
+def test_the_traceback_of_a_crash_is_told_once_whenever_the_supervisor_dies(
+    made: list[Daemon], left: int
+) -> None:
+    """The fact of its end may come again when a record has it already."""
+    daemon = running(made, "a")
+    (run,) = daemon.keeper.live()
+    daemon.keeper.table.note_reaped(run)
+    daemon.keeper.table.fact(
+        "exited", daemon.clock.s, run.key, code=1, signal=None, emptied=True,
+        words="ValueError: no", traceback="line 1\nValueError: no",
+    )  # fmt: skip
+    daemon.keeper.table.note_emptied(run, daemon.keeper.table.last)
+    applied = daemon.keeper.table.save
+    daemon.keeper.table.save = lambda saves, _applied: applied(saves, 0)  # type: ignore[method-assign]
+    daemon.turn(dies_after=left)
+    daemon.keeper.table.save = applied  # type: ignore[method-assign]
+    daemon.settle()
+    names = [event["event"] for event in told(daemon, "worker.crashed", "worker.failed")]
+    assert names == ["worker.crashed", "worker.failed"]
