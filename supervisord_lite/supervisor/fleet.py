@@ -67,6 +67,7 @@ class Fleet:
         self._seen: dict[Slot, int] = {}
         self._deadlines: Deadlines[Slot] = Deadlines()
         self._listeners: list[Listener] = []
+        self._when_forgotten: list[Callable[[Slot], None]] = []
         self.restored: dict[Slot, list[int]] = {}
         self.unusable: dict[Slot, str] = {}
         self.on_fault: Callable[[Slot, Exception], None] = _raise
@@ -96,6 +97,10 @@ class Fleet:
     def listen(self, listener: Listener) -> None:
         """Tell *listener* of every step that changed or announced something."""
         self._listeners.append(listener)
+
+    def when_forgotten(self, do: Callable[[Slot], None]) -> None:
+        """Call *do* for each slot that has no place any more, when nothing of it is left."""
+        self._when_forgotten.append(do)
 
     # -- events in ---------------------------------------------------------------------------------
 
@@ -181,6 +186,8 @@ class Fleet:
         self.unusable.pop(slot, None)
         self.faulted.discard(slot)
         self.restored.pop(slot, None)
+        for do in self._when_forgotten:
+            do(slot)
         pool = slot[0]
         self._left[pool] -= 1
         if pool in self._former and not self._left[pool]:

@@ -128,6 +128,7 @@ class Generations:
         self._is_untold = True
         fleet.complete = self._complete
         fleet.listen(self._stepped)
+        fleet.when_forgotten(self._forget_run)
 
     def of(self, slot: Slot, run: int) -> int | None:
         """Return the generation that a run came from; None: it is no fork."""
@@ -188,8 +189,6 @@ class Generations:
             if before.run == after.run and not isinstance(before.state, Stopping):
                 self._cancel(slot, after.run)
         elif isinstance(after.state, Stopped | Exited | Tripped):
-            if slot not in self._fleet.workers:
-                self._forget_run(slot)
             if slot[0] in self._numbers and self._is_down(slot[0], slot):
                 self.forget(slot[0])
 

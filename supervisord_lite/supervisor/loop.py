@@ -95,6 +95,7 @@ class Supervisor:
         self._logs = Logs(handover.dropped, handover.troubles)
         self._words = Words(handover.inventory)
         self._fleet = build_fleet(handover, self._outbox, clock, rng)
+        self._fleet.when_forgotten(self._words.forget)
         self._events = Events(self._fleet, self._outbox, handover.saves, clock, journal.write)
         saves, log = handover.saves, self._events.log
         self._daemon = DaemonState(self._fleet, self._outbox, saves.get("daemon"), log)

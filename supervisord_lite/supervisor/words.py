@@ -25,6 +25,10 @@ class Words:
             pool, index, run, words = message["words"]
             self._put((pool, index), run, words)
 
+    def forget(self, slot: Slot) -> None:
+        """The slot is gone."""
+        self._words.pop(slot, None)
+
     def _put(self, slot: Slot, run: int, words: dict[str, str]) -> None:
         said = self._words.setdefault(slot, {})
         said[run] = words

@@ -16,7 +16,7 @@ from supervisord_lite.supervisor.forking import (
     server_request,
     title,
 )
-from tests.support.driven import Line, good, running
+from tests.support.driven import Line, end, good, running
 from tests.support.supervisor import SETTINGS, Daemon
 from tests.support.supervisor import a_spec as any_spec
 
@@ -120,3 +120,21 @@ def test_a_restart_that_cannot_be_carried_out_ends_nobody(made: list[Daemon]) ->
     (answer,) = line.messages
     assert answer["error"] == interface.INVALID_PARAMETER
     assert daemon.keeper.signalled == []
+
+
+def test_who_is_taken_out_leaves_nothing_of_its_imports(made: list[Daemon]) -> None:
+    """Neither among the saves nor here, also where it was down already; its server ends."""
+    daemon = running(made, any_spec("web"), warm("rank"), warm("idle"))
+    end(daemon, ("idle", 1), 0)
+    assert daemon.keeper.servers == ["1"]
+    daemon.supervisor._words.take({"words": ["rank", 1, 1, {"status": "here"}]})
+    daemon.reload(any_spec("web"))
+    daemon.settle()
+    end(daemon, ("rank", 1))
+    assert [key for key in daemon.keeper.table.saves if key.startswith(("forked", "gener"))] == [
+        "generation"
+    ]
+    assert daemon.supervisor._generations._forked == {}
+    assert daemon.supervisor._words._words == {}
+    assert daemon.keeper.servers == []
+
