@@ -33,7 +33,7 @@ from typing import Any
 from supervisord_lite.base.record import record
 from supervisord_lite.config.spec import Spec
 from supervisord_lite.core import actions
-from supervisord_lite.core.states import Exited, Stopped, Stopping, Tripped, Worker
+from supervisord_lite.core.states import Exited, State, Stopped, Stopping, Tripped, Worker
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.forking import (
     is_forked,
@@ -184,11 +184,11 @@ class Generations:
     def _stepped(
         self, slot: Slot, before: Worker, after: Worker, told: tuple[actions.Announce, ...]
     ) -> None:
-        del told
-        if isinstance(after.state, Stopping) and after.state.pid is None:
-            if before.run == after.run and not isinstance(before.state, Stopping):
-                self._cancel(slot, after.run)
-        elif isinstance(after.state, Stopped | Exited | Tripped):
+        del told, before
+        for run in (after, self._fleet.twins.get(slot)):
+            if run is not None and _is_unborn(run.state):
+                self._cancel(slot, run.run)
+        if isinstance(after.state, Stopped | Exited | Tripped):
             if slot[0] in self._numbers and self._is_down(slot[0], slot):
                 self.forget(slot[0])
 
@@ -295,3 +295,9 @@ class Generations:
         ]
         ids += [name for build in self._builds for name in build.ids]
         self._outbox.say("servers", list(dict.fromkeys(ids)))
+
+
+def _is_unborn(state: State) -> bool:
+    """Return whether a run is to end of which nobody has heard that it has begun."""
+    is_to_end = isinstance(state, Stopping) and state.exited_at_s is None
+    return is_to_end and getattr(state, "spawned_at_s", None) is None

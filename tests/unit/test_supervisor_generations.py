@@ -8,6 +8,7 @@ from supervisord_lite.base.record import replace
 from supervisord_lite.config.spec import Identity, Launch, Origin, Python, Spec
 from supervisord_lite.control import interface
 from supervisord_lite.control.calls import Call
+from supervisord_lite.core.events import StopRequested
 from supervisord_lite.core.policy import Policy
 from supervisord_lite.supervisor.forking import (
     is_forked,
@@ -138,3 +139,14 @@ def test_who_is_taken_out_leaves_nothing_of_its_imports(made: list[Daemon]) -> N
     assert daemon.supervisor._words._words == {}
     assert daemon.keeper.servers == []
 
+
+def test_a_stop_takes_back_a_start_that_may_wait_for_imports(made: list[Daemon]) -> None:
+    """Also that of a new run beside an old one, which has its own end."""
+    daemon = running(made, replace(warm("rank"), max_surge=1))
+    daemon.supervisor._rolls.begin("rank", [1])
+    daemon.turn()
+    assert daemon.keeper.started[-1] == ("rank", 1, 2)
+    daemon.supervisor._fleet.feed(("rank", 1), StopRequested())
+    daemon.turn()
+    assert daemon.keeper.cancelled == [("rank", 1, 2)]
+    assert [request["run"] for request in daemon.keeper.signalled][:1] == [1]
