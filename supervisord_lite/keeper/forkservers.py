@@ -80,6 +80,8 @@ _CREDENTIALS = struct.Struct("3i")
 #: Where a server finds its end of the channel.
 _CHANNEL = 3
 _MOST_HELLO_BYTES = 8192
+#: Of a traceback, as it travels: a line may take twelve bytes for each character.
+_MOST_LINES_BYTES = 64 * 1024
 
 
 class Server:
@@ -331,7 +333,7 @@ class Forkservers:
             self._end_if_idle(server)
         elif "failed" in message and not server.is_ready and server.problem is None:
             said = message["failed"]
-            server.said = {"lines": [str(each)[:500] for each in said["lines"][:100]]}
+            server.said = {"lines": _bounded([str(each)[:500] for each in said["lines"][:100]])}
             self._give_up(server, StageError("preload", str(said["reason"])[:1000]))
 
     def _end_if_idle(self, server: Server) -> None:
@@ -344,13 +346,13 @@ class Forkservers:
         if server.problem is not None:
             return
         server.problem = error
-        server.deadline_s = None
         if self._by_id.get(server.about["id"]) is server:
             del self._by_id[server.about["id"]]
         for gate in list(server.openings):
             self._read_gate(server, gate)
         for gate in list(server.openings):
             self._drop(server, gate, error)
+        server.deadline_s = None  # the last of its hellos has moved it
         if is_news:
             about = {"stage": error.stage, "reason": error.reason, **server.said}
             self._say(server, {"state": "ended" if server.is_ready else "failed", **about})
@@ -520,7 +522,7 @@ class Forkservers:
         start, ours = server.openings.pop(gate)
         self._unwatch(gate)
         try:
-            if self._office.is_born(start, pid, left):
+            if self._office.is_born(start, pid, _asked_for(start.request, left)):
                 ours.send(b"go")
         except OSError:
             return  # it has ended at the gate: that is told as its exit
@@ -563,6 +565,27 @@ def _understood(data: bytes) -> StageError | dict[str, Any]:
         }
     except (ValueError, KeyError, TypeError):
         return StageError("forkserver", "the new process has said what is no hello")
+
+
+def _asked_for(request: dict[str, Any], left: dict[str, Any]) -> dict[str, Any]:
+    """Return what is left to be set of what a request wants.
+
+    What a fork says that it may not set is the word of somebody with fewer rights than ours: it
+    chooses among its own limits, and has no say in what they are.
+    """
+    numbers = {number for number, _ in left["rlimits"]}
+    wanted = [(LIMITS[name], value) for name, value in request["rlimits"]]
+    return {
+        "nice": request["nice"] if left["nice"] else 0,
+        "rlimits": [limit for limit in wanted if limit[0] in numbers],
+    }
+
+
+def _bounded(lines: list[str]) -> list[str]:
+    """Return the last of some lines, as many as surely fit into a message."""
+    while len(channel.encode_whole({"lines": lines})) > _MOST_LINES_BYTES:
+        lines = lines[len(lines) // 2 + 1 :]
+    return lines
 
 
 def _key(request: dict[str, Any]) -> Key:

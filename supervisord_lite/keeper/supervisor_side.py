@@ -70,6 +70,8 @@ class SupervisorSide(Child):
         self.oversleep_at_s: float | None = None
         self._told = 0
         self._notes: deque[dict[str, Any]] = deque(maxlen=1000)
+        # Of forkservers, by id: somebody waits for each, so none is lost to many other notes.
+        self._of_servers: dict[str, Any] = {}
 
     def begin(self, **about: object) -> None:
         """Start it with all that is known, and with *about*: what the keeper says of itself.
@@ -86,6 +88,7 @@ class SupervisorSide(Child):
         self._poller.watch(self.channel.fileno(), select.EPOLLIN, self._readable)
         self._told = self._table.last
         self._notes.clear()
+        self._of_servers.clear()
 
     def _handover(self, about: dict[str, object]) -> int:
         text = self._table.handover(adoption=self.lives, **about)
@@ -165,13 +168,19 @@ class SupervisorSide(Child):
 
     def note(self, message: dict[str, Any]) -> None:
         """Tell it *message* with the next facts; one that is not there then needs not know."""
-        self._notes.append(message)
+        if "servers" in message:
+            self._of_servers.update(message["servers"])
+        else:
+            self._notes.append(message)
 
     def tell(self) -> bool:
         """Send what it has not been told yet, as far as it listens; return whether facts went."""
         own = self.channel
         if own is None:
             return False
+        while not own.is_blocked and self._of_servers:
+            name = next(iter(self._of_servers))
+            own.send(channel.encode({"servers": {name: self._of_servers.pop(name)}}))
         while not own.is_blocked and self._notes:
             own.send(channel.encode(self._notes.popleft()))
         self._told = max(self._told, self._table.applied)

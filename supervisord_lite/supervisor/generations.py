@@ -188,9 +188,9 @@ class Generations:
         for run in (after, self._fleet.twins.get(slot)):
             if run is not None and _is_unborn(run.state):
                 self._cancel(slot, run.run)
-        if isinstance(after.state, Stopped | Exited | Tripped):
-            if slot[0] in self._numbers and self._is_down(slot[0], slot):
-                self.forget(slot[0])
+        is_down = isinstance(after.state, Stopped | Exited | Tripped)
+        if is_down and slot[0] in self._numbers and self._is_down(slot[0], slot):
+            self.forget(slot[0])
 
     def _cancel(self, slot: Slot, run: int) -> None:
         """Somebody does not want a start any more that may wait for imports."""

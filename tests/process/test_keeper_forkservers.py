@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from supervisord_lite.wire import channel
 from tests.support.forkserver import BOOT, a_server, forked, with_targets
 from tests.support.keeper import Household, NoCgroupCalls, a_household, below
 
@@ -170,7 +171,7 @@ def test_the_death_of_an_idle_forkserver_is_nobodys_matter(house: Household, fol
     pid = house.fact("a", "spawned")["pid"]
     first = server_pid(house)
     os.kill(first, signal.SIGKILL)
-    house.until(lambda: not house.runs.servers.inventory(), "its death is known")
+    house.until(lambda: not house.runs.servers._by_id, "its death is known")
 
     house.ask(forked("b", "leave", server))
 
@@ -325,7 +326,7 @@ def test_what_a_worker_leaves_behind_is_found_as_its_own(house: Household, folde
     orphan = folder / "orphan"
     house.until(lambda: orphan.exists() and orphan.read_text().isdigit(), "the orphan lives")
     house.ask({"do": "keep_servers", "ids": []})
-    house.until(lambda: not house.runs.servers.inventory(), "the forkserver has ended")
+    house.until(lambda: not house.runs.servers._by_id, "the forkserver has ended")
     house.until(lambda: house.runs.servers.are_gone, "nothing of it is left")
     os.kill(int(orphan.read_text()), 0)
 
@@ -372,3 +373,53 @@ def test_a_directory_that_has_gone_is_a_stage_of_its_own(house: Household, folde
     house.ask(forked("p", "rest", server, directory="/nowhere"))
     fact = house.fact("p", "spawn_failed")
     assert (fact["stage"], fact["missing"]) == ("directory", True)
+
+
+FORGED_HELLO = """
+import json
+honest = json.dumps
+def dumps(said, *rest, **more):
+    if isinstance(said, dict) and "hello" in said:
+        said["hello"]["left"] = {"nice": -5, "rlimits": [[4, 12345], [7, 999], [99999, 1]]}
+    return honest(said, *rest, **more)
+json.dumps = dumps
+"""
+
+
+def test_a_fork_has_no_say_in_what_its_limits_are(house: Household, folder: Path) -> None:
+    """What is imported there is not ours, and what the keeper may is more than it may."""
+    (folder / "forger.py").write_text(FORGED_HELLO)
+    server = a_server(folder, "forger")
+    house.ask(forked("web", "tell", server, stdout=log("/log"), rlimits=[["core", 4096]]))
+    assert house.fact("web", "exited")["code"] == 0
+    said = json.loads(output(house))
+    assert (said["core"], said["nice"]) == ([4096, 4096], os.nice(0))
+    assert said["nofile"][0] != 999
+
+
+LOUD = """
+import os, socket
+for name in os.listdir("/proc/self/fd"):
+    try:
+        own = socket.socket(fileno=os.dup(int(name)))
+    except OSError:
+        continue
+    if own.type == socket.SOCK_SEQPACKET:
+        line = '"' + chr(0x1F600) * 500 + '"'
+        own.send(('{"failed":{"reason":"no","lines":[' + ",".join([line] * 80) + "]}}").encode())
+    own.close()
+"""
+
+
+def test_what_a_server_says_fits_into_what_the_supervisor_is_told(
+    house: Household, folder: Path
+) -> None:
+    """However long its traceback is, and whatever it is written in."""
+    (folder / "loud.py").write_text(LOUD)
+    house.ask({"do": "build", "server": a_server(folder, "loud")})
+    house.until(lambda: any("servers" in each for each in house.told), "it has failed")
+    (about,) = (each["servers"]["1"] for each in house.told if "servers" in each)
+    assert (about["state"], about["reason"]) == ("failed", "no")
+    assert 0 < len(about["lines"]) < 80
+    assert channel.encode({"servers": {"1": about}})
+    house.until(lambda: house.runs.servers.are_gone, "nothing of it is left")

@@ -140,6 +140,7 @@ class TableKeeper:
         built: Ids of forkservers that were to be built, in order.
         cancelled: Runs that need not be started any more, in order.
         servers: Ids of forkservers that are needed.
+        keeps_facts: What says that facts are applied is lost, always: it comes in a last message.
     """
 
     def __init__(self, *specs: Spec) -> None:
@@ -162,11 +163,13 @@ class TableKeeper:
         self.built: list[str] = []
         self.cancelled: list[Key] = []
         self.servers: list[str] = []
+        self.keeps_facts = False
         self._next_pid = 1000
 
     def obey(self, message: dict[str, Any]) -> None:
         if "save" in message or "applied" in message:
-            self.table.save(message.get("save", {}), message.get("applied", 0))
+            applied = 0 if self.keeps_facts else message.get("applied", 0)
+            self.table.save(message.get("save", {}), applied)
         self.journal += map(json.loads, message.get("events", ()))
         self.servers = message.get("servers", self.servers)
         for request in message.get("do", ()):

@@ -270,10 +270,9 @@ def test_the_traceback_of_a_crash_is_told_once_whenever_the_supervisor_dies(
         words="ValueError: no", traceback="line 1\nValueError: no",
     )  # fmt: skip
     daemon.keeper.table.note_emptied(run, daemon.keeper.table.last)
-    applied = daemon.keeper.table.save
-    daemon.keeper.table.save = lambda saves, _applied: applied(saves, 0)  # type: ignore[method-assign]
+    daemon.keeper.keeps_facts = True
     daemon.turn(dies_after=left)
-    daemon.keeper.table.save = applied  # type: ignore[method-assign]
+    daemon.keeper.keeps_facts = False
     daemon.settle()
     names = [event["event"] for event in told(daemon, "worker.crashed", "worker.failed")]
     assert names == ["worker.crashed", "worker.failed"]

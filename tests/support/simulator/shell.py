@@ -116,7 +116,7 @@ class Shell:
         self.daemon = DaemonState(self.fleet, self._outbox, saved, journal.log)
         self._rolls = Rolls(self.fleet, self._outbox, told.saves)
         self._watching = _Watching()
-        generations = Generations(self.fleet, self._outbox, told.saves, {}, lambda *_, **__: None)
+        generations = Generations(self.fleet, self._outbox, told.saves, lambda *_, **__: None)
         self._reloads = Reloads(
             self.fleet, self._rolls, self.daemon, self._watching, told.saves, clock,
             lambda *_, **__: None, generations, start_loading=world.start_loading,
