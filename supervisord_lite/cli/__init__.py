@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from supervisord_lite.base import exit_codes
 from supervisord_lite.base.errors import SupervisordLiteError
 from supervisord_lite.cli import verbs
-from supervisord_lite.cli.text import fold
+from supervisord_lite.cli.text import fold, printable
 from supervisord_lite.control.errors import NoSuchWorkerError
 
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
@@ -107,7 +107,9 @@ def tell(error: SupervisordLiteError, *, verb: str = "", subject: str = "") -> i
     if verb and error.exit_code != exit_codes.NO_DAEMON:
         words = f"{verb} {subject}".strip()
         context = (words if len(words) <= 50 else words[:47] + "...") + ": "
-    lines = [fold(f"supervisord-lite: {context}{error}", indent=2)]
+    first, *more = f"supervisord-lite: {context}{error}".split("\n")
+    # The lines of a traceback, say, are read, and copied, as they are.
+    lines = [fold(first, indent=2), *(printable(line) for line in more)]
     lines.extend(fold(f"  {line}", indent=2) for line in error.hint.splitlines())
     if error.exit_code == exit_codes.CONFIGURATION:
         lines = str(error).splitlines()  # editors read "file:line:column" at the beginning

@@ -9,6 +9,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from supervisord_lite.base.suggest import nearest
+from supervisord_lite.worker import shape
 from supervisord_lite.worker.target import TargetError
 
 if TYPE_CHECKING:
@@ -60,9 +61,10 @@ def check(target: Any, arguments: Iterable[str]) -> None:
 
     Raises:
         MisfitError: It does not; of several misfits the first.
-        TargetError: It cannot be called.
+        TargetError: It cannot be called, or that would run nothing.
     """
     signature = signature_of(target)
+    shape.check(target)
     if signature is None:
         return
     given = dict.fromkeys(arguments)

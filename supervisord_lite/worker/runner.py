@@ -8,7 +8,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from supervisord_lite.worker import binding
+from supervisord_lite.worker import binding, shape
 from supervisord_lite.worker.contract import Worker
 from supervisord_lite.worker.ending import TERMINATED
 from supervisord_lite.worker.target import TargetError
@@ -55,13 +55,12 @@ def run_target(
     worker = target(**arguments)
     if on_made is not None:
         on_made(worker)
-    own_start = getattr(target, "start", None) not in (None, Worker.start)
     stop = getattr(worker, "stop", None)
-    own_stop = stop if getattr(target, "stop", None) is not Worker.stop else None
-    if own_start:
+    own_stop = stop if getattr(target, "stop", None) is not Worker.stop and callable(stop) else None
+    if shape.own(target, "start") is not None:
         _start_and_wait(worker, own_stop, context, host)
     elif hasattr(worker, "run"):
-        _call(worker.run, {}, context, host, stop=own_stop)
+        _call(worker.run, _handed(worker.run, context), context, host, stop=own_stop)
     else:
         message = f"{target.__name__} has neither run() nor start()"
         raise TargetError(message, hopeless=True)
@@ -93,6 +92,12 @@ def _call(
     function(**arguments)
 
 
+def _handed(method: Callable[..., Any], context: Context) -> dict[str, Any]:
+    """Return the context, for a method that has a parameter for it."""
+    signature = binding.signature_of(method)
+    return {"context": context} if signature and binding.takes_context(signature) else {}
+
+
 def _is_coroutine_function(function: Any) -> bool:
     """Return whether calling it gives a coroutine; also of an instance whose class is such one."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
@@ -107,11 +112,14 @@ async def _awaited(
     stop: Callable[[], Any] | None,
 ) -> None:
     task = asyncio.ensure_future(work)
+    stops: list[asyncio.Task[Any]] = []
 
     def must_stop() -> None:
         context.stop()
         if stop is not None:
-            stop()
+            stopping = stop()
+            if asyncio.iscoroutine(stopping):
+                stops.append(asyncio.ensure_future(stopping))
         elif not context.is_watched:
             task.cancel()
 
@@ -119,6 +127,8 @@ async def _awaited(
     context.began()
     try:
         await task
+        # What a stop() has left to do is part of the end, and its failure a crash.
+        await asyncio.gather(*stops)
     except asyncio.CancelledError:
         sys.exit(TERMINATED)
     except BaseException as error:
@@ -143,7 +153,7 @@ def _start_and_wait(
     host.on_stop(must_stop)
     before = set(host.threads())  # of imported modules: no work of this worker
     context.began()
-    worker.start()
+    worker.start(**_handed(worker.start, context))
     has_started.set()
     begun = _Begun(host, before)
     joiner = threading.Thread(target=begun.join, args=(wake,), daemon=True)

@@ -74,6 +74,13 @@ def test_a_parameter_named_context_gets_it(tmp_path: Path) -> None:
     assert lines(file) == ["web-2 web 2 7"]
 
 
+def test_run_is_handed_a_context_that_it_asks_for(tmp_path: Path) -> None:
+    """As a function is."""
+    file = tmp_path / "notes"
+    assert outcome("RunsWithContext", file=str(file)) == (0, "")
+    assert lines(file) == ["run web-2"]
+
+
 def test_raising_is_a_crash_with_a_traceback(tmp_path: Path) -> None:
     """Exit 1, and the reason where logs are."""
     code, said = outcome("crash", file=str(tmp_path / "notes"))
@@ -92,6 +99,11 @@ def test_sys_exit_is_the_exit_code() -> None:
     [
         ("missing", {}, 'tests.support.targets has no "missing"'),
         ("Neither", {}, "Neither has neither run() nor start()"),
+        ("generator", {"file": ""}, "generator is a generator (it has a yield)"),
+        ("Begins", {}, "Begins.start() is async, and nobody would await it"),
+        ("Waits", {}, "Waits.stop() is async, run() is not"),
+        ("Empty", {}, "Empty has no run() of its own"),
+        ("Asks", {}, 'Asks.run() is called without arguments, and needs "orders"'),
         ("wrapped", {}, "can be neither called nor run"),
         ("leave", {"cod": 1}, "leave(code: int) -> None: missing a required argument: 'code'"),
         ("leave", {"code": 1, "x": 2}, "got an unexpected keyword argument 'x'"),
@@ -162,6 +174,7 @@ def test_a_class_with_run_is_made_and_run_on_the_main_thread(tmp_path: Path) -> 
         ("until_stopped", 0, "stopped web-2"),
         ("Sleeps", 0, "stopped"),
         ("AsyncRuns", 0, "stopped"),
+        ("AsyncStops", 0, "stopped"),
         ("BlockingStart", 0, "start is over"),
         ("never_looks", 143, "cleaned up"),
         ("coroutine", 143, "cleaned up"),

@@ -4,6 +4,7 @@ import asyncio
 import atexit
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from supervisord_lite.worker import Context, Worker, context
@@ -219,3 +220,72 @@ def crash_in_bad_words(file: str) -> None:
 
     threading.Thread(target=work).start()
     threading.Event().wait()
+
+
+def generator(file: str) -> Iterator[str]:
+    """Look like a function."""
+    yield file
+
+
+class Begins:
+    """Begin what nobody awaits."""
+
+    async def start(self) -> None:
+        """Do nothing, for nobody awaits it."""
+
+    def stop(self) -> None:
+        """Do nothing."""
+
+
+class Waits:
+    """Be stopped by what nobody awaits."""
+
+    def run(self) -> None:
+        """Wait."""
+
+    async def stop(self) -> None:
+        """Do nothing, for nobody awaits it."""
+
+
+class Empty(Worker):
+    """Have nothing to run."""
+
+
+class Asks:
+    """Ask for what nobody gives."""
+
+    def run(self, orders: int) -> None:
+        """Never run."""
+
+
+class RunsWithContext:
+    """Be handed the context by its method."""
+
+    def __init__(self, file: str) -> None:
+        """Take the file."""
+        self.file = file
+
+    def run(self, context: Context) -> None:
+        """Note it."""
+        note(self.file, f"run {context.name}")
+
+
+class AsyncStops:
+    """Be stopped by a coroutine."""
+
+    def __init__(self, file: str) -> None:
+        """Take the file."""
+        self.file = file
+
+    async def run(self) -> None:
+        """Wait until that is over."""
+        self.over = asyncio.Event()
+        note(self.file, "started")
+        await self.over.wait()
+
+    async def stop(self) -> None:
+        """End the wait, and have something left to do."""
+        self.over.set()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        note(self.file, "stopped")
