@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from supervisord_lite.config.locate import Path
-    from supervisord_lite.config.shapes import Shape
     from supervisord_lite.config.tree import Node, Table
     from supervisord_lite.config.values import Reader
 
@@ -34,25 +33,20 @@ _WORKER = frozenset({
     "critical", "directory", "enabled", "environment", "environment_file", "events", "extends",
     "group", "health", "heartbeat_timeout", "interpreter", "limits", "log", "max_restarts",
     "max_surge", "max_unavailable", "nice", "ok_exit_codes", "operators", "pool_size", "preload",
-    "python",
-    "ready", "recycle", "requires", "restart", "run_timeout", "schedule", "secrets", "secrets_as",
-    "singleton",
-    "sockets", "stable_run_period", "start_timeout", "stop_scope", "stop_signal", "stop_timeout",
-    "umask", "user",
+    "python", "ready", "recycle", "requires", "restart", "run_timeout", "schedule", "secrets",
+    "secrets_as", "singleton", "sockets", "stable_run_period", "start_timeout", "stop_scope",
+    "stop_signal", "stop_timeout", "umask", "user",
 })  # fmt: skip
-_LOG = frozenset(
-    {"stdout", "stderr", "max_size", "max_age", "backups", "compress", "format",
-     "level_prefix"}
-)  # fmt: skip
-_NONE: Mapping[str, Shape] = {}
-#: Tables inside a worker whose keys are fixed: those of this version, and later ones.
-_INNER: Mapping[str, tuple[frozenset[str], Mapping[str, Shape]]] = {
-    "backoff": (frozenset({"min", "max", "factor", "jitter"}), _NONE),
-    "health": (frozenset({"http", "tcp", "exec", "interval", "timeout", "failures"}), _NONE),
-    "limits": (frozenset({"memory", "cpu", "pids", *RLIMITS}), _NONE),
-    "recycle": (frozenset({"memory", "age", "runs", "jitter"}), _NONE),
-    "log": (_LOG, _NONE),
-    "schedule": (frozenset(SCHEDULE), _NONE),
+#: Tables inside a worker whose keys are fixed.
+_INNER: Mapping[str, frozenset[str]] = {
+    "backoff": frozenset({"min", "max", "factor", "jitter"}),
+    "health": frozenset({"http", "tcp", "exec", "interval", "timeout", "failures"}),
+    "limits": frozenset({"memory", "cpu", "pids", *RLIMITS}),
+    "recycle": frozenset({"memory", "age", "runs", "jitter"}),
+    "log": frozenset(
+        {"stdout", "stderr", "max_size", "max_age", "backups", "compress", "format", "level_prefix"}
+    ),
+    "schedule": frozenset(SCHEDULE),
 }
 #: An example of each, for the way out of a header that swallows keys.
 _EXAMPLES = {
@@ -65,12 +59,8 @@ _EXAMPLES = {
     "environment": 'environment.NAME = "…"',
     "secrets": 'secrets.NAME = "file:PATH"',
 }
-
-
 #: Tables that may stand inside a worker.
-INNER_TABLES = frozenset({
-    *_EXAMPLES, "config", "container", "sockets"
-})  # fmt: skip
+INNER_TABLES = frozenset({*_EXAMPLES, "config", "container", "sockets"})
 
 
 def is_worker_key(key: str) -> bool:
@@ -103,23 +93,18 @@ def _is_tables(node: Node) -> bool:
 
 def check_supervisor(reader: Reader, table: Table) -> None:
     """Note the unknown keys of [supervisor]."""
-    _check_fixed(reader, table, "supervisor", _SUPERVISOR, _NONE)
+    _check_fixed(reader, table, "supervisor", _SUPERVISOR)
 
 
 def check_control(reader: Reader, table: Table) -> None:
     """Note the unknown keys of [control]."""
-    _check_fixed(reader, table, "control", _CONTROL, _NONE)
+    _check_fixed(reader, table, "control", _CONTROL)
 
 
-def _check_fixed(
-    reader: Reader, table: Table, where: str, known: frozenset[str], others: Mapping[str, Shape]
-) -> None:
+def _check_fixed(reader: Reader, table: Table, where: str, known: frozenset[str]) -> None:
     for key, node in table.items():
-        if key in others:
-            others[key](reader, node)
-            reader.at_key(node, f'"{key}" is not in this version')
-        elif key not in known:
-            near = did_you_mean(key, known) or did_you_mean(key, others)
+        if key not in known:
+            near = did_you_mean(key, known)
             hint = f'did you mean "{near}"?' if near else ""
             if where == "supervisor" and not near:
                 hint = foreign_setting(key, node.value) or hint
@@ -161,7 +146,7 @@ def _unknown_worker_key(reader: Reader, key: str, node: Node, where: str) -> Non
     value = node.value if node.table() is None else "…"
     hint = foreign_key(key, value)
     if not hint:
-        dotted = {name: f"{table}.{name}" for table, keys in _INNER.items() for name in keys[0]}
+        dotted = {name: f"{table}.{name}" for table, keys in _INNER.items() for name in keys}
         near = dotted.get(key) or did_you_mean(key, _WORKER) or did_you_mean(key, later.WORKER)
         if not near:
             leaf = did_you_mean(key, dotted)
@@ -178,13 +163,10 @@ def _check_inner(reader: Reader, name: str, node: Node, where: str) -> None:
     inner = node.table()
     if inner is None:  # told where the table is read
         return
-    known, others = _INNER.get(name, (None, _NONE))
+    known = _INNER.get(name)
     for key, item in inner.items():
         if key in _WORKER and node.path in node.places.headers and key not in (known or ()):
             _swallowed(reader, name, key, item, node)
-        elif key in others:
-            others[key](reader, item)
-            reader.at_key(item, f'"{name}.{key}" is not in this version')
         elif known is not None and key not in known:
             near = did_you_mean(key, known)
             hint = f'did you mean "{name}.{near}"?' if near else ""
@@ -206,7 +188,7 @@ def _example(name: str, node: Node) -> str:
     """Return a key that does belong into the table, as it stands there if it is short."""
     if name == "secrets":
         return _EXAMPLES[name]  # whatever stands there is not shown
-    known = _INNER[name][0] if name in _INNER else frozenset[str]()
+    known = _INNER.get(name, frozenset())
     for key, item in (node.table() or {}).items():
         if (key in known or key not in _WORKER) and isinstance(item.value, (str, int, float)):
             return f"{name}.{key} = {shown(item.value)}"
