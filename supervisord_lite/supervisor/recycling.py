@@ -9,7 +9,9 @@ is ready and some seconds old, then the sooner the nearer to the limit it was. L
 together are one look: that costs less than to spread them.
 
 Whoever is not ready, or on trial, is not recycled: first it must have started. A roll that a failed
-run has ended leaves the others as they are; what is still due then is asked for again soon.
+run has ended leaves the others as they are; what is still due then is asked for again: soon, and
+after `backoff.max` for whom the new run beside the old one was rejected. The old one works, and a
+new one that fails every few seconds heals nothing that a deploy would.
 """
 
 from collections.abc import Iterable
@@ -47,6 +49,7 @@ class Recycling:
         self._words = words
         self._clock = clock
         self._runs: dict[Slot, int] = {}
+        self._not_before_s: dict[Slot, float] = {}  # of those whose new run was rejected
         self._ages: Deadlines[Slot] = Deadlines()
         self._looks: Deadlines[Slot] = Deadlines()
         self._specs = fleet.specs
@@ -75,8 +78,11 @@ class Recycling:
     def _stepped(
         self, slot: Slot, before: Worker, after: Worker, told: tuple[Announce, ...]
     ) -> None:
-        del before, told
+        del before
         self._follow(slot, after)
+        if slot in self._runs and any(each.event == "worker.rejected" for each in told):
+            wait_s = after.policy.backoff.max_s
+            self._not_before_s[slot] = self._clock.now_s() + wait_s
 
     def _follow(self, slot: Slot, worker: Worker) -> None:
         limits = self._limits(slot)
@@ -86,6 +92,7 @@ class Recycling:
                 self._forget(slot)
         elif self._runs.get(slot) != worker.run:
             self._runs[slot] = worker.run
+            self._not_before_s.pop(slot, None)
             self._ages.put(slot, recycle.age_due_s(limits, spawned_at_s, _part(slot, worker)))
             if limits.memory_bytes is not None:
                 now_s = self._clock.now_s()
@@ -94,6 +101,7 @@ class Recycling:
 
     def _forget(self, slot: Slot) -> None:
         del self._runs[slot]
+        self._not_before_s.pop(slot, None)
         self._ages.forget(slot)
         self._looks.forget(slot)
 
@@ -117,8 +125,9 @@ class Recycling:
         why = recycle.why_old(limits, spawned_at_s, part, now_s)
         why = why or recycle.why_worn(limits, self._words.runs(slot, worker.run), part)
         if why:
-            self._ask(slot, why)
-            self._ages.put(slot, now_s + _AGAIN_S)
+            self._ask(slot, why, now_s)
+            again_s = max(now_s + _AGAIN_S, self._not_before_s.get(slot, 0.0))
+            self._ages.put(slot, again_s)
 
     def take(self, message: dict[str, Any]) -> None:
         """Take what a message of the keeper tells of work that was done, if anything."""
@@ -134,7 +143,7 @@ class Recycling:
         done = self._words.runs(slot, worker.run)
         why = recycle.why_worn(self._limits(slot), done, _part(slot, worker))
         if why:
-            self._ages.put(slot, self._clock.now_s())
+            self._ages.put(slot, max(self._clock.now_s(), self._not_before_s.get(slot, 0.0)))
 
     # -- memory ------------------------------------------------------------------------------------
 
@@ -156,10 +165,11 @@ class Recycling:
             self._looks.put(slot, now_s + recycle.look_again_s(limits, usage.memory_bytes))
             why = recycle.why_large(limits, usage.memory_bytes)
             if why:
-                self._ask(slot, why)
+                self._ask(slot, why, now_s)
 
-    def _ask(self, slot: Slot, why: str) -> None:
-        if not self._rolls.will_replace(slot):
+    def _ask(self, slot: Slot, why: str, now_s: float) -> None:
+        may_ask = now_s >= self._not_before_s.get(slot, 0.0)
+        if may_ask and not self._rolls.will_replace(slot):
             self._rolls.recycle(slot, why)
 
 

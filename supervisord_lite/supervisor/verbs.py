@@ -423,7 +423,9 @@ class Verbs:
             kept.append((failed, rejected.why, rejected.run))
         kept += [(slot, why, None) for slot in untouched]
         for slot, detail, run in kept:
-            worker = self._fleet.workers[slot]
+            worker = self._fleet.workers.get(slot)
+            if worker is None:
+                continue  # it had no place any more, and has gone in this very turn
             outcome = Outcome("failed", ok=False, detail=detail, run=run)
             if rejected is not None and is_ready(worker):
                 pid = getattr(worker.state, "pid", None)

@@ -260,3 +260,33 @@ def test_work_that_was_told_recycles(run: Run) -> None:
     assert daemon.workers[WEB].run == 2
     at(daemon, 5000.0)
     assert going(daemon) == []
+
+
+def test_a_fresh_run_that_fails_beside_the_old_one_is_not_begun_without_end(
+    made: list[Daemon],
+) -> None:
+    """Neither for the age nor for the work done: not before backoff.max, for the old one works."""
+    spec = replace(a_spec("web"), max_surge=1, recycle=Recycle(age_s=10.0, runs=5))
+    daemon = Daemon(spec)
+    made.append(daemon)
+    daemon.settle()
+    daemon.pass_s(1.0)
+
+    def rejects(at_s: float) -> None:
+        at(daemon, at_s)
+        daemon.settle()
+        new = daemon.keeper.live()[-1]
+        daemon.keeper.end(new, 1)
+        daemon.settle()
+
+    rejects(110.0)
+    assert [run for _, _, run in daemon.keeper.started] == [1, 2]
+    for at_s in range(111, 400, 7):
+        daemon.supervisor._words.take({"words": ["web", 1, 1, {"runs": str(at_s)}]})
+        daemon.supervisor._recycling.take({"words": ["web", 1, 1, {"runs": str(at_s)}]})
+        at(daemon, float(at_s))
+        daemon.settle()
+    assert [run for _, _, run in daemon.keeper.started] == [1, 2]
+    rejects(410.0)
+    assert [run for _, _, run in daemon.keeper.started] == [1, 2, 3]
+    assert daemon.workers[WEB].run == 1

@@ -1,5 +1,6 @@
 """Rolls that meet reloads, scaling and each other: no pool is away as a whole."""
 
+from supervisord_lite.base.record import replace
 from supervisord_lite.config.spec import Spec
 from supervisord_lite.control.calls import Call
 from supervisord_lite.core.states import Running
@@ -103,3 +104,19 @@ def test_a_finished_roll_leaves_nothing_behind(made: list[Daemon]) -> None:
         end(daemon, ("web", index))
         be_ready(daemon)
     assert "roll/web" not in daemon.keeper.table.saves
+
+
+def test_a_roll_whose_new_run_failed_and_whose_instance_has_gone_ends(made: list[Daemon]) -> None:
+    """Both come in one turn, after a gap: there is nobody left to be told of."""
+    daemon = running(made, replace(release("one", 2), max_surge=1))
+    client = ask(daemon, "Restart", "web-2")
+    old, new = (run for run in daemon.keeper.live() if run.key[1] == 2)
+    daemon.keeper.end(new, 1, emptied=False)
+    daemon.turn()
+    daemon.reload(replace(release("one", 1), max_surge=1))
+    daemon.keeper.end(old, 0)
+    daemon.keeper.empty(new)
+    daemon.settle()
+    assert ("web", 2) not in daemon.workers
+    assert outcomes_of(client) == {"web-2": "failed"}
+    assert [key for key in daemon.keeper.table.saves if key.startswith("roll/")] == []
