@@ -225,12 +225,13 @@ class Generations:
             if not is_forked(spec) or not slots or self._is_down(spec.pool, ("", 0)):
                 continue
             number = numbers[spec.pool] = self._draw(spec)
-            for index in range(1, spec.pool_size + 1):
-                name = server_id(spec, index, number)
-                if name not in waiting:
+            for slot in self._fleet.places(spec.pool):
+                name = server_id(spec, slot[1], number)
+                if name not in waiting and slot[1] <= spec.pool_size:
                     waiting[name] = spec.pool
-                    about = server_request(spec, index, number, self._fleet.settings)
-                    self._outbox.request(slots[0], {"do": "build", "server": about})
+                    # Each with its own worker's record: together they may not fit into a message.
+                    about = server_request(spec, slot[1], number, self._fleet.settings)
+                    self._outbox.request(slot, {"do": "build", "server": about})
         self._drawn = {}
         if not waiting:
             done(numbers)

@@ -150,3 +150,16 @@ def test_a_stop_takes_back_a_start_that_may_wait_for_imports(made: list[Daemon])
     daemon.turn()
     assert daemon.keeper.cancelled == [("rank", 1, 2)]
     assert [request["run"] for request in daemon.keeper.signalled][:1] == [1]
+
+
+def test_servers_of_many_folders_are_all_asked_for(made: list[Daemon]) -> None:
+    """Together they are larger than a message, and somebody waits for each of them."""
+
+    def spec(mode: str) -> Spec:
+        found = warm("rank", 60, mode=mode * 4000)
+        return replace(found, launch=replace(found.launch, directory="/srv/%i"))
+
+    daemon = running(made, spec("a"))
+    daemon.reload(spec("b"))
+    daemon.settle()
+    assert daemon.keeper.built == [f"2.{index}" for index in range(1, 61)]
