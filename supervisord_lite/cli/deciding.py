@@ -6,6 +6,7 @@ be read, or say something else by now, that is said instead.
 """
 
 import os
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -28,8 +29,8 @@ _FIELDS = {
 }
 #: Decides when what was missing is tried again.
 _LONGEST_WAIT = "backoff.max"
-#: Keys that the daemon tells as one writes them.
-_HEALTH = "health."
+#: Tables whose keys the daemon tells as one writes them.
+_AS_WRITTEN = ("health", "recycle")
 _HEALTH_KEYS = ("health.http", "health.tcp", "health.exec")
 #: What says when a job runs.
 _OF_PLAN = ("schedule.cron", "schedule.every", "schedule.timezone")
@@ -75,6 +76,9 @@ def keys_for(state: str, reasons: str, *, has_run: bool) -> tuple[str, ...]:
         keys = (*keys, "run_timeout")
     if "still going" in reasons:
         keys = (*keys, "schedule.overlap")
+    # As a recycle says why: "age 2s", "memory 912M of 900M".
+    recycled = re.findall(r"(?:^|; )(memory|age|runs) [0-9]", reasons)
+    keys = (*keys, *(f"recycle.{word}" for word in recycled))
     return tuple(dict.fromkeys(keys))
 
 
@@ -116,9 +120,9 @@ def _in_force(story: dict[str, Any], key: str) -> Any:
         return story.get(key)
     if key == _LONGEST_WAIT:
         return ((story.get("policy") or {}).get("backoff") or {}).get("max_s")
-    if key.startswith(_HEALTH):
-        health = (story.get("policy") or {}).get("health") or {}
-        return health.get(key.removeprefix(_HEALTH))
+    table, _, name = key.partition(".")
+    if table in _AS_WRITTEN:
+        return ((story.get("policy") or {}).get(table) or {}).get(name)
     if key in _OF_SCHEDULE:
         schedule = (story.get("policy") or {}).get("schedule") or {}
         return schedule.get(_OF_SCHEDULE[key])
@@ -127,7 +131,7 @@ def _in_force(story: dict[str, Any], key: str) -> Any:
 
 def _places(pool: str, config: str) -> dict[str, tuple[Any, str]] | None:
     """Return key -> (value, where it stands), as the files are now; None: they cannot be read."""
-    from supervisord_lite.config.flat import health_keys
+    from supervisord_lite.config.flat import health_keys, recycle_keys
     from supervisord_lite.config.load import judge
     from supervisord_lite.config.show import show
 
@@ -139,10 +143,11 @@ def _places(pool: str, config: str) -> dict[str, tuple[Any, str]] | None:
     if spec is None:
         return None
     places = {}
-    health = {".".join(key): value for key, value in health_keys(spec.health).items()}
+    keys = {**health_keys(spec.health), **recycle_keys(spec.recycle)}
+    as_written = {".".join(key): value for key, value in keys.items()}
     for line in show(pool, judged):
-        if line.key in health:
-            value = health[line.key]
+        if line.key in as_written:
+            value = as_written[line.key]
         elif line.key == _LONGEST_WAIT:
             value = spec.policy.backoff.max_s
         elif line.key == "heartbeat_timeout":

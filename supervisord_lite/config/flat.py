@@ -77,7 +77,7 @@ def worker_keys(spec: Spec) -> Mapping[Key, object]:
         ("after",): list(spec.after),
         ("operators",): _grants(spec.operators),
         ("events",): list(spec.events),
-        **_recycle(spec.recycle),
+        **recycle_keys(spec.recycle),
         **_policy(spec.policy),
         ("ready",): _ready(spec.policy, spec.launch),
         **_launch(spec.launch),
@@ -130,7 +130,8 @@ def _leaves(key: Key, table: Mapping[str, object]) -> Mapping[Key, object]:
     return found
 
 
-def _recycle(recycle: Recycle) -> dict[Key, object]:
+def recycle_keys(recycle: Recycle) -> dict[Key, object]:
+    """Return the keys of when a run gives way to a fresh one; None: there is no such limit."""
     jitter: object = recycle.jitter or None
     if jitter is not None and jitter is not True:
         jitter = _seconds(recycle.jitter)

@@ -15,7 +15,7 @@ from supervisord_lite.base.clock import Clock
 from supervisord_lite.base.log_line import rfc3339
 from supervisord_lite.base.record import fields_of
 from supervisord_lite.base.signals import name_of
-from supervisord_lite.config.flat import health_keys
+from supervisord_lite.config.flat import health_keys, recycle_keys
 from supervisord_lite.config.spec import Spec
 from supervisord_lite.control import interface, parameters
 from supervisord_lite.control.calls import Call
@@ -320,5 +320,6 @@ def _policy(worker: Worker, spec: Spec) -> dict[str, object]:
         "backoff": fields_of(backoff),
         "heartbeat_timeout_s": spec.launch.heartbeat_timeout_s,
         "health": {key[1]: value for key, value in health_keys(spec.health).items()} or None,
+        "recycle": {key[1]: value for key, value in recycle_keys(spec.recycle).items()},
         "schedule": _schedule(policy.schedule),
     }

@@ -328,6 +328,25 @@ def test_keys_of_each_state() -> None:
     )  # fmt: skip
 
 
+def test_a_limit_that_recycled_it_is_told_with_its_place(tmp_path: Any) -> None:
+    """Each that did, and none that did not."""
+    file = tmp_path / "shop.toml"
+    file.write_text(
+        f'[supervisor]\nstate_dir = "{tmp_path}"\nruntime_dir = "{tmp_path}"\n'
+        '[worker.web]\ncommand = ["true"]\nrecycle.memory = "900M"\nrecycle.age = "2h"\n'
+        "recycle.runs = 10\n"
+    )
+    recycle = {"memory": "900M", "age": "1h", "runs": 10, "jitter": None}
+    story = {"worker": {"pool": "web"}, "origin": "shop.toml:4",
+             "policy": {**POLICY, "recycle": recycle}}  # fmt: skip
+    reasons = "memory 912M of 900M; age 1h; exit 1: memory 5 is no age 7"
+    keys = deciding.keys_for("running", reasons, has_run=True)
+    assert deciding.decided_by(story, keys, str(file)) == [
+        ('recycle.memory "900M"', "shop.toml:6"),
+        ('recycle.age "1h"', "in force; the file differs"),
+    ]
+
+
 def test_a_probe_that_decided_is_told_with_its_place(tmp_path: Any) -> None:
     """And one that is another by now."""
     file = tmp_path / "shop.toml"
