@@ -3,7 +3,7 @@
 * /livez: 200 while this loop turns.
 * /readyz: 200 when everything that starts by itself is ready; 503 while the daemon starts, drains
   or stops. A stop by hand is what somebody wanted, a job that ended well is done, and one with a
-  schedule waits for its time: none of these is waited for. ``/readyz?worker=NAME``: the same of one
+  schedule comes and goes: none of these is waited for. ``/readyz?worker=NAME``: the same of one
   worker, pool or glob, which must be ready.
 * /metrics: for Prometheus (`metrics.py`).
 """
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from supervisord_lite.control.http import PLAIN, Page
 from supervisord_lite.control.parameters import InvalidParameterError
 from supervisord_lite.core.standing import ended_well, is_ready
-from supervisord_lite.core.states import Exited, Scheduled, Stopped, Worker
+from supervisord_lite.core.states import Exited, Stopped, Worker
 from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.metrics import CONTENT_TYPE, metrics_text
@@ -75,12 +75,14 @@ class HttpPages:
 
 
 def _is_as_wanted(worker: Worker) -> bool:
+    if worker.policy.schedule is not None:
+        # Else each run would take the box out of its balancer until it is ready, and for as long
+        # as it is tried again. How its last run ended is for `status --check`.
+        return True
     match worker.state:
         case Stopped(by_hand=by_hand):
             return by_hand or not worker.policy.autostart
         case Exited():
             return ended_well(worker)
-        case Scheduled():
-            return True  # how its last run ended is for `status --check`
         case _:
             return is_ready(worker)

@@ -67,6 +67,33 @@ def test_pages_say_how_it_is() -> None:
         assert get(port, "/readyz?worker=web") == (503, "web-2: stopped\n")
 
 
+def test_a_job_that_has_begun_takes_nobody_out_of_a_balancer() -> None:
+    """Its run is not ready yet, then it waits to be tried again: the box serves all the while."""
+    job = """
+[worker.web]
+command = ["sleep", "1000"]
+ready = "spawned"
+[worker.job]
+command = ["sh", "-c", "read go < fifo; exit 1"]
+ready = "notify"
+start_timeout = "1h"
+schedule.every = "1h"
+autostart = false
+restart = "on-failure"
+backoff.min = "1m"
+"""
+    with serving(job) as (daemon, port):
+        os.mkfifo(daemon.folder / "fifo")
+        wait_until(lambda: status_of(port, "/readyz") == 200, what="it is ready")
+        daemon.ctl("start", "job", "--no-wait", check=True)
+        daemon.wait_state("job", "starting")
+        assert get(port, "/readyz") == (200, "ok\n")
+        assert get(port, "/readyz?worker=job") == (503, "job: starting\n")
+        (daemon.folder / "fifo").write_text("go\n")
+        daemon.wait_state("job", "backoff")
+        assert get(port, "/readyz") == (200, "ok\n")
+
+
 def test_metrics_are_those_of_the_status() -> None:
     """Each line is well formed, and the verb prints the same."""
     line = re.compile(r'[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? -?[0-9.e+]+')
