@@ -173,7 +173,8 @@ def _note(group: list[Worker], state: str) -> str:
     recycles = sum(worker["recycles"] or 0 for worker in group)
     notes = {worker["instance"]: worker["note"] for worker in group if worker["note"]}
     if state not in {"running", "stopped"}:
-        notes = {worker["instance"]: snapshot.note(worker) for worker in group}
+        told = ((worker["instance"], snapshot.note(worker)) for worker in group)
+        notes = {instance: note for instance, note in told if note}
     if not notes:
         return f"{recycles} recycled" if recycles else ""
     instance, first = next(iter(notes.items()))

@@ -88,6 +88,17 @@ def test_a_line_per_pool_says_what_runs_and_what_is_next() -> None:
     ]
 
 
+def test_the_note_of_a_pool_is_that_of_the_first_instance_that_has_one() -> None:
+    """All of them start, and only the second has been answered badly."""
+    pool = [
+        a_worker("web-1", state="starting", ready=False),
+        a_worker("web-2", state="starting", ready=False, note="health: no answer"),
+    ]
+    assert table.table(seen(*pool)["workers"], every_instance=False)[1].endswith(
+        "  -2: health: no answer"
+    )
+
+
 def test_dash_a_prints_a_line_for_each_instance() -> None:
     """Where one of three is ill, -a shows which and why."""
     workers = [w for w in seen(*an_afternoon())["workers"] if w["pool"] == "media-thumbs"]
