@@ -17,6 +17,10 @@ far that has come (`Entry.echoed`)::
 * *The journal is away, or takes no more*: lines wait in the file. When there is no room for more
   the worker's pipe is left alone, and a run that has ended is not yet done with, for `PATIENCE_S`
   in all; after that the lines that wait are dropped, counted and told, until the journal is back.
+* *What wakes it*: room in the socket of a journal that is full, which is polled as long as a file
+  owes it something and no longer; the next try of one that is away; the end of the patience where
+  somebody waits for that. Each of them sends, drops or lets somebody be read: nothing is looked at
+  again without having changed.
 * What waits is of one run always, so its fields are those of the stream that is read. Another run
   beside it (`turns.py`) gets its turn when nothing waits any more; meanwhile its pipe is left
   alone, and when the journal has taken nothing for `PATIENCE_S`, what waits is dropped for it.
@@ -228,8 +232,9 @@ class Echoes:
         if not self.is_waiting:
             return []
         for file in list(self._owing):
-            is_sent = not file.queue or self._send(file)
-            if not is_sent and self._is_dropping(file) and self._is_leaving(file):
+            if not file.queue:
+                del self._owing[file]  # its last stream has counted what was left
+            elif not self._send(file) and self._is_dropping(file) and self._is_leaving(file):
                 self._drop(file, file.entry.line_start)
         self._ending = {s: None for s in self._ending if self._is_there(s)}
         ended = [stream for stream in list(self._ending) if self.finish(stream)]
@@ -248,24 +253,32 @@ class Echoes:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether `go_on` may have something to do."""
-        return bool(self._owing or self._held or self._ending)
+        """Whether `go_on` may have something to do.
+
+        Also when only a socket is still polled for room: another than `go_on` has sent the rest,
+        and a socket that has room would wake the loop for ever.
+        """
+        return bool(self._owing or self._held or self._ending or self._polled)
 
     @property
     def deadline_s(self) -> float | None:
         """When `go_on` has something to do although nothing comes; None: never."""
         if not self.is_waiting:
             return None
+        now_s = self._now_s()
         if not self._owing:
-            return self._now_s()
+            return now_s
+        # Who waits for something that will not come; what does not wait has time.
+        waiting = {stream.file for each in (self._held, self._ending) for stream in each}
         due_s = []
-        for path in {file.echo for file in self._owing}:
-            journal = self._journals[path]
-            if journal.retry_at_s > self._now_s():
-                due_s.append(journal.retry_at_s)
+        for file in self._owing:
+            journal = self._journal_of(file)
             if journal.stuck_since_s is None:
-                due_s.append(self._now_s())  # there is only too much for one turn
-            elif self._held or self._ending or self._desk.moving:
+                due_s.append(now_s)  # there is only too much for one turn
+                continue
+            if journal.socket is None:
+                due_s.append(journal.retry_at_s)
+            if file in waiting or self._is_leaving(file):
                 due_s.append(journal.stuck_since_s + self._patience_s())
         return min(due_s, default=None)
 

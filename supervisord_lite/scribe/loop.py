@@ -96,12 +96,17 @@ class Scribe:
             self._desk.writer.resume(stream)
             self._leave_disk()
 
+    @property
+    def descriptor(self) -> int:
+        """What is readable when `turn` need not wait."""
+        return self._desk.poll.fileno()
+
     def wait_s(self) -> float:
         """Return how long nothing is due, in seconds; -1 for ever."""
         desk = self._desk
         own = (self._ages.deadline_s, self._compressing.deadline_s, self._echoes.deadline_s)
         due_s = [at_s for at_s in own if at_s is not None]
-        least_s = desk.wait_s()
+        least_s = 0.0 if desk.begun else desk.wait_s()
         if due_s:
             own_s = max(0.0, min(due_s) - desk.now_s())
             least_s = own_s if least_s < 0 else min(least_s, own_s)
@@ -139,17 +144,23 @@ class Scribe:
             self._end(desk.silent.pop())
         if desk.begun:
             self._mark_begun()
-        if self._echoes.is_waiting:
-            self._enter_disk()
-            ended = self._echoes.go_on()
-            self._leave_disk()
-            for stream in ended:
-                with desk.lock:
-                    desk.end(stream)
         self._keep_files(events)
+        if self._echoes.is_waiting:
+            self._send_on()  # after all else that may find the journal full
         if desk.empty or desk.reopened or desk.late_lines:
             self._tidy()
         return len(events)
+
+    def _send_on(self) -> None:
+        """Send on what waits for the journal; end and move the streams that have waited for that."""
+        desk = self._desk
+        self._enter_disk()
+        ended = self._echoes.go_on()
+        self._leave_disk()
+        with desk.lock:
+            for stream in ended:
+                desk.end(stream)
+            desk.move()
 
     def _keep_files(self, events: list[tuple[int, int]]) -> None:
         """Rotate what has become old, and let what is full be compressed."""

@@ -26,6 +26,8 @@ PIECES = st.lists(
 LIVES = st.lists(
     st.tuples(st.integers(1, 90), st.sampled_from(["before", "after", "half"])), max_size=6
 )
+#: More lines than the socket of a journal holds that is not read.
+FULL = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text()) + 5
 MANY = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -305,3 +307,66 @@ def test_a_run_that_always_speaks_does_not_keep_another_from_its_turn(tmp_path: 
         assert whole(log).count(b"away\n") == 4, "`logs` has them all the same"
     finally:
         inside.close()
+
+
+def test_a_scribe_sleeps_when_what_waited_was_sent_with_the_next_line(tmp_path: Path) -> None:
+    """The socket had been polled for room; nobody needs that any more."""
+    inside, journal = Inside(), Journald(tmp_path / "socket")
+    try:
+        _, writer = inside.attach(tmp_path / "w.log", max_size=128 * 1024, **echo(journal.path))
+        os.write(writer, b"one\n" * FULL)
+        inside.settle()
+        assert 0 < journal.receive() < FULL, "the journal was full"
+        os.write(writer, b"next\n")
+        inside.settle()
+        assert inside.wait_s() == -1
+        assert journal.lines() == [b"one"] * FULL + [b"next"]
+    finally:
+        os.close(writer)
+        inside.close()
+        journal.close()
+
+
+def test_a_stream_that_moves_goes_as_soon_as_the_journal_has_what_waits(tmp_path: Path) -> None:
+    """Not with its next line, which belongs to the new file."""
+    inside, journal = Inside(), Journald(tmp_path / "socket")
+    try:
+        number, writer = inside.attach(
+            tmp_path / "w.log", max_size=128 * 1024, **echo(journal.path)
+        )
+        os.write(writer, b"one\n" * FULL)
+        inside.settle()
+        inside.move(number, tmp_path / "new.log", echo=None)
+        inside.settle()
+        assert 0 < journal.receive() < FULL, "the journal was full"
+        inside.settle()
+        os.write(writer, b"next\n")
+        inside.settle()
+        assert whole(tmp_path / "new.log") == b"next\n"
+        assert journal.lines() == [b"one"] * FULL
+    finally:
+        os.close(writer)
+        inside.close()
+        journal.close()
+
+
+def test_a_line_that_is_not_finished_keeps_nobody_awake(tmp_path: Path) -> None:
+    """Its stream moves when it is; meanwhile the journal is full for longer than is waited."""
+    inside, journal = Inside(), Journald(tmp_path / "socket")
+    keys = {"max_size": 128 * 1024, **echo(journal.path)}
+    try:
+        number, prompt = inside.attach(tmp_path / "prompt.log", **keys)
+        _, writer = inside.attach(tmp_path / "w.log", **keys)
+        os.write(prompt, b"your name? ")
+        os.write(writer, b"one\n" * FULL)
+        inside.settle()
+        inside.move(number, tmp_path / "new.log", echo=None)
+        inside.settle()
+        inside.now_s += PATIENCE_S
+        inside.settle()
+        assert inside.wait_s() == -1
+    finally:
+        os.close(prompt)
+        os.close(writer)
+        inside.close()
+        journal.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,10 @@ from supervisord_lite.wire import channel
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+#: How often a scribe may turn before it sleeps, while time stands still.
+MOST_TURNS = 20_000
 
 
 class Killed(BaseException):
@@ -168,10 +173,10 @@ class Inside:
         descriptors = [self._readers[number] for number in numbers]
         socket.send_fds(self._channel, [channel.encode(message)], descriptors)
 
-    def move(self, number: int, path: Path, *, form: str = "raw") -> None:
+    def move(self, number: int, path: Path, *, form: str = "raw", **more: Any) -> None:
         """Let a stream go to another file, or in another form, as the keeper does."""
         entry = self._entries[number]
-        moved = {**entry, "path": str(path), "format": form}
+        moved = {**entry, "path": str(path), "format": form, **more}
         self._entries[number] = moved
         if entry["path"] != str(path):
             moved["was"] = entry["path"]
@@ -190,15 +195,23 @@ class Inside:
             try:
                 if self._scribe is None:
                     self._start(waiting.pop(0) if waiting else None)
-                assert self._scribe is not None
-                while self._scribe.turn(0):
-                    pass
+                self._work()
             except Killed:
                 self.deaths += 1
                 self.stop()
                 continue
             self._receive()
             return
+
+    def _work(self) -> None:
+        """Let it turn until it would sleep; one that never would is a busy loop."""
+        assert self._scribe is not None
+        for _ in range(MOST_TURNS):
+            is_woken = bool(select.select([self._scribe.descriptor], [], [], 0)[0])
+            if not is_woken and self._scribe.wait_s() != 0:
+                return
+            self._scribe.turn(0)
+        raise AssertionError(f"it does not come to rest in {MOST_TURNS} turns")
 
     def wait_s(self) -> float:
         """Return how long the scribe would sleep; -1: until something comes."""
