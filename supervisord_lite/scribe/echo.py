@@ -24,6 +24,12 @@ far that has come (`Entry.echoed`)::
 * What waits is of one run always, so its fields are those of the stream that is read. Another run
   beside it (`turns.py`) gets its turn when nothing waits any more; meanwhile its pipe is left
   alone, and when the journal has taken nothing for `PATIENCE_S`, what waits is dropped for it.
+* A file cannot be renamed before the journal has all of it, so it may have to take the rest of what
+  was read and be longer. More comes into it then only when nothing waits and the journal has room
+  for the line in which it is to be renamed, and each time at most half of what is left
+  (`most_bytes`): journald may be as slow as it likes, it cuts no line. What still can is one that
+  itself runs over the size by more than is allowed (`plan.py`), or other processes that fill the
+  journal in just that moment, a dozen times.
 * A line longer than `LINE_BYTES` goes in pieces, those but the last with PARTIAL=1. What a run ends
   with goes as it is.
 * Who sends is the scribe: _PID and _UID of an entry are the scribe's, and the other fields are
@@ -41,6 +47,7 @@ import os
 import select
 import socket
 
+from supervisord_lite.scribe.plan import OVERRUN_BYTES
 from supervisord_lite.wire import journald
 
 TYPE_CHECKING = False
@@ -59,9 +66,10 @@ _LAST_PATIENCE_S = 1.0
 _RETRY_S = 1.0
 #: The longest line of an entry, in bytes.
 LINE_BYTES = 65536
-#: Most that is read at once. A file that cannot be renamed, because the journal has not taken all
-#: of it, is longer by this; the rest of what a line may run over is for its last line.
-ECHO_BYTES = 32768
+#: Most that is read at once.
+_ECHO_BYTES = 32768
+#: The least, unless less has come.
+_LEAST_BYTES = 512
 #: Of one file at once, in bytes: the others wait meanwhile.
 _TURN_BYTES = 1 << 18
 _TOO_LARGE = (errno.EMSGSIZE, errno.ENOBUFS)
@@ -109,6 +117,20 @@ class Journal:
             self.close()
             self.retry_at_s = self._now_s() + _RETRY_S
             self._note_stuck(error.strerror or str(error))
+            return False
+        self.stuck_since_s = None
+        return True
+
+    def has_room(self) -> bool:
+        """Return whether it takes one more entry, as far as can be told; if not, it is stuck."""
+        if self._now_s() < self.retry_at_s:
+            return False
+        if self.socket is None:
+            return True  # the next entry shows
+        room = select.poll()
+        room.register(self.socket, select.POLLOUT)
+        if not room.poll(0):
+            self._note_stuck("it takes no more")
             return False
         self.stuck_since_s = None
         return True
@@ -195,7 +217,7 @@ class Echoes:
     def may_read(self, stream: Stream, want: int) -> bool:
         """Return whether *want* bytes may come into the file; else the stream is left alone."""
         file = stream.file
-        if file is None or not file.echo or not file.owes:
+        if file is None or not file.echo or not (file.owes or _is_over(file)):
             return True
         # Who always has something to say does not keep the others from their turn.
         is_wanted = any(other.file is file and other is not stream for other in self._held)
@@ -298,6 +320,8 @@ class Echoes:
     ) -> bool:
         """Send the whole lines up to *end*; return whether none of them is left.
 
+        A file that goes on although it is full owes until there is room for its next line too.
+
         Args:
             file: Open, with a stream that is read.
             end: Where to stop, in bytes; -1: at its end.
@@ -324,6 +348,8 @@ class Echoes:
                     break
         except OSError:
             is_sent = True  # it cannot be read: what is missing is counted when the stream ends
+        if is_sent and is_whole and not is_last and _is_over(file):
+            is_sent = self._journal_of(file).has_room()
         if is_sent:
             self._owing.pop(file, None)
         else:
@@ -474,3 +500,14 @@ class Echoes:
             elif polled is not None and not wanted:
                 del self._polled[journal]
                 self._desk.poll.unregister(polled.fileno())
+
+
+def most_bytes(file: LogFile) -> int:
+    """Return how much may come at once into a *file* whose lines go on to a journal."""
+    left = file.max_size + OVERRUN_BYTES - file.offset
+    return min(_ECHO_BYTES, max(left // 2, _LEAST_BYTES)) if file.max_size else _ECHO_BYTES
+
+
+def _is_over(file: LogFile) -> bool:
+    """Return whether *file* is full, and is to be renamed behind the line that it ends with."""
+    return 0 < file.max_size <= file.offset and file.entry.line_start < file.offset

@@ -10,7 +10,7 @@ from supervisord_lite.scribe.ages import Ages
 from supervisord_lite.scribe.calls import Calls
 from supervisord_lite.scribe.compressing import Compressing, Compression
 from supervisord_lite.scribe.desk import LAST_BYTES, Desk
-from supervisord_lite.scribe.echo import ECHO_BYTES, Echoes
+from supervisord_lite.scribe.echo import Echoes, most_bytes
 from supervisord_lite.scribe.forms import RAW_BYTES
 from supervisord_lite.scribe.marks import Marks
 from supervisord_lite.scribe.memory import BUFFER_BYTES, NONCE_BYTES, Memory
@@ -152,7 +152,7 @@ class Scribe:
         return len(events)
 
     def _send_on(self) -> None:
-        """Send on what waits for the journal; end and move the streams that have waited for that."""
+        """Send on what waits for the journal; end and move streams that waited for that."""
         desk = self._desk
         self._enter_disk()
         ended = self._echoes.go_on()
@@ -365,5 +365,5 @@ class Scribe:
 def _most_bytes(stream: Stream) -> int:
     """Return how much of a stream is read at once."""
     if stream.file is not None and stream.file.echo:
-        return ECHO_BYTES
+        return most_bytes(stream.file)
     return RAW_BYTES if stream.form else BUFFER_BYTES

@@ -6,6 +6,7 @@ import itertools
 import os
 import tempfile
 from pathlib import Path
+from random import Random  # noqa: TID251  # with a seed
 from typing import Any
 
 from hypothesis import HealthCheck, example, given, settings
@@ -13,10 +14,11 @@ from hypothesis import strategies as st
 
 from supervisord_lite.scribe.calls import Calls
 from supervisord_lite.scribe.echo import LINE_BYTES, PATIENCE_S, Journal
+from supervisord_lite.scribe.plan import OVERRUN_BYTES
 from supervisord_lite.scribe.turns import LINE_S
 from supervisord_lite.wire import journald
 from tests.support.journal import Journald, parse
-from tests.support.scribe import whole
+from tests.support.scribe import content, segments, whole
 from tests.support.scribe_inside import FaultyCalls, Inside
 
 PIECES = st.lists(
@@ -367,6 +369,32 @@ def test_a_line_that_is_not_finished_keeps_nobody_awake(tmp_path: Path) -> None:
         assert inside.wait_s() == -1
     finally:
         os.close(prompt)
+        os.close(writer)
+        inside.close()
+        journal.close()
+
+
+def test_a_slow_journal_cuts_no_line(tmp_path: Path) -> None:
+    """It takes one entry at a time, and a file is never renamed within a line."""
+    random = Random(1)
+    words = [b"%d " % number + b"x" * random.randrange(1500) for number in range(2500)]
+    view = memoryview(b"\n".join(words) + b"\n")
+    inside, journal, log = Inside(), Journald(tmp_path / "socket"), tmp_path / "w.log"
+    try:
+        _, writer = inside.attach(log, max_size=128 * 1024, **echo(journal.path))
+        os.set_blocking(writer, False)
+        while view or journal.receive(1):
+            try:
+                view = view[os.write(writer, view) :] if view else view
+            except BlockingIOError:
+                assert journal.receive(1), "what is not read waits for the journal"
+            inside.settle()
+        found = segments(log)
+        assert len(found) > 5
+        assert [path.name for path in found if content(path)[-1:] != b"\n"] == []
+        assert [entry["MESSAGE"] for entry in journal.entries] == words
+        assert max(path.stat().st_size for path in found) <= 128 * 1024 + OVERRUN_BYTES
+    finally:
         os.close(writer)
         inside.close()
         journal.close()

@@ -24,10 +24,10 @@ class Journald:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         self._socket.bind(str(path))
 
-    def receive(self) -> int:
-        """Take what has come; return how many entries that was."""
+    def receive(self, most: int = 1 << 30) -> int:
+        """Take what has come, *most* entries; return how many that was."""
         before = len(self.entries)
-        while True:
+        while len(self.entries) < before + most:
             try:
                 data, ancillary, _, _ = self._socket.recvmsg(1 << 20, 64)
             except BlockingIOError:
@@ -38,6 +38,7 @@ class Journald:
                 os.close(memory)
                 self.in_memory += 1
             self.entries.append(parse(data))
+        return most
 
     def lines(self, worker: str = "") -> list[bytes]:
         """Return the messages that came, pieces of one line put together."""

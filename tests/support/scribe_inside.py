@@ -211,7 +211,8 @@ class Inside:
             if not is_woken and self._scribe.wait_s() != 0:
                 return
             self._scribe.turn(0)
-        raise AssertionError(f"it does not come to rest in {MOST_TURNS} turns")
+        message = f"it does not come to rest in {MOST_TURNS} turns"
+        raise AssertionError(message)
 
     def wait_s(self) -> float:
         """Return how long the scribe would sleep; -1: until something comes."""
