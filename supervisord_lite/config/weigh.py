@@ -100,6 +100,8 @@ def _check_all(reader: Reader, launch: Launch, command: Node) -> None:
     size = len(json.dumps([expanded, names, launch.identity and launch.identity.groups]))
     if launch.python is not None:
         size += len(instance_text(launch.python.config, MAX_POOL_SIZE))
+        # The warm interpreter that it may be forked from has the same environment beside it.
+        size += len(json.dumps([text for pair in launch.environment for text in pair]))
     if size > MAX_START_BYTES:
         message = (
             f"command line, environment and paths take {-(-size // 1024)} KiB as the daemon passes "

@@ -9,7 +9,7 @@ word                   what becomes of it
 =====================  =============================================================================
 READY=1, a newline     fact "said", the first time in a run
 EXTEND_TIMEOUT_USEC=   fact "extended"
-WATCHDOG=trigger       fact "judged"
+WATCHDOG=trigger       fact "judged", likewise
 WATCHDOG=1             the time of the last one, told to a supervisor that asks
 X_SUPERVISORD_LITE_END a Python worker says why it is about to end: goes into the fact of its end
 X_RUNS=                how many units of work it has done: told as often as that is news
@@ -54,7 +54,7 @@ _EXTENDED_EVERY_S = 0.05
 class Voice:
     """The ear for one run: `reader` is a socket or pipe; `writer` is the worker's end of a pipe."""
 
-    __slots__ = ("extended_at_s", "folder", "has_said", "reader", "run", "writer")
+    __slots__ = ("extended_at_s", "folder", "has_said", "is_judged", "reader", "run", "writer")
 
     def __init__(self, reader: int, writer: int = -1, folder: str = "") -> None:
         """Take over both ends, or a socket and the folder that it stands in."""
@@ -63,6 +63,7 @@ class Voice:
         self.folder = folder
         self.run: Run | None = None
         self.has_said = False
+        self.is_judged = False
         self.extended_at_s = 0.0
 
 
@@ -193,7 +194,8 @@ class Voices:
                     self._say(run, "state", "")
                 case "WATCHDOG" if value == "1":
                     run.beat_s = time.monotonic()
-                case "WATCHDOG" if value == "trigger":
+                case "WATCHDOG" if value == "trigger" and not voice.is_judged:
+                    voice.is_judged = True  # once is enough, however often it says so
                     reason = "it said so itself (WATCHDOG=trigger)"
                     self._table.fact("judged", time.monotonic(), run.key, reason=reason)
                 case "X_SUPERVISORD_LITE_END":

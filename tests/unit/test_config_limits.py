@@ -99,6 +99,8 @@ TOO_LARGE = {
     "many": (
         "command = ['x', '{big}', '{big}']", 81_900, (2, 11), "take 161 KiB"),
     "as JSON": (f"command = ['x', '{{big}}', '{'é' * 9000}']", 109_800, (2, 11), "160 KiB"),
+    "twice, of a fork": (
+        "python = 'a:b'\nenvironment.B = '{big}'", 81_880, (1, 9), "take 161 KiB"),
     "all together": (
         "command = ['x', '{big}']\nenvironment.B = '{big}'", 81_900, (2, 11), "take 161 KiB"),
 }  # fmt: skip
