@@ -33,6 +33,7 @@ from supervisord_lite.supervisor.rolls import Rolls
 from supervisord_lite.supervisor.samples import Samples, StartSampling
 from supervisord_lite.supervisor.sampling import Sampling
 from supervisord_lite.supervisor.schedules import Schedules, Timer
+from supervisord_lite.supervisor.status_verbs import StatusVerbs
 from supervisord_lite.supervisor.stories import StartReading, Stories
 from supervisord_lite.supervisor.storms import Storms
 from supervisord_lite.supervisor.verbs import Verbs
@@ -148,15 +149,18 @@ class Supervisor:
         self._stories = Stories(self._fleet, self._events, self._poller, self._clock, start_reading)
         self._storms = Storms(self._fleet, self._events, self._clock, self._logs)
         self._listeners = Listeners(self._fleet, self._outbox, self._events)
-        self._verbs = Verbs(
+        status = StatusVerbs(
             self._fleet, self._daemon, self._reloads, self._handover, self._clock, self._logs,
-            self._words, self._rolls, self._rights, self._events, self._stories, self._storms,
-            self._health, self._samples, self._generations,
+            self._words, self._rolls, self._health, self._samples, self._generations,
+        )  # fmt: skip
+        self._verbs = Verbs(
+            self._fleet, self._daemon, self._reloads, self._clock, self._rolls, self._rights,
+            self._events, self._stories, self._storms, self._generations, status,
         )  # fmt: skip
         self._server = self._serve(listener)
         self._verbs.guard = self._server.guard
         self._web = Web(
-            http_listener, self._fleet, self._daemon, self._verbs, self._outbox,
+            http_listener, self._fleet, self._daemon, status, self._outbox,
             self._handover.saves, self._poller, self._clock,
             log=self._events.log, on_fault=self._fault,
         )  # fmt: skip

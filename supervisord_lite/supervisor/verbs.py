@@ -1,14 +1,11 @@
 """The methods of io.supervisordlite.Manager: what clients may ask, answered from the fleet."""
 
-import os
-import resource
 import signal
 from collections.abc import Callable, Iterable
 from functools import partial
 
 from supervisord_lite import __version__
 from supervisord_lite.base.clock import Clock
-from supervisord_lite.base.log_line import rfc3339
 from supervisord_lite.base.record import replace
 from supervisord_lite.control import interface, parameters
 from supervisord_lite.control.calls import Call
@@ -16,16 +13,11 @@ from supervisord_lite.core import events
 from supervisord_lite.core.meetings import Doing, rule_for
 from supervisord_lite.core.standing import is_ready
 from supervisord_lite.core.states import Exited, Stopped, Stopping, Tripped, Worker
-from supervisord_lite.supervisor.adoption import Handover
 from supervisord_lite.supervisor.configuration_verbs import ConfigurationVerbs
 from supervisord_lite.supervisor.daemon_state import DaemonState
-from supervisord_lite.supervisor.escalation import LastEscalation
 from supervisord_lite.supervisor.events import Events
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.generations import Generations, NotBuilt
-from supervisord_lite.supervisor.health import Health
-from supervisord_lite.supervisor.launch import log_places, outputs
-from supervisord_lite.supervisor.logs import Logs
 from supervisord_lite.supervisor.names import NoSuchWorkerError, resolve
 from supervisord_lite.supervisor.orders import (
     Goal,
@@ -37,24 +29,16 @@ from supervisord_lite.supervisor.orders import (
 )
 from supervisord_lite.supervisor.outbox import Slot
 from supervisord_lite.supervisor.reload import Reloads
-from supervisord_lite.supervisor.report import refusal_status
 from supervisord_lite.supervisor.rights import NotPermittedError, Rights
 from supervisord_lite.supervisor.rolls import Rejected, Rolls
-from supervisord_lite.supervisor.samples import Samples
-from supervisord_lite.supervisor.status import worker_status
+from supervisord_lite.supervisor.status_verbs import StatusVerbs
 from supervisord_lite.supervisor.stories import Stories
 from supervisord_lite.supervisor.storms import Storms
-from supervisord_lite.supervisor.twins import shown
 from supervisord_lite.supervisor.waits import Waits
 from supervisord_lite.supervisor.watchers import Watchers
-from supervisord_lite.supervisor.words import Words
 
 #: Outcomes that a worker may have had before it was ordered.
 _STANDING = ("ready", "stopped")
-
-#: Of the keeper, for each worker's pipes; and for everything else.
-_DESCRIPTORS_EACH = 3
-_DESCRIPTORS_OURS = 64
 
 #: What is wanted with each kind of order.
 _ASKED: dict[type[events.Event], Doing] = {
@@ -76,30 +60,21 @@ class Verbs:
         fleet: Fleet,
         daemon: DaemonState,
         reloads: Reloads,
-        handover: Handover,
         clock: Clock,
-        logs: Logs,
-        words: Words,
         rolls: Rolls,
         rights: Rights,
         journal: Events,
         stories: Stories,
         storms: Storms,
-        health: Health,
-        samples: Samples,
         generations: Generations,
+        status: StatusVerbs,
     ) -> None:
         """Take what is asked about."""
         self._fleet = fleet
         self._daemon = daemon
         self._reloads = reloads
         self.guard: Callable[[Call, Callable[[Call], None]], None] = lambda call, do: do(call)
-        self._handover = handover
         self._clock = clock
-        self._logs = logs
-        self._words = words
-        self._samples = samples
-        self._last_escalation = LastEscalation(handover.saves.get("last_escalation"))
         self._orders = Orders(fleet.why_stuck, fleet.why_twin)
         self._replies: list[Callable[[], None]] = []
         fleet.listen(self._orders.stepped)
@@ -110,12 +85,11 @@ class Verbs:
         self._journal = journal
         self._stories = stories
         self._storms = storms
-        self._health = health
         self._generations = generations
         rolls.on_failed = self._roll_failed
         self._changes = ConfigurationVerbs(fleet, reloads, self._is_refused, self._replies, journal)
         self._methods: dict[str, Callable[[Call], None]] = {
-            "Status": self._status,
+            "Status": status.status,
             "Watch": self._watchers.begin,
             "Wait": self._waits.begin,
             "Start": partial(self._order, goal="ready", event=events.StartRequested()),
@@ -127,10 +101,10 @@ class Verbs:
             "Reload": self._changes.reload,
             "Scale": self._changes.scale,
             "SizesSaved": self._changes.sizes_saved,
-            "LogFiles": self._log_files,
+            "LogFiles": status.log_files,
             "Events": stories.events,
-            "Why": partial(stories.why, status_of=self._statuses),
-            "Version": self._version,
+            "Why": partial(stories.why, status_of=status.of),
+            "Version": _version,
         }
 
     def handle(self, call: Call) -> None:
@@ -177,121 +151,6 @@ class Verbs:
 
     def _reply(self, call: Call, parameters: dict[str, object], *, continues: bool = False) -> None:
         self._replies.append(partial(call.reply, parameters, continues=continues))
-
-    # -- reading -----------------------------------------------------------------------------------
-
-    def _status(self, call: Call) -> None:
-        slots = resolve(self._fleet, parameters.names(call))
-        if parameters.flag(call, "samples"):
-            self.sampled(slots, partial(self._tell_status, call))
-        else:
-            self._tell_status(call)
-
-    def sampled(self, slots: list[Slot], then: Callable[[], None]) -> None:
-        """Call *then* when what *slots* use is known, or will not be."""
-        if self._samples.are_fresh(slots):
-            then()
-        else:
-            self._samples.ask(slots, then)
-
-    def _tell_status(self, call: Call) -> None:
-        try:
-            slots = resolve(self._fleet, parameters.names(call))
-            call.reply(self.whole_status(slots, with_twins=True))
-        except NoSuchWorkerError as error:  # it has gone while its processes were looked at
-            call.error(
-                interface.NO_SUCH_WORKER, {"name": error.name, "suggestion": error.suggestion}
-            )
-
-    def scraped_status(self, slots: list[Slot]) -> dict[str, object]:
-        """Return what is known now, and look anew at what they use, for whoever asks next."""
-        self.sampled(slots, lambda: None)
-        return self.whole_status(slots)
-
-    def whole_status(self, slots: list[Slot], *, with_twins: bool = False) -> dict[str, object]:
-        """Return the answer to Status about these workers, with the latest samples of them.
-
-        With *with_twins* also the runs beside some.
-        """
-        workers = self._statuses(slots, with_twins=with_twins)
-        now_s, wall_s = self._clock.now_s(), self._clock.wall_s()
-        supervisor = self._supervisor(now_s, wall_s)
-        return {"now_s": now_s, "supervisor": supervisor, "workers": workers}
-
-    def _statuses(self, slots: list[Slot], *, with_twins: bool = False) -> list[dict[str, object]]:
-        """Return how workers are, for the wire; *with_twins* also the runs beside some."""
-        now_s, wall_s = self._clock.now_s(), self._clock.wall_s()
-        workers = []
-        runs = [
-            (slot, worker, is_outgoing)
-            for slot in slots
-            for worker, is_outgoing in shown(
-                self._fleet.workers[slot], self._fleet.twins.get(slot) if with_twins else None
-            )
-        ]
-        for slot, worker, is_outgoing in runs:
-            workers.append(
-                worker_status(
-                    self._fleet.spec(slot[0]),
-                    worker,
-                    usage=self._samples.of(slot)
-                    if worker.run == self._fleet.workers[slot].run
-                    else None,
-                    now_s=now_s,
-                    wall_s=wall_s,
-                    controllers=self._handover.controllers,
-                    output=self._output(slot),
-                    words=self._health.note(slot, worker.run) or self._words.of(slot, worker.run),
-                    by_hand=self._reloads.in_force.by_hand.get(slot[0]),
-                    stuck=self._fleet.why_stuck(slot),
-                    generation=self._generations.of(slot, worker.run),
-                    is_outdated=self._rolls.outdated.has(slot)
-                    and not self._rolls.is_rolling(slot[0]),
-                    is_outgoing=is_outgoing,
-                )
-            )
-        return workers
-
-    def _supervisor(self, now_s: float, wall_s: float) -> dict[str, object]:
-        return {
-            "version": __version__,
-            "pid": os.getpid(),
-            "keeper_pid": self._handover.keeper_pid,
-            "state": self._daemon.word,
-            "started_at": rfc3339(wall_s - (now_s - self._handover.started_at_s)),
-            "generation": self._reloads.in_force.generation,
-            "config_files": self._reloads.in_force.files,
-            "config_errors": refusal_status(self._reloads.refusal),
-            "config": self._fleet.settings.config_path,
-            "warnings": [
-                *self._last_escalation.warnings(now_s - self._handover.started_at_s),
-                *self._warnings(),
-            ],
-            "last_escalation": self._last_escalation.shown,
-        }
-
-    def _warnings(self) -> list[str]:
-        processes = len(self._fleet.workers)
-        wanted = processes * _DESCRIPTORS_EACH + _DESCRIPTORS_OURS
-        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if limit >= wanted:
-            return []
-        return [f"{processes} processes may need {wanted} descriptors; the limit is {limit}"]
-
-    def _output(self, slot: Slot) -> dict[str, object]:
-        spec = self._fleet.spec(slot[0])
-        places = log_places(spec, slot[1], self._fleet.settings)
-        return self._logs.output(*outputs(spec, slot[1]), places)
-
-    def _log_files(self, call: Call) -> None:
-        files = []
-        for slot in resolve(self._fleet, parameters.names(call)):
-            stdout, stderr = log_places(self._fleet.spec(slot[0]), slot[1], self._fleet.settings)
-            files.append({"name": self._fleet.name(slot), "stdout": stdout, "stderr": stderr})
-        call.reply({"files": files})
-
-    def _version(self, call: Call) -> None:
-        call.reply({"version": __version__})
 
     # -- changing ----------------------------------------------------------------------------------
 
@@ -515,3 +374,7 @@ def _counts_already(worker: Worker, event: events.Event) -> bool:
     if not isinstance(event, events.StartRequested):
         return False
     return is_ready(worker) or not isinstance(worker.state, Stopped | Exited | Stopping | Tripped)
+
+
+def _version(call: Call) -> None:
+    call.reply({"version": __version__})

@@ -11,7 +11,7 @@ from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.http_pages import HttpPages
 from supervisord_lite.supervisor.outbox import Outbox
 from supervisord_lite.supervisor.poller import Poller
-from supervisord_lite.supervisor.verbs import Verbs
+from supervisord_lite.supervisor.status_verbs import StatusVerbs
 
 
 class Web:
@@ -22,7 +22,7 @@ class Web:
         listener: socket.socket | None,
         fleet: Fleet,
         daemon: DaemonState,
-        verbs: Verbs,
+        status: StatusVerbs,
         outbox: Outbox,
         saves: Mapping[str, str],
         poller: Poller,
@@ -35,7 +35,7 @@ class Web:
         self._drain = Drain(fleet, daemon, outbox, saves.get(SAVED_AS), clock, log)
         self._server: HttpServer | None = None
         if listener is not None:
-            pages = HttpPages(fleet, daemon, verbs.scraped_status)
+            pages = HttpPages(fleet, daemon, status.scraped)
             self._server = HttpServer(
                 listener, poller, page=pages.page, clock_now_s=clock.now_s, on_fault=on_fault
             )

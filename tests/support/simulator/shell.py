@@ -25,6 +25,7 @@ from supervisord_lite.supervisor.rights import Rights
 from supervisord_lite.supervisor.rolls import Rolls
 from supervisord_lite.supervisor.samples import Samples
 from supervisord_lite.supervisor.schedules import Schedules
+from supervisord_lite.supervisor.status_verbs import StatusVerbs
 from supervisord_lite.supervisor.stories import Stories
 from supervisord_lite.supervisor.storms import Storms
 from supervisord_lite.supervisor.verbs import Verbs
@@ -127,14 +128,17 @@ class Shell:
             no_note, make_timer=no_timer,
         )  # fmt: skip
         logs = Logs({}, {})
-        self._verbs = Verbs(
-            self.fleet, self.daemon, self._reloads, told, clock, logs, Words(()),
-            self._rolls, Rights(self.fleet, own_uid=0), journal,
-            Stories(self.fleet, journal, self._watching, clock, no_child),
-            Storms(self.fleet, journal, clock, logs),
+        status = StatusVerbs(
+            self.fleet, self.daemon, self._reloads, told, clock, logs, Words(()), self._rolls,
             Health(self.fleet, self._watching, clock),
             Samples(self.fleet, self._watching, clock, keeper_pid=1, start=no_child),
             generations,
+        )  # fmt: skip
+        self._verbs = Verbs(
+            self.fleet, self.daemon, self._reloads, clock, self._rolls,
+            Rights(self.fleet, own_uid=0), journal,
+            Stories(self.fleet, journal, self._watching, clock, no_child),
+            Storms(self.fleet, journal, clock, logs), generations, status,
         )  # fmt: skip
 
     def adopt(self) -> None:

@@ -1,0 +1,177 @@
+"""The methods that only tell: how workers are, what they use, and where their output goes."""
+
+import os
+import resource
+from collections.abc import Callable
+from functools import partial
+
+from supervisord_lite import __version__
+from supervisord_lite.base.clock import Clock
+from supervisord_lite.base.log_line import rfc3339
+from supervisord_lite.control import interface, parameters
+from supervisord_lite.control.calls import Call
+from supervisord_lite.supervisor.adoption import Handover
+from supervisord_lite.supervisor.daemon_state import DaemonState
+from supervisord_lite.supervisor.escalation import LastEscalation
+from supervisord_lite.supervisor.fleet import Fleet
+from supervisord_lite.supervisor.generations import Generations
+from supervisord_lite.supervisor.health import Health
+from supervisord_lite.supervisor.launch import log_places, outputs
+from supervisord_lite.supervisor.logs import Logs
+from supervisord_lite.supervisor.names import NoSuchWorkerError, resolve
+from supervisord_lite.supervisor.outbox import Slot
+from supervisord_lite.supervisor.reload import Reloads
+from supervisord_lite.supervisor.report import refusal_status
+from supervisord_lite.supervisor.rolls import Rolls
+from supervisord_lite.supervisor.samples import Samples
+from supervisord_lite.supervisor.status import worker_status
+from supervisord_lite.supervisor.twins import shown
+from supervisord_lite.supervisor.words import Words
+
+#: Of the keeper, for each worker's pipes; and for everything else.
+_DESCRIPTORS_EACH = 3
+_DESCRIPTORS_OURS = 64
+
+
+class StatusVerbs:
+    """Answers these calls; whether the peer may ask has been seen to."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        daemon: DaemonState,
+        reloads: Reloads,
+        handover: Handover,
+        clock: Clock,
+        logs: Logs,
+        words: Words,
+        rolls: Rolls,
+        health: Health,
+        samples: Samples,
+        generations: Generations,
+    ) -> None:
+        """Take what is told of."""
+        self._fleet = fleet
+        self._daemon = daemon
+        self._reloads = reloads
+        self._handover = handover
+        self._clock = clock
+        self._logs = logs
+        self._words = words
+        self._rolls = rolls
+        self._health = health
+        self._samples = samples
+        self._generations = generations
+        self._last_escalation = LastEscalation(handover.saves.get("last_escalation"))
+
+    def status(self, call: Call) -> None:
+        """Answer how workers are, with what they use where that is asked for."""
+        slots = resolve(self._fleet, parameters.names(call))
+        if parameters.flag(call, "samples"):
+            self._sampled(slots, partial(self._tell_status, call))
+        else:
+            self._tell_status(call)
+
+    def _sampled(self, slots: list[Slot], then: Callable[[], None]) -> None:
+        """Call *then* when what *slots* use is known, or will not be."""
+        if self._samples.are_fresh(slots):
+            then()
+        else:
+            self._samples.ask(slots, then)
+
+    def _tell_status(self, call: Call) -> None:
+        try:
+            slots = resolve(self._fleet, parameters.names(call))
+            call.reply(self.whole(slots, with_twins=True))
+        except NoSuchWorkerError as error:  # it has gone while its processes were looked at
+            call.error(
+                interface.NO_SUCH_WORKER, {"name": error.name, "suggestion": error.suggestion}
+            )
+
+    def scraped(self, slots: list[Slot]) -> dict[str, object]:
+        """Return what is known now, and look anew at what they use, for whoever asks next."""
+        self._sampled(slots, lambda: None)
+        return self.whole(slots)
+
+    def whole(self, slots: list[Slot], *, with_twins: bool = False) -> dict[str, object]:
+        """Return the answer to Status about these workers, with the latest samples of them.
+
+        With *with_twins* also the runs beside some.
+        """
+        workers = self.of(slots, with_twins=with_twins)
+        now_s, wall_s = self._clock.now_s(), self._clock.wall_s()
+        supervisor = self._supervisor(now_s, wall_s)
+        return {"now_s": now_s, "supervisor": supervisor, "workers": workers}
+
+    def of(self, slots: list[Slot], *, with_twins: bool = False) -> list[dict[str, object]]:
+        """Return how workers are, for the wire; *with_twins* also the runs beside some."""
+        now_s, wall_s = self._clock.now_s(), self._clock.wall_s()
+        workers = []
+        runs = [
+            (slot, worker, is_outgoing)
+            for slot in slots
+            for worker, is_outgoing in shown(
+                self._fleet.workers[slot], self._fleet.twins.get(slot) if with_twins else None
+            )
+        ]
+        for slot, worker, is_outgoing in runs:
+            workers.append(
+                worker_status(
+                    self._fleet.spec(slot[0]),
+                    worker,
+                    usage=self._samples.of(slot)
+                    if worker.run == self._fleet.workers[slot].run
+                    else None,
+                    now_s=now_s,
+                    wall_s=wall_s,
+                    controllers=self._handover.controllers,
+                    output=self._output(slot),
+                    words=self._health.note(slot, worker.run) or self._words.of(slot, worker.run),
+                    by_hand=self._reloads.in_force.by_hand.get(slot[0]),
+                    stuck=self._fleet.why_stuck(slot),
+                    generation=self._generations.of(slot, worker.run),
+                    is_outdated=self._rolls.outdated.has(slot)
+                    and not self._rolls.is_rolling(slot[0]),
+                    is_outgoing=is_outgoing,
+                )
+            )
+        return workers
+
+    def _supervisor(self, now_s: float, wall_s: float) -> dict[str, object]:
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "keeper_pid": self._handover.keeper_pid,
+            "state": self._daemon.word,
+            "started_at": rfc3339(wall_s - (now_s - self._handover.started_at_s)),
+            "generation": self._reloads.in_force.generation,
+            "config_files": self._reloads.in_force.files,
+            "config_errors": refusal_status(self._reloads.refusal),
+            "config": self._fleet.settings.config_path,
+            "warnings": [
+                *self._last_escalation.warnings(now_s - self._handover.started_at_s),
+                *self._warnings(),
+            ],
+            "last_escalation": self._last_escalation.shown,
+        }
+
+    def _warnings(self) -> list[str]:
+        processes = len(self._fleet.workers)
+        wanted = processes * _DESCRIPTORS_EACH + _DESCRIPTORS_OURS
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if limit >= wanted:
+            return []
+        return [f"{processes} processes may need {wanted} descriptors; the limit is {limit}"]
+
+    def _output(self, slot: Slot) -> dict[str, object]:
+        spec = self._fleet.spec(slot[0])
+        places = log_places(spec, slot[1], self._fleet.settings)
+        return self._logs.output(*outputs(spec, slot[1]), places)
+
+    def log_files(self, call: Call) -> None:
+        """Answer where the output of workers can be read."""
+        files = []
+        for slot in resolve(self._fleet, parameters.names(call)):
+            stdout, stderr = log_places(self._fleet.spec(slot[0]), slot[1], self._fleet.settings)
+            files.append({"name": self._fleet.name(slot), "stdout": stdout, "stderr": stderr})
+        call.reply({"files": files})
