@@ -91,6 +91,9 @@ def _misfit(
     listed = f"{thing}: {', '.join(known)}" if known else f"it has no {thing}"
     strange = next((each for each in given if each not in names), None)
     if strange is not None:
+        # Where another is missing too, it is as a rule the one that was meant.
+        if repr(strange) not in why:
+            why = f"got an unexpected keyword argument {strange!r}"
         problem = f'{name} has no {word} "{strange}"'
         near = nearest(strange, known)
         hint = f'did you mean "{near}"? {listed}' if near else listed

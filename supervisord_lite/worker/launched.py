@@ -28,6 +28,8 @@ Keys may be added; those that are not known are ignored, and each may be absent 
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import os
 import signal
 from typing import TYPE_CHECKING
@@ -52,8 +54,7 @@ def run(record: dict[str, Any]) -> int:
     left is to end as Python programs do, `sys.exit(run(record))`: threads that are no daemons are
     waited for (after a failure some seconds), and what was registered with `atexit` is called.
     """
-    # Until it runs, SIGTERM ends it at once: there is nothing to finish yet.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _end_at_once_by_sigterm()
     if record.get("secrets") is not None:
         try:
             os.environ.update(handed.take(record["secrets"]))
@@ -69,6 +70,17 @@ def run(record: dict[str, Any]) -> int:
         return _run(record, context, voice)
     finally:
         context.flush()
+
+
+def _end_at_once_by_sigterm() -> None:
+    """Until it runs, SIGTERM ends it: there is nothing to finish yet.
+
+    Who is ended that early did not get ready in time, as a rule, for an import hangs. So it says
+    where it is, though the main thread may be anywhere, in C too.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    with contextlib.suppress(Exception):  # there is no stderr
+        faulthandler.register(signal.SIGTERM, all_threads=False, chain=True)
 
 
 def context_of(record: dict[str, Any], voice: Voice) -> Context:

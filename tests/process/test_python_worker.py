@@ -74,6 +74,26 @@ def test_a_parameter_named_context_gets_it(tmp_path: Path) -> None:
     assert lines(file) == ["web-2 web 2 7"]
 
 
+def test_one_that_is_ended_before_it_runs_says_where_it_hangs(tmp_path: Path) -> None:
+    """And SIGTERM ends it nevertheless."""
+    file = tmp_path / "notes"
+    with running("Hangs", file=str(file)) as process:
+        wait_until(lambda: lines(file) == ["started"], what="it has started")
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=20)
+        assert process.returncode == -signal.SIGTERM
+        assert "targets.py" in said
+        assert "in __init__" in said
+
+
+def test_a_misspelt_argument_is_told_and_not_the_one_that_was_meant() -> None:
+    """It is missing only because of that."""
+    assert (
+        "got an unexpected keyword argument 'cod'; did you mean \"code\"?"
+        in outcome("leave", cod=1)[1]
+    )
+
+
 def test_run_is_handed_a_context_that_it_asks_for(tmp_path: Path) -> None:
     """As a function is."""
     file = tmp_path / "notes"
@@ -105,7 +125,7 @@ def test_sys_exit_is_the_exit_code() -> None:
         ("Empty", {}, "Empty has no run() of its own"),
         ("Asks", {}, 'Asks.run() is called without arguments, and needs "orders"'),
         ("wrapped", {}, "can be neither called nor run"),
-        ("leave", {"cod": 1}, "leave(code: int) -> None: missing a required argument: 'code'"),
+        ("leave", {}, "leave(code: int) -> None: missing a required argument: 'code'"),
         ("leave", {"code": 1, "x": 2}, "got an unexpected keyword argument 'x'"),
     ],
 )

@@ -289,3 +289,15 @@ class AsyncStops:
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         note(self.file, "stopped")
+
+
+class Hangs:
+    """Never get as far as to run."""
+
+    def __init__(self, file: str) -> None:
+        """Wait for what never comes."""
+        note(file, "started")
+        threading.Event().wait()
+
+    def run(self) -> None:
+        """Never run."""
