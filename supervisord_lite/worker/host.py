@@ -13,7 +13,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from supervisord_lite.worker.ending import CRASHED, Ending
-from supervisord_lite.worker.termination import on_sigterm
+from supervisord_lite.worker.termination import keep_from_children, on_sigterm
 
 if TYPE_CHECKING:
     import asyncio
@@ -30,7 +30,12 @@ class Host:
         """From now on an uncaught exception in any thread ends the process."""
         self._context = context
         self._ending = Ending(context, voice, self.end)
-        threading.excepthook = self._thread_crashed
+        before, threading.excepthook = threading.excepthook, self._thread_crashed
+
+        def forget() -> None:
+            threading.excepthook = before  # a thread of a child that dies is no news of this worker
+
+        os.register_at_fork(after_in_child=forget)
 
     def on_stop(
         self, act: Callable[[], object], *, interrupt: Callable[[], object] | None = None
@@ -41,6 +46,7 @@ class Host:
     def on_stop_in(self, loop: asyncio.AbstractEventLoop, act: Callable[[], object]) -> None:
         """Call *act* in *loop* when it must stop."""
         loop.add_signal_handler(signal.SIGTERM, act)
+        keep_from_children(wakes=True)
 
     def threads(self) -> list[threading.Thread]:
         """Return the threads that live, those that imported modules have started among them."""

@@ -3,6 +3,10 @@
 A signal handler runs in the middle of whatever the main thread does. `Event.set` needs a lock that
 the main thread may hold right there, inside `Event.wait`: it would wait for itself. So the handler
 only writes to a pipe, and a thread does the rest.
+
+A forked child (of `multiprocessing`, say) has that handler and that pipe too, and asyncio's, but no
+such thread: a `terminate()` of the child would stop its parent, and the child would live on. So in
+children SIGTERM is what it is in any program, unless the target has a handler of its own.
 """
 
 from __future__ import annotations
@@ -37,3 +41,33 @@ def on_sigterm(act: Callable[[], object], *, interrupt: Callable[[], object] | N
 
     threading.Thread(target=listen, name="sigterm", daemon=True).start()
     signal.signal(signal.SIGTERM, handle)
+    keep_from_children()
+
+
+def keep_from_children(*, wakes: bool = False) -> None:
+    """Let the handler of SIGTERM that is in force now not be one of forked children.
+
+    Args:
+        wakes: It is woken by a descriptor (asyncio); children must not write to that.
+    """
+    ours = signal.getsignal(signal.SIGTERM)
+
+    of_thread = threading.local()  # each may be forking
+
+    def hold() -> None:
+        # One that comes before the child has forgotten would be taken by the handler.
+        of_thread.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def go_on() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, of_thread.mask)
+
+    def forget() -> None:
+        try:
+            if signal.getsignal(signal.SIGTERM) is ours:
+                if wakes:
+                    signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        finally:
+            go_on()
+
+    os.register_at_fork(before=hold, after_in_parent=go_on, after_in_child=forget)

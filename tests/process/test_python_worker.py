@@ -208,6 +208,21 @@ def test_sigterm_ends_every_kind_of_target(
     assert (ended, noted[-1]) == (code, last)
 
 
+@pytest.mark.parametrize("words", ["terminates_a_child", "terminates_a_child_in_a_loop"])
+def test_a_child_that_is_terminated_does_not_stop_the_worker(tmp_path: Path, words: str) -> None:
+    """The handler of SIGTERM, and what it writes to, are not for forked children."""
+    file = tmp_path / "notes"
+    code, said = outcome(words, file=str(file))
+    assert (code, lines(file)) == (0, ["child -15", "stopping False"]), said
+
+
+def test_a_thread_of_a_child_that_dies_is_the_childs_own_affair(tmp_path: Path) -> None:
+    """As in any Python program; the child is watched by whoever has forked it."""
+    file = tmp_path / "notes"
+    code, said = outcome("outlives_a_thread_of_a_child", file=str(file))
+    assert (code, lines(file)) == (0, ["child lives"]), said
+
+
 def test_sigterm_in_the_middle_of_a_question_is_no_deadlock(tmp_path: Path) -> None:
     """Wherever the main thread is, also where it holds the lock of the event."""
     for number in range(12):

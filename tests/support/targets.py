@@ -2,9 +2,11 @@
 
 import asyncio
 import atexit
+import multiprocessing
 import sys
 import threading
 from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from supervisord_lite.worker import Context, Worker, context
@@ -301,3 +303,46 @@ class Hangs:
 
     def run(self) -> None:
         """Never run."""
+
+
+def _fork() -> BaseProcess:
+    child = multiprocessing.get_context("fork").Process(target=threading.Event().wait)
+    child.start()
+    return child
+
+
+def terminates_a_child(file: str) -> None:
+    """End a forked child, and look whether this has stopped the worker too."""
+    context.stopping.is_set()
+    child = _fork()
+    child.terminate()
+    child.join(10)
+    note(file, f"child {child.exitcode}")
+    child.kill()
+    note(file, f"stopping {context.stopping.wait(0.2)}")
+
+
+async def terminates_a_child_in_a_loop(file: str) -> None:
+    """The same in an event loop, whose handlers of signals are woken by a descriptor."""
+    context.stopping.is_set()
+    child = _fork()
+    child.terminate()
+    await asyncio.to_thread(child.join, 10)
+    note(file, f"child {child.exitcode}")
+    child.kill()
+    await asyncio.sleep(0.2)
+    note(file, f"stopping {context.stopping.is_set()}")
+
+
+def outlives_a_thread_of_a_child(file: str) -> None:
+    """Fork a child that goes on although a thread of it has died."""
+
+    def live() -> None:
+        thread = threading.Thread(target=lambda: 1 / 0)
+        thread.start()
+        thread.join()
+        note(file, "child lives")
+
+    child = multiprocessing.get_context("fork").Process(target=live)
+    child.start()
+    child.join()
