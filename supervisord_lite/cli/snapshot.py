@@ -55,6 +55,8 @@ _WORKER_KEYS = (
 )
 _EXIT_KEYS = ("code", "signal", "reason", "at", "ok", "asked")
 
+#: What stands in a job's note between when it runs next and why its last run failed.
+_LAST_FAILED = ", last failed: "
 #: How the reason of a run begins that failed before the program ran; its stage follows.
 SPAWN_FAILED = "spawn failed ("
 #: How the reason of a run begins that the kernel has ended; how much there was follows.
@@ -174,6 +176,10 @@ def note(worker: dict[str, Any]) -> str:
         left_s = worker["next_start_in_s"]
         again = f"{AGAIN}{up(left_s)}" if left_s is not None else "again soon"
         return "; ".join(filter(None, (reason(worker), again)))
+    if job_failed(worker):
+        # What is wrong comes first: who cuts a note to its columns cuts its end.
+        planned, _, failed = said.partition(_LAST_FAILED)
+        return f"failed: {failed}; {planned}" if failed else said
     if state == "tripped":
         return said or _tripped(worker)
     if state == "exited":

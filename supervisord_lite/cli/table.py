@@ -11,8 +11,8 @@ from supervisord_lite.cli.text import COLUMNS, ago, clip, count, fold, printable
 #: A name that is longer gets a line of its own.
 _MAX_NAME_COLUMNS = 20
 _STATE_COLUMNS = 8
-#: With less than this a cause says nothing.
-_MIN_CAUSE_COLUMNS = 8
+#: What goes on in a note, and with how many columns its cause still says something.
+_GOES_ON = {"; again ": 8, "; next ": 9}
 #: Most problems that are named; more are counted.
 _MAX_PROBLEMS = 10
 
@@ -134,9 +134,10 @@ def _by_hand(group: list[Worker]) -> str:
 
 def _clip_note(note: str, columns: int) -> str:
     """Return a note cut to *columns*; of one that says when it goes on, the cause is cut."""
-    cause, again, when = note.rpartition("; again ")
-    if again and columns - width(again + when) >= _MIN_CAUSE_COLUMNS:
-        return clip(cause, columns - width(again + when)) + again + when
+    for goes_on, least in _GOES_ON.items():
+        cause, again, when = note.rpartition(goes_on)
+        if again and columns - width(again + when) >= least:
+            return clip(cause, columns - width(again + when)) + again + when
     return clip(note, columns)
 
 

@@ -99,6 +99,22 @@ def test_the_note_of_a_pool_is_that_of_the_first_instance_that_has_one() -> None
     )
 
 
+def test_of_a_failed_job_the_failure_is_what_is_not_cut() -> None:
+    """The longer the name, the less there is room for; a glance at the table must still find it."""
+
+    def lines(name: str) -> str:
+        job = a_worker(
+            name, **DOWN, state="waiting", schedule="every 1h", last_exit=ended("exit 3", code=3),
+            note="next 15:07, last failed: exit 3",
+        )  # fmt: skip
+        return table.table(seen(job)["workers"], every_instance=False)[1]
+
+    assert lines("job").endswith("  failed: exit 3; next 15:07")
+    assert lines("hourly").endswith("  failed: exit 3; next 15:07")
+    assert lines("hourly-report").endswith("  failed: exit 3; n...")
+    assert lines("report-of-everything").endswith("  failed: ex...")
+
+
 def test_dash_a_prints_a_line_for_each_instance() -> None:
     """Where one of three is ill, -a shows which and why."""
     workers = [w for w in seen(*an_afternoon())["workers"] if w["pool"] == "media-thumbs"]
