@@ -62,7 +62,7 @@ def record_end(
         held_by="",  # there is nobody left to be told
     )
     # After a missed deadline that is the reason, and not the signal that we sent ourselves.
-    is_missed = stopping.outcome in ("failed", "rejected")
+    is_missed = stopping.outcome in ("failed", "rejected") or _was_judged(stopping)
     # Where SIGKILL was sent by us there is nothing to explain.
     is_ours = stopping.rung >= len(worker.policy.stop_ladder)
     known = replace(event, oom="") if is_ours else event
@@ -272,10 +272,15 @@ def _rested(worker: Worker, ended: Stopping) -> Worker:
 def _last_exit(ended: Stopping, pid: int | None, reason: str, now_s: float) -> LastExit:
     begun_s = now_s if ended.spawned_at_s is None else ended.spawned_at_s
     # An old run that ended by itself, before it was replaced, has that end as its reason.
-    is_replaced = ended.outcome == ended.reason == "replaced"
+    is_replaced = ended.outcome == "replaced" and not _was_judged(ended)
     asked = is_replaced or ended.outcome in ("stopped", "shutdown", "restart")
     ran_s = max(0.0, now_s - begun_s)
     return LastExit(ended.code, ended.signal, reason, now_s, ran_s, pid, asked)
+
+
+def _was_judged(stopping: Stopping) -> bool:
+    """Return whether an old run gave way to one that was not ready yet, and what for is known."""
+    return stopping.outcome == "replaced" != stopping.reason
 
 
 def _stopped(worker: Worker, ended: Stopping, asked: str) -> Announce:

@@ -144,6 +144,21 @@ def test_one_that_is_judged_meanwhile_gives_way_and_is_ended() -> None:
     assert slot.worker.failures == ()
 
 
+def test_what_an_old_run_was_judged_for_is_told_and_not_our_own_signal() -> None:
+    """Nobody serves from then on until the new run is ready: who asks why must find it."""
+    slot = Slot()
+    slot.begin()
+    slot.feed(events.JudgedFailed(1, "no heartbeat for 3s"))
+    slot.feed(events.Exited(1, None, 15, emptied=True))
+    last = slot.worker.last_exit
+    assert last is not None
+    assert (last.reason, last.signal, last.asked) == ("no heartbeat for 3s", 15, False)
+    told = [each for each in slot.actions if isinstance(each, Announce)]
+    assert [each.event for each in told] == ["worker.started", "worker.stopped"]
+    assert dict(told[1].fields)["reason"] == "no heartbeat for 3s"
+    assert dict(told[1].fields)["asked"] == "replaced"
+
+
 def test_after_the_swap_the_new_run_is_judged_as_any_other() -> None:
     """Also while the old one is still on its way out."""
     slot = Slot()
