@@ -3,7 +3,7 @@
 import json
 import socket
 from collections.abc import Callable
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from supervisord_lite import __version__
 from supervisord_lite.base.clock import Clock, Rng
@@ -44,6 +44,17 @@ from supervisord_lite.wire import channel
 
 class KeeperGoneError(Exception):
     """The main process is dead: there is nothing left to supervise for."""
+
+
+class Timed(Protocol):
+    """A part that wants to be called when a time has come."""
+
+    @property
+    def deadline_s(self) -> float | None:
+        """When to call `expire`; None: not at all."""
+
+    def expire(self, now_s: float) -> None:
+        """Do what is due."""
 
 
 class Supervisor:
@@ -164,6 +175,11 @@ class Supervisor:
             self._handover.saves, self._poller, self._clock,
             log=self._events.log, on_fault=self._fault,
         )  # fmt: skip
+        # In this order: what is judged before what is asked for because of it.
+        self._timed: tuple[Timed, ...] = (
+            self._schedules, self._heartbeats, self._health, self._samples, self._recycling,
+            self._web, self._reloads, self._stories, self._storms,
+        )  # fmt: skip
 
     def _serve(self, listener: socket.socket) -> Server:
         return Server(
@@ -199,16 +215,9 @@ class Supervisor:
         # the time that we hear of it.
         self._daemon.decide()
         self._fleet.fire_due(now_s)
-        self._schedules.expire(now_s)
-        self._heartbeats.expire(now_s)
-        self._health.expire(now_s)
-        self._samples.expire(now_s)
-        self._recycling.expire(now_s)
+        for part in self._timed:
+            part.expire(now_s)
         self._server.expire(now_s)
-        self._web.expire(now_s)
-        self._reloads.expire(now_s)
-        self._stories.expire(now_s)
-        self._storms.expire(now_s)
         self._carry.expire(now_s)
         self._schedules.file.expire(now_s)
 
@@ -281,20 +290,12 @@ class Supervisor:
     def _wait_s(self) -> float | None:
         deadlines = (
             self._fleet.next_deadline_s(),
-            self._heartbeats.deadline_s,
-            self._health.deadline_s,
-            self._samples.deadline_s,
-            self._recycling.deadline_s,
-            self._schedules.deadline_s,
+            *(part.deadline_s for part in self._timed),
             self._server.next_deadline_s(),
-            self._web.deadline_s,
             self._daemon.deadline_s,
             self._note.deadline_s,
             None if self._channel.is_blocked else self._carry.deadline_s,
             None if self._channel.is_blocked else self._schedules.file.deadline_s,
-            self._reloads.deadline_s,
-            self._stories.deadline_s,
-            self._storms.deadline_s,
         )
         at_s = min((each for each in deadlines if each is not None), default=None)
         return None if at_s is None else at_s - self._clock.now_s()
