@@ -29,7 +29,6 @@ is read before an unknown child is reaped (`listen`).
 from __future__ import annotations
 
 import array
-import json
 import os
 import select
 import socket
@@ -37,6 +36,7 @@ import struct
 import time
 
 from supervisord_lite.base.packets import PacketSocket
+from supervisord_lite.keeper.fork_words import asked_for, bounded, understood
 from supervisord_lite.keeper.spawn import LIMITS, StageError, cause, read_report
 from supervisord_lite.keeper.starts import Start
 from supervisord_lite.keeper.table import Run
@@ -80,8 +80,6 @@ _CREDENTIALS = struct.Struct("3i")
 #: Where a server finds its end of the channel.
 _CHANNEL = 3
 _MOST_HELLO_BYTES = 8192
-#: Of a traceback, as it travels: a line may take twelve bytes for each character.
-_MOST_LINES_BYTES = 64 * 1024
 
 
 class Server:
@@ -333,7 +331,7 @@ class Forkservers:
             self._end_if_idle(server)
         elif "failed" in message and not server.is_ready and server.problem is None:
             said = message["failed"]
-            server.said = {"lines": _bounded([str(each)[:500] for each in said["lines"][:100]])}
+            server.said = {"lines": bounded([str(each)[:500] for each in said["lines"][:100]])}
             self._give_up(server, StageError("preload", str(said["reason"])[:1000]))
 
     def _end_if_idle(self, server: Server) -> None:
@@ -494,7 +492,7 @@ class Forkservers:
                 for descriptor in received:
                     self._calls.close(descriptor)
         server.deadline_s = time.monotonic() + _HANG_S
-        said = _understood(data)
+        said = understood(data)
         if isinstance(said, StageError):
             self._drop(server, gate, said)
         elif not self._is_new_child(pid):
@@ -522,7 +520,7 @@ class Forkservers:
         start, ours = server.openings.pop(gate)
         self._unwatch(gate)
         try:
-            if self._office.is_born(start, pid, _asked_for(start.request, left)):
+            if self._office.is_born(start, pid, asked_for(start.request, left)):
                 ours.send(b"go")
         except OSError:
             return  # it has ended at the gate: that is told as its exit
@@ -536,56 +534,6 @@ class Forkservers:
         ours.close()
         self._starts.discard(start)
         self._office.has_failed(start.key, error)
-
-
-def _understood(data: bytes) -> StageError | dict[str, Any]:
-    """Return what a hello says; or the error that was said instead, or that there is none."""
-    if not data:
-        return StageError("forkserver", "the new process has ended before it was set up")
-    try:
-        said = json.loads(data)
-        if "failed" in said:
-            failed = said["failed"]
-            return StageError(
-                str(failed["stage"])[:100],
-                str(failed["reason"])[:1000],
-                missing=failed["missing"] is True,
-                hopeless=failed["hopeless"] is True,
-            )
-        left = said["hello"]["left"]
-        return {
-            "is_marked": said["hello"]["is_marked"],
-            "left": {
-                "nice": int(left["nice"]),
-                "rlimits": [
-                    (int(number), None if value is None else int(value))
-                    for number, value in left["rlimits"]
-                ],
-            },
-        }
-    except (ValueError, KeyError, TypeError):
-        return StageError("forkserver", "the new process has said what is no hello")
-
-
-def _asked_for(request: dict[str, Any], left: dict[str, Any]) -> dict[str, Any]:
-    """Return what is left to be set of what a request wants.
-
-    What a fork says that it may not set is the word of somebody with fewer rights than ours: it
-    chooses among its own limits, and has no say in what they are.
-    """
-    numbers = {number for number, _ in left["rlimits"]}
-    wanted = [(LIMITS[name], value) for name, value in request["rlimits"]]
-    return {
-        "nice": request["nice"] if left["nice"] else 0,
-        "rlimits": [limit for limit in wanted if limit[0] in numbers],
-    }
-
-
-def _bounded(lines: list[str]) -> list[str]:
-    """Return the last of some lines, as many as surely fit into a message."""
-    while len(channel.encode_whole({"lines": lines})) > _MOST_LINES_BYTES:
-        lines = lines[len(lines) // 2 + 1 :]
-    return lines
 
 
 def _key(request: dict[str, Any]) -> Key:
