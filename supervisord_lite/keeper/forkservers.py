@@ -306,7 +306,11 @@ class Forkservers:
         if own is None:
             return
         own.flush()
-        for data, _ in own.receive():
+        packets = own.receive()
+        for _, descriptors in packets:
+            for descriptor in descriptors:  # nobody has asked for any
+                self._calls.close(descriptor)
+        for data, _ in packets:
             try:
                 self._take(server, channel.decode(data))
             except Exception as error:  # noqa: BLE001  # what runs there is not ours

@@ -17,7 +17,13 @@ import pytest
 
 from supervisord_lite.wire import channel
 from tests.support.forkserver import BOOT, a_server, forked, with_targets
-from tests.support.keeper import Household, NoCgroupCalls, a_household, below
+from tests.support.keeper import (
+    Household,
+    NoCgroupCalls,
+    a_household,
+    below,
+    open_descriptors,
+)
 
 pytestmark = pytest.mark.process
 
@@ -423,3 +429,25 @@ def test_what_a_server_says_fits_into_what_the_supervisor_is_told(
     assert 0 < len(about["lines"]) < 80
     assert channel.encode({"servers": {"1": about}})
     house.until(lambda: house.runs.servers.are_gone, "nothing of it is left")
+
+
+GENEROUS = """
+import os, socket
+for name in os.listdir("/proc/self/fd"):
+    try:
+        own = socket.socket(fileno=os.dup(int(name)))
+    except OSError:
+        continue
+    if own.type == socket.SOCK_SEQPACKET:
+        for _ in range(3):
+            socket.send_fds(own, [b"{}"], [2] * 50)
+    own.close()
+"""
+
+
+def test_descriptors_that_nobody_has_asked_for_are_closed(house: Household, folder: Path) -> None:
+    """Else what is imported could leave the keeper without any."""
+    (folder / "generous.py").write_text(GENEROUS)
+    before = len(open_descriptors())
+    ready(house, a_server(folder, "generous"))
+    assert len(open_descriptors()) < before + 20
