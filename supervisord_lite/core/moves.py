@@ -24,7 +24,12 @@ def start(worker: Worker, now_s: float) -> Moved:
 
 
 def start_for_person(worker: Worker, now_s: float) -> Moved:
-    """Ask for a new run, and let the backoff begin again. What failed before is still counted."""
+    """Ask for a new run, and let the backoff begin again.
+
+    What failed before is still counted; of a job it is not, whose runs are each for themselves.
+    """
+    if worker.policy.schedule is not None and worker.failures:
+        worker = replace(worker, failures=())
     return start(replace(worker, attempt=0) if worker.attempt else worker, now_s)
 
 

@@ -107,6 +107,24 @@ def test_a_failed_run_is_tried_again_until_its_breaker_closes_it() -> None:
     assert slot.worker.attempt == 0
 
 
+def test_a_run_by_hand_is_tried_again_as_often_as_a_planned_one() -> None:
+    """What the run before has used up is not missing from this one, also after a stop."""
+    slot = a_running_job(restart="on-failure", max_restarts=2)
+    for stops in (False, True, False):
+        slot.exits(1)
+        slot.expect(Backoff)
+        slot.wake()
+        slot.spawned()
+        slot.exits(1)
+        slot.expect(Scheduled)
+        assert slot.said("job.failed")["failures"] == 2
+        if stops:
+            slot.stop()
+        slot.start()
+        slot.expect(Starting)
+        slot.spawned()
+
+
 def test_a_hopeless_failure_gives_the_run_up_at_once() -> None:
     """It is tried again with the next planned run, and not before."""
     slot = a_job(restart="on-failure")

@@ -343,18 +343,23 @@ class SlotModel(Told):
             if self.rest == "backoff":
                 self._spawn("again")
             elif self.rest == "waiting" and self.then != "probe":
-                self.attempt = 0
+                self._forget_for_person()
                 self._spawn(self.then, by_person=True)
             elif self.rest in ("stopped", "exited", "scheduled"):
                 if getattr(event, "by_itself", False) and self.policy.schedule is not None:
                     self.rest = "scheduled"
                     return
-                self.attempt = 0
+                self._forget_for_person()
                 self._spawn("start")
         elif self.aim == "down":
             self.aim, self.is_recycle = "up", False
         elif self.end:
             self.again = True
+
+    def _forget_for_person(self) -> None:
+        self.attempt = 0
+        if self.policy.schedule is not None:
+            self.failures.clear()
 
     def _restart(self, event: events.Event, at_s: float, worker: Worker) -> None:
         if self.tree == "none" or self.is_leaving:
