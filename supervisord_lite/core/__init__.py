@@ -17,6 +17,7 @@ States (`states.py`), and what each waits for::
 
     stopped    for a start. By hand, or never started (autostart = false).
     waiting    for its turn: for what it requires, or comes after.
+    scheduled  for its planned time: a job between two runs. People read "waiting".
     starting   spawn asked for; then alive, but not ready yet.
     running    ready.
     stopping   an end is on its way: signals of the stop ladder, then SIGKILL to the tree. Also a
@@ -30,10 +31,10 @@ States (`states.py`), and what each waits for::
 printed from it.
 
 What else is decided here: when a run is asked whether it works and when it does not (`probing.py`),
-who is replaced next (`roll.py`) and how two runs of one slot go together meanwhile (`swap.py`), how
-many there are (`scale.py`), what
-one life of the service leaves to the next (`carry.py`), and who waits for whom when two things are
-wanted at once (`meetings.py`).
+when it has had its share (`recycle.py`), what planned times mean for a job (`schedule.py`,
+`jobs.py`), who is replaced next (`roll.py`) and how two runs of one slot go together meanwhile
+(`swap.py`), how many there are (`scale.py`), what one life of the service leaves to the next
+(`carry.py`), and who waits for whom when two things are wanted at once (`meetings.py`).
 
 Rules where two meet
 --------------------
