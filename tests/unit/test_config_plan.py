@@ -12,6 +12,7 @@ from supervisord_lite.core.policy import Rung
 from tests.support.supervisor import SETTINGS, a_spec
 
 FILE = LogTarget("file", "/log/web.log")
+JOURNAL = LogTarget("journal")
 SHOP = Identity(1000, 1000, (1000,), "shop", "/home/shop", "/bin/sh")
 
 
@@ -98,6 +99,26 @@ def test_added_removed_changed_and_kept_are_told_apart() -> None:
         (
             with_launch(stdout=FILE), a_spec("web"),
             "log.stdout", '"/log/web.log"', '"inherit"', "restart",
+        ),
+        (
+            with_launch(stdout=FILE), with_launch(stdout=JOURNAL),
+            "log.stdout", '"/log/web.log"', '"journal"', "reopen",
+        ),
+        (
+            with_launch(stdout=JOURNAL), with_launch(stdout=FILE),
+            "log.stdout", '"journal"', '"/log/web.log"', "reopen",
+        ),
+        (
+            with_launch(stdout=JOURNAL), a_spec("web"),
+            "log.stdout", '"journal"', '"inherit"', "restart",
+        ),
+        (
+            a_spec("web"), with_launch(stdout=JOURNAL),
+            "log.stdout", '"inherit"', '"journal"', "restart",
+        ),
+        (
+            with_launch(stdout=JOURNAL), with_launch(stdout=JOURNAL, log_level_prefix=False),
+            "log.level_prefix", "true", "false", "reopen",
         ),
         (
             with_launch(stdout=FILE),
