@@ -144,6 +144,14 @@ def test_a_failing_disk_costs_compression_and_no_line_more(
                 calls = []
             os.close(writer)
             inside.settle()
+            # What could not be cut off when the run ended is, when the next one speaks.
+            inside.now_s += 2.0
+            _, writer = inside.attach(path, **keys)  # type: ignore[arg-type]
+            os.write(writer, b"next run\n")
+            size += len(b"next run\n")
+            inside.settle()
+            os.close(writer)
+            inside.settle()
             dropped = inside.dropped_bytes(path)
         finally:
             inside.close()
