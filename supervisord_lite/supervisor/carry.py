@@ -35,7 +35,7 @@ from supervisord_lite.core import records
 from supervisord_lite.core.actions import Announce
 from supervisord_lite.core.carry import is_worth_carrying, stays_down
 from supervisord_lite.core.states import Worker
-from supervisord_lite.scribe.note import Note
+from supervisord_lite.supervisor.child_file import ChildFile
 from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.escalation import StartNote
 from supervisord_lite.supervisor.fleet import Fleet
@@ -92,19 +92,15 @@ class CarryFile:
         self._fleet = fleet
         self._reloads = reloads
         self._daemon = daemon
-        self._poller = poller
         self._clock = clock
         self._log = log
-        self._start_note = start_note
-        self._path = f"{fleet.settings.state_dir}/{FILE_NAME}"
         self._life = json.loads(saves.get(LIFE, '{"token": "", "boot_id": "", "tries": 0}'))
         self._may_be_there = MAY_BE_THERE in saves
-        self._note: Note | None = None
-        # One that was given up: its disk would not answer another one either.
-        self._hung: Note | None = None
-        # On the disk; None: no file; "": nobody knows.
-        self._on_disk: str | None = "" if self._may_be_there else None
-        self._writing: str | None = None
+        self._file = ChildFile(
+            f"{fleet.settings.state_dir}/{FILE_NAME}", "" if self._may_be_there else None,
+            limit_s=_LIMIT_S, start_note=start_note, poller=poller, clock=clock,
+            on_failed=self._failed,
+        )  # fmt: skip
         self._hands = reloads.in_force.by_hand
         self._is_given_up = False
         self._was_stopping = False
@@ -138,11 +134,11 @@ class CarryFile:
         if self._daemon.is_stopping and not self._was_stopping:
             self._was_stopping = True
             self._due_s = now_s
-        if self._note is not None or self._due_s is None or now_s < self._due_s:
+        if self._file.is_busy or self._due_s is None or now_s < self._due_s:
             return
         content = None if self._daemon.is_stopping else self._content(now_s)
         text = None if content is None else json.dumps(content)
-        if text == self._on_disk:
+        if text == self._file.on_disk:
             self._due_s = None
         elif not self._may_be_there:
             self._may_be_there = True
@@ -151,7 +147,8 @@ class CarryFile:
             self._due_s = None
             if self._life["tries"] and now_s < self._began_s + _PROVED_S:
                 self._want(self._began_s + _PROVED_S)
-            self._begin(content, text, now_s)
+            self._last_s = now_s
+            self._file.write(content, text, now_s)
 
     def _content(self, now_s: float) -> dict[str, object] | None:
         workers = [
@@ -172,51 +169,22 @@ class CarryFile:
             "records": [records.to_record(worker) for worker in workers],
         }
 
-    def _begin(self, content: dict[str, object] | None, text: str | None, now_s: float) -> None:
-        self._on_disk, self._writing, self._last_s = "", text, now_s
-        if self._hung is not None and not self._hung.has_ended():
-            self._failed(self._hung.problem)
-            return
-        self._hung = None
-        try:
-            self._note = self._start_note(self._path, content, now_s=now_s, limit_s=_LIMIT_S)
-        except OSError as error:
-            self._failed(str(error))
-            return
-        self._poller.watch(self._note.fileno(), readable=self._receive)
-
-    def _receive(self) -> None:
-        note = self._note
-        assert note is not None
-        note.receive(self._clock.now_s())
-        if not note.is_over:
-            return
-        self._poller.unwatch(note.fileno())
-        note.close()
-        self._note = None
-        if note.is_written:
-            self._on_disk = self._writing
-        else:
-            self._hung = note
-            self._failed(note.problem)
-
     def _failed(self, reason: str) -> None:
-        self._log("warning", "carry.not_written", path=self._path, reason=reason)
-        if self._daemon.is_stopping and self._writing is None:
+        self._log("warning", "carry.not_written", path=self._file.path, reason=reason)
+        if self._daemon.is_stopping and self._file.writing is None:
             self._is_given_up = True  # not where only a writing has failed: what is full can shrink
         self._want(self._clock.now_s() + _AGAIN_S)
 
     @property
     def deadline_s(self) -> float | None:
         """When to look at it again."""
-        return self._due_s if self._note is None else self._note.deadline_s
+        return self._file.deadline_s if self._file.is_busy else self._due_s
 
     def expire(self, now_s: float) -> None:
         """Give up a child whose disk does not answer."""
-        if self._note is not None and now_s >= self._note.deadline_s:
-            self._receive()
+        self._file.expire(now_s)
 
     @property
     def is_gone(self) -> bool:
         """Whether a service that ends need not wait any more: no file is left, or none can be."""
-        return self._on_disk is None or self._is_given_up
+        return self._file.on_disk is None or self._is_given_up

@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 
 from supervisord_lite.base.clock import Clock
 from supervisord_lite.core.schedule import Schedule
-from supervisord_lite.scribe.note import Note
+from supervisord_lite.supervisor.child_file import ChildFile
 from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.escalation import StartNote
 from supervisord_lite.supervisor.fleet import Fleet
@@ -68,19 +68,16 @@ class PlanFile:
         """
         self._fleet = fleet
         self._daemon = daemon
-        self._poller = poller
         self._clock = clock
         self._log = log
-        self._start_note = start_note
-        self._path = f"{fleet.settings.state_dir}/{FILE_NAME}"
-        self._note: Note | None = None
-        # One that was given up: its disk would not answer another one either.
-        self._hung: Note | None = None
         self._is_given_up = False
-        #: None: there is no file; "": nobody knows what is in it.
-        self._on_disk: str | None = "" if PLANS in saves or self._wanted() else None
-        self._writing: str | None = None
-        self._text = self._on_disk
+        self._file = ChildFile(
+            f"{fleet.settings.state_dir}/{FILE_NAME}",
+            "" if PLANS in saves or self._wanted() else None,
+            limit_s=_LIMIT_S, start_note=start_note, poller=poller, clock=clock,
+            on_failed=self._failed,
+        )  # fmt: skip
+        self._text = self._file.on_disk
         self._may_differ = True
         self._not_before_s = clock.now_s()
         fleet.listen(lambda *_step: self._look_again())
@@ -108,57 +105,32 @@ class PlanFile:
             self._may_differ = False
             plans = self._wanted()
             self._text = json.dumps({"v": VERSION, "plans": plans}) if plans else None
-        if self._note is not None or self._text == self._on_disk or now_s < self._not_before_s:
+        file = self._file
+        if file.is_busy or self._text == file.on_disk or now_s < self._not_before_s:
             return
         self._not_before_s = now_s + _EVERY_S
-        self._on_disk, self._writing = "", self._text
-        if self._hung is not None and not self._hung.has_ended():
-            self._failed(self._hung.problem)
-            return
-        content = None if self._text is None else json.loads(self._text)
-        try:
-            self._note = self._start_note(self._path, content, now_s=now_s, limit_s=_LIMIT_S)
-        except OSError as error:
-            self._failed(str(error))
-            return
-        self._poller.watch(self._note.fileno(), readable=self._receive)
-
-    def _receive(self) -> None:
-        note = self._note
-        assert note is not None
-        note.receive(self._clock.now_s())
-        if not note.is_over:
-            return
-        self._poller.unwatch(note.fileno())
-        note.close()
-        self._note = None
-        if note.is_written:
-            self._on_disk = self._writing
-        else:
-            self._hung = note
-            self._failed(note.problem)
+        file.write(None if self._text is None else json.loads(self._text), self._text, now_s)
 
     def _failed(self, reason: str) -> None:
-        self._log("warning", "plans.not_written", path=self._path, reason=reason)
+        self._log("warning", "plans.not_written", path=self._file.path, reason=reason)
         self._is_given_up = self._daemon.is_stopping
         self._not_before_s = self._clock.now_s() + _AGAIN_S
 
     @property
     def deadline_s(self) -> float | None:
         """When to look at it again."""
-        if self._note is not None:
-            return self._note.deadline_s
-        return None if self._text == self._on_disk else self._not_before_s
+        if self._file.is_busy:
+            return self._file.deadline_s
+        return None if self._text == self._file.on_disk else self._not_before_s
 
     def expire(self, now_s: float) -> None:
         """Give up a child whose disk does not answer."""
-        if self._note is not None and now_s >= self._note.deadline_s:
-            self._receive()
+        self._file.expire(now_s)
 
     @property
     def is_written(self) -> bool:
         """Whether a service that ends need not wait any more."""
-        return self._text == self._on_disk or self._is_given_up
+        return self._text == self._file.on_disk or self._is_given_up
 
 
 def plan_text(schedule: Schedule) -> str:

@@ -338,8 +338,8 @@ def test_nobody_is_started_once_the_service_ends(start: Start) -> None:
 def received(daemon: Daemon) -> None:
     """Let the supervisor hear from the children that write."""
     file = daemon.supervisor._schedules.file
-    while file._note is not None:
-        file._receive()
+    while file._file._note is not None:
+        file._file._receive()
     daemon.settle()
 
 
