@@ -1,6 +1,8 @@
 """What the keeper is asked for a run that is a fork, and for the server that it is forked from."""
 
 import json
+from collections.abc import Iterable
+from typing import cast
 
 from supervisord_lite.config.expand import instance_text
 from supervisord_lite.config.spec import Settings, Spec
@@ -18,7 +20,9 @@ def is_forked(spec: Spec) -> bool:
     return python is not None and (spec.pool_size > 1 or bool(python.preload))
 
 
-def server_request(spec: Spec, index: int, number: int, settings: Settings) -> Request:
+def server_request(
+    spec: Spec, index: int, number: int, settings: Settings, targets: Iterable[str] = ()
+) -> Request:
     """Return how a server is described to the keeper.
 
     Args:
@@ -26,13 +30,18 @@ def server_request(spec: Spec, index: int, number: int, settings: Settings) -> R
         index: Of an instance of it.
         number: Its generation.
         settings: Where output is kept that goes to the journal.
+        targets: What it tries to import before it is ready.
     """
     launch = spec.launch
     directory = instance_text(launch.directory, index)
+    process = _process(spec, directory)
+    tried = list(targets)
+    if tried:
+        process["argv"] = [*cast("list[str]", process["argv"]), "--", *tried]
     return {
         "id": server_id(spec, index, number),
         "name": spec.pool,
-        **_process(spec, directory),
+        **process,
         "directory": directory,
         "stdout": output_request(spec, launch.stdout, index, settings),
         "stderr": output_request(spec, launch.stderr, index, settings, is_stderr=True),
@@ -79,6 +88,16 @@ def _shared_environment(spec: Spec) -> list[tuple[str, str | None]]:
         for name, value in spec.launch.environment
         if value is None or instance_text(value, 1) == instance_text(value, 2)
     ]
+
+
+def can_be_tried(spec: Spec) -> bool:
+    """Return whether a target finds in a server all that it finds in its own process.
+
+    What reads a secret, or a variable of its instance, when it is imported would fail there only.
+    """
+    return not spec.launch.secrets and len(_shared_environment(spec)) == len(
+        spec.launch.environment
+    )
 
 
 def title(spec: Spec, index: int) -> str:

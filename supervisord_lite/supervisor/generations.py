@@ -36,6 +36,7 @@ from supervisord_lite.core import actions
 from supervisord_lite.core.states import Exited, State, Stopped, Stopping, Tripped, Worker
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.forking import (
+    can_be_tried,
     is_forked,
     server_id,
     server_ids,
@@ -218,19 +219,24 @@ class Generations:
             done: Called once, perhaps at once; `put` what it is given.
         """
         self._drawn = {}
-        numbers: dict[str, int] = {}
         waiting: dict[str, str] = {}
-        for spec in specs:
-            slots = [slot for slot in self._fleet.slots(spec.pool) if slot in self._fleet.workers]
-            if not is_forked(spec) or not slots or self._is_down(spec.pool, ("", 0)):
-                continue
-            number = numbers[spec.pool] = self._draw(spec)
+        wanted = [spec for spec in specs if self._is_served(spec)]
+        numbers = {spec.pool: self._draw(spec) for spec in wanted}
+        targets: dict[int, dict[str, None]] = {}
+        for spec in wanted:
+            assert spec.launch.python is not None
+            tried = targets.setdefault(numbers[spec.pool], {})
+            if can_be_tried(spec):
+                tried[spec.launch.python.target] = None
+        for spec in wanted:
+            number = numbers[spec.pool]
             for slot in self._fleet.places(spec.pool):
                 name = server_id(spec, slot[1], number)
                 if name not in waiting and slot[1] <= spec.pool_size:
                     waiting[name] = spec.pool
                     # Each with its own worker's record: together they may not fit into a message.
-                    about = server_request(spec, slot[1], number, self._fleet.settings)
+                    settings = self._fleet.settings
+                    about = server_request(spec, slot[1], number, settings, targets[number])
                     self._outbox.request(slot, {"do": "build", "server": about})
         self._drawn = {}
         if not waiting:
@@ -238,6 +244,11 @@ class Generations:
             return
         self._builds.append(_Build(numbers, waiting, done))
         self._is_untold = True
+
+    def _is_served(self, spec: Spec) -> bool:
+        """Return whether processes of a pool live that a server is for."""
+        slots = [slot for slot in self._fleet.slots(spec.pool) if slot in self._fleet.workers]
+        return is_forked(spec) and bool(slots) and not self._is_down(spec.pool, ("", 0))
 
     def take(self, message: Mapping[str, Any]) -> None:
         """Take what the keeper says of servers."""

@@ -9,8 +9,9 @@ own. PYTHONPATH stays as it is configured, for the worker and for what it starts
 The record of the launch is read from descriptor FD, a memory file that only this process has: what
 stands in a command line or in the environment can be read by others. NAME and TARGET are for `ps`.
 
-``INTERPRETER …/worker/boot.py warm DIRECTORY MODULE…`` is the entrance of a forkserver, which
-imports the modules, and what every worker needs, once: `forkserver.py` goes on from here.
+``INTERPRETER …/worker/boot.py warm DIRECTORY MODULE… [-- TARGET…]`` is the entrance of a
+forkserver, which imports the modules, and what every worker needs, once, and tries whether the
+targets can be imported: `forkserver.py` goes on from here.
 """
 
 from __future__ import annotations
@@ -68,7 +69,9 @@ def main() -> int:
 
 def warm() -> int:
     """Serve; return in a worker that was forked, with its exit code."""
-    directory, *modules = sys.argv[2:]
+    directory, *words = sys.argv[2:]
+    end = words.index("--") if "--" in words else len(words)
+    modules, targets = words[:end], words[end + 1 :]
     sys.argv[:] = [directory]
     make_importable()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
@@ -76,7 +79,7 @@ def warm() -> int:
     from supervisord_lite.worker.launched import run
 
     sys.path.insert(0, directory)
-    return forkserver.main(modules, run)
+    return forkserver.main(modules, targets, run)
 
 
 if __name__ == "__main__":

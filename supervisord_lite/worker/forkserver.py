@@ -7,7 +7,8 @@ The keeper starts one of these for each group of Python workers that may share m
 user, in their directory and environment. It imports what `preload` names, freezes what the garbage
 collector knows (so that a collection in a worker does not copy every page), says that it is ready,
 and then forks on request. It never runs a target itself, and it is never root for a worker that is
-not.
+not. Where it takes the place of another one, a child of it first imports the targets that nobody
+has preloaded: a release that cannot be imported stops nobody.
 
 A worker is forked twice::
 
@@ -64,6 +65,8 @@ import threading
 import traceback
 import warnings
 
+from supervisord_lite.worker.target import TargetError, find
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,14 +82,18 @@ _MOST_DESCRIPTORS = 253
 _HIGH = 10
 #: Of a traceback, told to whoever waits for this; the whole is on stderr.
 _MOST_LINES = 40
+#: What a child says that has imported a target; an import that ends it says nothing.
+_IMPORTED = b"imported"
+_PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 
 
-def main(modules: list[str], run: Callable[[Request], int]) -> int:
+def main(modules: list[str], targets: list[str], run: Callable[[Request], int]) -> int:
     """Import *modules*, then fork a worker for each request until the keeper goes.
 
     Args:
         modules: Names, in the order of the configuration.
+        targets: Tried before anything is said: "package.module:Target".
         run: Called in a worker's process with its launch record; returns its exit code.
 
     Returns:
@@ -97,6 +104,11 @@ def main(modules: list[str], run: Callable[[Request], int]) -> int:
     channel = socket.socket(fileno=number)
     try:
         said = _warm_up(modules)
+        for target in targets:
+            _try(target)
+    except _TrialError as error:
+        _say(channel, {"failed": error.told})
+        return 1
     except BaseException as error:  # noqa: BLE001  # also SystemExit: no import may end us unseen
         _say(channel, {"failed": _why(error)})
         return 1
@@ -120,6 +132,48 @@ def _fall_silent() -> None:
 
 class _PreloadError(Exception):
     """A preloaded module did something that no fork survives."""
+
+
+class _TrialError(Exception):
+    """A target cannot be imported.
+
+    Attributes:
+        told: As `_why` has it.
+    """
+
+    def __init__(self, told: dict[str, object]) -> None:
+        super().__init__()
+        self.told = told
+
+
+def _try(target: str) -> None:
+    """Import a target in a child that ends then: what an import does stays in there.
+
+    Raises:
+        _TrialError: It cannot be imported.
+    """
+    reader, writer = os.pipe()
+    pid = _fork()
+    if pid == 0:
+        with contextlib.suppress(BaseException):
+            os.close(reader)
+            _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            try:
+                find(target, path=[], script=None)
+            except TargetError as error:
+                os.write(writer, json.dumps({"reason": str(error)}).encode())
+            except BaseException as error:  # noqa: BLE001  # whatever an import can end with
+                os.write(writer, json.dumps(_why(error)).encode())
+            else:
+                os.write(writer, _IMPORTED)
+        os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as file:  # noqa: PTH123  # no pathlib in here
+        told = file.read()
+    os.waitpid(pid, 0)
+    if told != _IMPORTED:
+        silent: dict[str, object] = {"reason": f"{target}: its import ended the process"}
+        raise _TrialError(json.loads(told) if told else silent)
 
 
 def _warm_up(modules: list[str]) -> dict[str, object]:
@@ -186,10 +240,14 @@ def _rss_bytes() -> int:
 
 def _set_dumpable(value: int) -> None:
     """Keep others of the same user from our memory, or (1) be like any program again."""
+    _prctl(_PR_SET_DUMPABLE, value)
+
+
+def _prctl(option: int, value: int) -> None:
     try:
         import ctypes  # an interpreter may have been built without
 
-        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, value, 0, 0, 0)
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
     except (ImportError, OSError, AttributeError):
         return
 

@@ -104,6 +104,41 @@ def test_a_restart_whose_new_code_is_broken_touches_nobody(project: Path) -> Non
         assert forkservers(daemon) != servers
 
 
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        ("import nowhere_at_all\n", "ModuleNotFoundError: No module named 'nowhere_at_all'"),
+        ("import os; os._exit(0)\n", "rank:rank: its import ended the process"),
+        ("def other(): ...\n", 'rank has no "rank"'),
+    ],
+    ids=["import", "exit", "name"],
+)
+def test_a_target_that_nobody_preloads_is_tried_before_a_restart(
+    project: Path, broken: str, told: str
+) -> None:
+    """A child of the new server imports it, and nobody is stopped where that fails."""
+    with Daemon(pool(project, preload="[]")) as daemon:
+        before = running(daemon)
+        (project / "rank.py").write_text(broken)
+        done = daemon.ctl("restart", "rank")
+        assert done.returncode == 1
+        assert told in " ".join(done.stderr.split()), done.stderr
+        assert running(daemon) == before
+        (project / "rank.py").write_text(RANK)
+        daemon.ctl("restart", "rank", check=True)
+        assert not set(running(daemon).values()) & set(before.values())
+
+
+def test_a_target_that_needs_what_a_server_has_not_is_not_tried(project: Path) -> None:
+    """A variable of its instance, when it is imported: a restart works all the same."""
+    keys = 'environment.SHARD = "%i"\n'
+    (project / "rank.py").write_text(f"import os\nos.environ['SHARD']\n{RANK}")
+    with Daemon(pool(project, keys, preload="[]")) as daemon:
+        before = running(daemon)
+        daemon.ctl("restart", "rank", check=True)
+        assert not set(running(daemon).values()) & set(before.values())
+
+
 def test_a_restart_that_swaps_comes_from_the_new_code(project: Path) -> None:
     """The new ones stand beside the old ones for a while, each from its own import."""
     with Daemon(pool(project, "max_surge = 1")) as daemon:
