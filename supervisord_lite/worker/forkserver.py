@@ -161,7 +161,7 @@ def _try(target: str) -> None:
             try:
                 find(target, path=[], script=None)
             except TargetError as error:
-                os.write(writer, json.dumps({"reason": str(error)}).encode())
+                os.write(writer, json.dumps(_told(str(error))).encode())
             except BaseException as error:  # noqa: BLE001  # whatever an import can end with
                 os.write(writer, json.dumps(_why(error)).encode())
             else:
@@ -172,7 +172,7 @@ def _try(target: str) -> None:
         told = file.read()
     os.waitpid(pid, 0)
     if told != _IMPORTED:
-        silent: dict[str, object] = {"reason": f"{target}: its import ended the process"}
+        silent = _told(f"{target}: its import ended the process")
         raise _TrialError(json.loads(told) if told else silent)
 
 
@@ -198,7 +198,7 @@ def _warm_up(modules: list[str]) -> dict[str, object]:
 def _why(error: BaseException) -> dict[str, object]:
     if isinstance(error, _PreloadError):
         sys.stderr.write(f"supervisord-lite: {error}\n")
-        return {"reason": str(error), "lines": []}
+        return _told(str(error))
     # Our own frames, and those of the import machinery, tell nobody anything.
     trace = error.__traceback__
     while trace is not None and _is_ours(trace.tb_frame.f_code.co_filename):
@@ -209,6 +209,10 @@ def _why(error: BaseException) -> dict[str, object]:
         sys.stderr.flush()
     last = traceback.format_exception_only(type(error), error)[-1].strip()
     return {"reason": last[:1000], "lines": [line[:500] for line in lines[-_MOST_LINES:]]}
+
+
+def _told(reason: str) -> dict[str, object]:
+    return {"reason": reason, "lines": []}
 
 
 def _is_ours(file: str) -> bool:
