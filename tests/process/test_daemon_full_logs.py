@@ -110,7 +110,7 @@ def test_a_quiet_file_is_rotated_at_its_age_and_a_reload_changes_that() -> None:
         wait_until(lambda: whole(path) == b"hello\n", what="it has spoken")
         assert len(segments(path)) == 1
         daemon.write(SAYS + 'log.max_age = "100ms"\n')
-        assert "reopen: log.max_age" in daemon.ctl("reload", check=True).stdout
+        assert "reopen, 1 pid kept: log.max_age" in daemon.ctl("reload", check=True).stdout
         wait_until(lambda: len(segments(path)) == 2, what="it is rotated")
         assert path.read_bytes() == b""
         assert daemon.workers()["web"]["pid"] == pid
