@@ -83,7 +83,7 @@ def needs_a_new_run(old: Spec, new: Spec) -> bool:
     if any(was[name] != now[name] for name in FOR_A_NEW_RUN):
         return True
     return any(
-        was[name] != now[name] and not was[name].kind == now[name].kind == "file"
+        was[name] != now[name] and not {was[name].kind, now[name].kind} <= {"file", "journal"}
         for name in ("stdout", "stderr")
     )
 

@@ -207,7 +207,9 @@ class Inside:
         """Let it turn until it would sleep; one that never would is a busy loop."""
         assert self._scribe is not None
         for _ in range(MOST_TURNS):
-            is_woken = bool(select.select([self._scribe.descriptor], [], [], 0)[0])
+            looking = select.poll()  # select() cannot count beyond 1024
+            looking.register(self._scribe.descriptor, select.POLLIN)
+            is_woken = bool(looking.poll(0))
             if not is_woken and self._scribe.wait_s() != 0:
                 return
             self._scribe.turn(0)

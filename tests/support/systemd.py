@@ -155,6 +155,7 @@ class Machine:
             [*enter, *clean, *argv],
             capture_output=True,
             text=True,
+            errors="backslashreplace",  # a journal holds whatever programs have said
             input=input or "",
             timeout=timeout_s,
             check=False,

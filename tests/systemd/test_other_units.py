@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
@@ -102,9 +103,14 @@ def test_the_hardened_service_does_its_work(machine: Machine) -> None:
     ctl(machine, "restart", "tree")
     left = [pid for pid in before & machine.pids() if pid == workers(machine)["tree"]["pid"]]
     assert left == []
+    cgroup = machine.unit_cgroup("supervisord-lite.service")
+    assert cgroup is not None
+    ours = {pid for path in cgroup.rglob("cgroup.procs") for pid in path.read_text().split()}
+    assert len(ours) >= 6  # the daemon's three, one of web, two of tree
     ctl(machine, "stop", "all")
-    names = machine.run("ps", "-e", "-o", "comm=").stdout.split()
-    assert "sleep" not in names
+    rest = {pid for path in cgroup.rglob("cgroup.procs") for pid in path.read_text().split()}
+    commands = {Path(f"/proc/{pid}/comm").read_text().strip() for pid in rest}
+    assert "sleep" not in commands
     machine.systemctl("stop", "supervisord-lite")
     assert machine.show("supervisord-lite", "Result")["Result"] == "success"
 
