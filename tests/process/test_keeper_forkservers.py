@@ -49,7 +49,7 @@ def house(request: pytest.FixtureRequest) -> Iterator[Household]:
         yield it
         it.runs.kill_all(0.0)
         it.until(lambda: it.runs.are_gone, "all is gone")
-        assert below(os.getpid()) == before
+        assert below(os.getpid()) <= before  # what was there may have ended meanwhile
 
 
 def seeded() -> tuple[int, random.Random]:
