@@ -1,4 +1,4 @@
-"""`signal SIG NAME...`: send a signal to the leader of each worker."""
+"""`signal SIG NAME...`: send a signal to each leader; of one that is being replaced, to both."""
 
 import argparse
 import json

@@ -19,7 +19,13 @@ from supervisord_lite.supervisor.facts import number as number_of
 from supervisord_lite.supervisor.gone import Gone
 from supervisord_lite.supervisor.launch import action_request, printed_name, relog_request
 from supervisord_lite.supervisor.outbox import Outbox, Request, Slot, record_text
-from supervisord_lite.supervisor.twins import restored_twin, runs_of, saved_twin, without_twin
+from supervisord_lite.supervisor.twins import (
+    led_runs_of,
+    restored_twin,
+    runs_of,
+    saved_twin,
+    without_twin,
+)
 
 #: Failures kept in a record: a message has an end. Only after a crash of ours, and only where
 #: `max_restarts` is larger, fewer are known than there were.
@@ -393,15 +399,13 @@ class Fleet:
 
     # -- requests out ------------------------------------------------------------------------------
 
-    def send_signal(self, slot: Slot, number: int) -> bool:
-        """Send a person's signal to the leader; return whether there is one."""
-        pid = getattr(self.workers[slot].state, "pid", None)
-        if pid is None:
-            return False
-        run = self.workers[slot].run
-        request: Request = {"do": "signal", "pool": slot[0], "index": slot[1], "run": run}
-        self.outbox.request(slot, {**request, "signal": number, "scope": "leader"})
-        return True
+    def send_signal(self, slot: Slot, number: int) -> list[int]:
+        """Send a person's signal to the leader of each run; return the runs that have one."""
+        runs = led_runs_of(self.workers[slot], self.twins.get(slot))
+        for each in runs:
+            request: Request = {"do": "signal", "pool": slot[0], "index": slot[1], "run": each.run}
+            self.outbox.request(slot, {**request, "signal": number, "scope": "leader"})
+        return [each.run for each in runs]
 
     def flush(self) -> None:
         """Send every record that changed, with the requests that follow from it."""

@@ -158,7 +158,7 @@ class Recycling:
             limits = self._limits(slot)
             if self._runs.get(slot) != run or limits.memory_bytes is None:
                 continue
-            usage = self._samples.of(slot)
+            usage = self._samples.of(slot, run)
             if usage is None:
                 self._looks.put(slot, now_s + _AGAIN_S)
                 continue

@@ -5,10 +5,12 @@ Nobody asks while nobody wants to know: an idle daemon samples nothing. Those wh
 question is under way at a time; those who ask meanwhile are answered by the next one, together, by
 one pass over /proc.
 
-A sample belongs to a run, not to a pid: what comes for one that has ended is dropped. A child that
-does not answer in time is given up, and so is what was asked: then what is known is what is known.
+A sample belongs to a run, not to a pid: what comes for one that has ended is dropped. While one run
+takes over from another, a slot has two, and both are looked at. A child that does not answer in
+time is given up, and so is what was asked: then what is known is what is known.
 """
 
+import os
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -19,6 +21,7 @@ from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.outbox import Slot
 from supervisord_lite.supervisor.poller import Poller
 from supervisord_lite.supervisor.sampling import Sampling
+from supervisord_lite.supervisor.twins import led_runs_of
 
 #: A sample younger than this answers the next question too.
 FRESH_S = 2.0
@@ -28,6 +31,8 @@ _LINGER_S = 5.0
 _MOST_HUNG = 2
 
 StartSampling = Callable[..., Sampling]
+#: A slot, and the number of one of its runs.
+Run = tuple[Slot, int]
 
 
 @record
@@ -41,7 +46,8 @@ class Usage:
         pss_bytes: The same, each shared page divided among those who share it; None: not looked at,
             or not for us to see.
         cpu_s: CPU time of the tree until now.
-        cpu_percent: Of one core; since the sample before, or since the start.
+        cpu_percent: Of one core; since the sample before, or since the leader was forked. Never
+            more than the box has.
         fds: Open descriptors; None as with `pss_bytes`.
         threads, processes: How many there are.
         charged_bytes: What its cgroup is charged for; None: no memory controller.
@@ -69,7 +75,7 @@ class Usage:
 
 
 class Samples:
-    """The latest sample of each slot, and the child that takes new ones."""
+    """The latest sample of each run, and the child that takes new ones."""
 
     def __init__(
         self,
@@ -97,32 +103,29 @@ class Samples:
         self._keeper_pid = keeper_pid
         self._cgroups = cgroups
         self._start = start
-        self._usage: dict[Slot, Usage] = {}
+        self._usage: dict[Run, Usage] = {}
         self._child: Sampling | None = None
         self._linger_until_s: float | None = None
         self._leaving: list[Sampling] = []
-        self._asked: list[tuple[Slot, int, float]] = []
+        self._asked: list[Run] = []
         self._wanted: dict[Slot, None] = {}
         self._told: list[Callable[[], None]] = []
         self._later: list[Callable[[], None]] = []
 
     # -- what is known -----------------------------------------------------------------------------
 
-    def of(self, slot: Slot) -> Usage | None:
-        """Return the latest sample of the present run of *slot*; None: there is none."""
-        found = self._usage.get(slot)
-        worker = self._fleet.workers.get(slot)
-        if found is None or worker is None or getattr(worker.state, "pid", None) is None:
-            return None
-        return found if found.run == worker.run else None
+    def of(self, slot: Slot, run: int) -> Usage | None:
+        """Return the latest sample of a run of *slot*; None: there is none, or it has ended."""
+        found = self._usage.get((slot, run))
+        return found if found is not None and run in self._trees(slot) else None
 
     def are_fresh(self, slots: Iterable[Slot]) -> bool:
         """Return whether nothing new would be learned of *slots* by asking."""
         now_s = self._clock.now_s()
         return all(
-            (found := self.of(slot)) is not None and now_s - found.at_s < FRESH_S
+            (found := self._usage.get((slot, run))) is not None and now_s - found.at_s < FRESH_S
             for slot in slots
-            if self._tree(slot) is not None
+            for run in self._trees(slot)
         )
 
     # -- asking ------------------------------------------------------------------------------------
@@ -138,12 +141,12 @@ class Samples:
         wanted, self._wanted = self._wanted, {}
         self._told, self._later = self._later, []
         now_s = self._clock.now_s()
-        trees = [(slot, tree) for slot in wanted if (tree := self._tree(slot)) is not None]
-        self._asked = [(s, self._fleet.workers[s].run, t["spawned_at_s"]) for s, t in trees]
+        trees = {(slot, run): tree for slot in wanted for run, tree in self._trees(slot).items()}
+        self._asked = list(trees)
         if not trees:
             self._end()
             return
-        question = {"trees": [tree for _, tree in trees], "close": True}
+        question = {"trees": list(trees.values()), "close": True}
         self._linger_until_s = None
         try:
             self._child_at(now_s).ask(question, now_s)
@@ -156,15 +159,20 @@ class Samples:
                 self._let_go()
                 self._end()
 
-    def _tree(self, slot: Slot) -> dict[str, Any] | None:
+    def _trees(self, slot: Slot) -> dict[int, dict[str, Any]]:
+        """Return what to ask about each run of *slot* that lives; that of the slot comes first."""
         worker = self._fleet.workers.get(slot)
-        state = None if worker is None else worker.state
-        pid, at_s = getattr(state, "pid", None), getattr(state, "spawned_at_s", None)
-        if worker is None or pid is None or at_s is None:
-            return None
+        if worker is None:
+            return {}
         pool, index = slot
-        cgroup = self._cgroups and f"{self._cgroups}/{pool}.{index}.{worker.run}"
-        return {"pid": pid, "pool": pool, "index": index, "spawned_at_s": at_s, "cgroup": cgroup}
+        trees = {}
+        for each in led_runs_of(worker, self._fleet.twins.get(slot)):
+            tree = {"pid": getattr(each.state, "pid", None), "pool": pool, "index": index}
+            tree["spawned_at_s"] = getattr(each.state, "spawned_at_s", None)
+            tree["cgroup"] = self._cgroups and f"{self._cgroups}/{pool}.{index}.{each.run}"
+            if tree["spawned_at_s"] is not None:
+                trees[each.run] = tree
+        return trees
 
     def _child_at(self, now_s: float) -> Sampling:
         if self._child is None:
@@ -209,22 +217,19 @@ class Samples:
         self._end()
 
     def _take(self, answer: list[list[Any] | None], now_s: float) -> None:
-        for (slot, run, spawned_at_s), found in zip(self._asked, answer, strict=True):
-            worker = self._fleet.workers.get(slot)
-            if worker is None or worker.run != run or found is None:
-                self._usage.pop(slot, None)
+        for asked, found in zip(self._asked, answer, strict=True):
+            slot, run = asked
+            if found is None or run not in self._trees(slot):
+                self._usage.pop(asked, None)
                 continue
-            rss, pss, cpu_s, fds, threads, processes, charged, started = found
-            before = self._usage.get(slot)
-            since_s, used_s = spawned_at_s, 0.0
-            if (
-                before is not None
-                and (before.run, before.started) == (run, started)
-                and before.cpu_s <= cpu_s
-            ):
-                since_s, used_s = before.at_s, before.cpu_s
-            percent = round(100 * (cpu_s - used_s) / max(now_s - since_s, 1e-3), 1)
-            self._usage[slot] = Usage(
+            rss, pss, cpu_s, fds, threads, processes, charged, started, age_s = found
+            before = self._usage.get(asked)
+            # A leader is older than its run: it also worked while it was being set up.
+            lasted_s, used_s = age_s, 0.0
+            if before is not None and before.started == started and before.cpu_s <= cpu_s:
+                lasted_s, used_s = now_s - before.at_s, before.cpu_s
+            percent = _percent(cpu_s - used_s, lasted_s)
+            self._usage[asked] = Usage(
                 now_s, run, rss, pss, cpu_s, percent, fds, threads, processes, charged, started
             )
 
@@ -238,8 +243,8 @@ class Samples:
             self._begin()
         elif not self._told and self._child is not None:
             self._linger_until_s = self._clock.now_s() + _LINGER_S
-        for slot in [slot for slot in self._usage if slot not in self._fleet.workers]:
-            del self._usage[slot]
+        for slot, run in [each for each in self._usage if each[1] not in self._trees(each[0])]:
+            del self._usage[slot, run]
 
     def _let_go(self) -> None:
         """Let the child end, and bury it when it has."""
@@ -263,3 +268,13 @@ class Samples:
     def _close(self, child: Sampling) -> None:
         self._poller.unwatch(child.fileno())
         child.close()
+
+
+def _percent(used_s: float, lasted_s: float) -> float:
+    """Return CPU time as a share of one core.
+
+    What is counted in ticks, and read a moment before the clock is, may come to more than there
+    was.
+    """
+    most = 100.0 * (os.cpu_count() or 1)
+    return round(min(most, 100 * used_s / max(lasted_s, 1e-3)), 1)

@@ -3,14 +3,16 @@
 A question is {"trees": [{"pid", "pool", "index", "spawned_at_s", "cgroup"}, …], "close": true}; the
 answer a list with one entry for each tree, null where its leader is not there any more::
 
-    [rss bytes, pss bytes, cpu seconds, descriptors, threads, processes, memory.current, started]
+    [rss bytes, pss bytes, cpu seconds, descriptors, threads, processes, memory.current, started,
+     seconds since then]
 
-What nobody could read is null. `started` tells two leaders with one pid apart.
+What nobody could read is null. `started`, when the leader was forked, tells two with one pid apart.
 
 Whose a process is: where the run has a cgroup, whoever is in it or below. Else the leader, its
 descendants, its session, and whoever hangs below the keeper (which adopts orphans) and says in its
 environment that it belongs to that slot. Never by a pid alone: a leader is a child of the keeper,
-and not younger than its run; whatever is read of a process counts only when it is still the same
+and not younger than its run; an orphan of a slot with two runs counts with the first that was asked
+about; whatever is read of a process counts only when it is still the same
 one afterwards, by its start time.
 """
 
@@ -121,7 +123,9 @@ def _members(
     loose = {place for place in by_leader.values() if not _enter(trees[place], members[place])}
     if not loose:
         return members
-    slots = {(trees[place]["pool"], trees[place]["index"]): place for place in loose}
+    slots: dict[tuple[str, int], int] = {}
+    for place in sorted(loose):
+        slots.setdefault((trees[place]["pool"], trees[place]["index"]), place)
     for pid in seen:
         if pid in by_leader:
             continue
@@ -226,7 +230,9 @@ def _sum(
         used_us = _number(f"{tree['cgroup']}/cpu.stat", b"usage_usec ")
         cpu_s = cpu_s if used_us is None else used_us / 1e6  # with those that have ended
     started = seen[pids[0]][2]
-    return [rss_bytes, pss_bytes, round(cpu_s, 6), fds, threads, count, current, started]
+    age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - started / _TICKS_PER_S
+    used_s, lasted_s = round(cpu_s, 6), round(age_s, 3)
+    return [rss_bytes, pss_bytes, used_s, fds, threads, count, current, started, lasted_s]
 
 
 def _number(path: str, name: bytes = b"") -> int | None:

@@ -119,9 +119,7 @@ class StatusVerbs:
                 worker_status(
                     self._fleet.spec(slot[0]),
                     worker,
-                    usage=self._samples.of(slot)
-                    if worker.run == self._fleet.workers[slot].run
-                    else None,
+                    usage=self._samples.of(slot, worker.run),
                     now_s=now_s,
                     wall_s=wall_s,
                     controllers=self._handover.controllers,

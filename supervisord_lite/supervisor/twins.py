@@ -44,6 +44,12 @@ def runs_of(worker: Worker, twin: Worker | None) -> list[int]:
     return runs if run is None else [*runs, run]
 
 
+def led_runs_of(worker: Worker, twin: Worker | None) -> list[Worker]:
+    """Return the runs of a slot whose leaders live and are known."""
+    both = [worker] if twin is None else [worker, twin]
+    return [each for each in both if getattr(each.state, "pid", None) is not None]
+
+
 def shown(worker: Worker, twin: Worker | None) -> list[tuple[Worker, bool]]:
     """Return each run of a slot as people see it, and whether it is on its way out."""
     if twin is None:

@@ -340,9 +340,10 @@ class Verbs:
         if not isinstance(number, signal.Signals):
             raise parameters.InvalidParameterError("signal")
         slots = resolve(self._fleet, parameters.names(call, needed=True))
-        told = [slot for slot in slots if self._fleet.send_signal(slot, number)]
-        for slot in told:
-            self._journal.note_worker(slot, "worker.signalled", signal=name)
+        # Of one that is being replaced both processes get it: each serves, or still works.
+        told = [(slot, run) for slot in slots for run in self._fleet.send_signal(slot, number)]
+        for slot, run in told:
+            self._journal.note_worker(slot, "worker.signalled", run=run, signal=name)
         self._reply(call, {"sent": len(told)})
 
     def _shutdown(self, call: Call) -> None:

@@ -126,6 +126,35 @@ def test_a_pool_behind_a_socket_is_restarted_without_a_gap(size: int) -> None:
         assert not any(map(leftovers.is_alive, before))
 
 
+#: Tells of each SIGHUP; not ready before @DIR@/mute is gone.
+HEARING = (
+    "trap 'echo heard $$' HUP; trap 'exit 0' TERM; echo up; "
+    "while [ -e @DIR@/mute ]; do sleep 0.02; done; echo >&3; while :; do sleep 1000 & wait $!; done"
+)
+
+
+def test_while_there_are_two_both_get_a_signal_and_have_samples() -> None:
+    """Whichever of them is meant; and the verb says how many there were."""
+    command = json.dumps(["/bin/sh", "-c", HEARING])
+    with Daemon(f'[worker.web]\ncommand = {command}\nready = "fd:3"\n{SURGE}') as daemon:
+        (old,) = all_ready(daemon, 1)
+        (daemon.folder / "mute").touch()
+        daemon.ctl("restart", "web", "--no-wait", check=True)
+        wait_until(lambda: daemon.log("web").count("up\n") == 2, what="the new one is there")
+        (new,) = [worker["pid"] for worker in objects(daemon) if worker["pid"] != old]
+
+        done = daemon.ctl("signal", "HUP", "web", check=True)
+
+        assert done.stdout == "SIGHUP sent to 2 processes\n"
+        wait_until(lambda: daemon.log("web").count("heard") == 2, what="both hear it")
+        assert {f"heard {old}", f"heard {new}"} <= set(daemon.log("web").splitlines())
+        events = map(json.loads, daemon.ctl("events", "--json", check=True).stdout.splitlines())
+        assert [e["run"] for e in events if e["event"] == "worker.signalled"] == [1, 2]
+        told = daemon.call("io.supervisordlite.Manager.Status", names=[], samples=True)["workers"]
+        assert [worker["pid"] for worker in told] == [old, new]
+        assert all(worker["rss_bytes"] > 0 for worker in told)
+
+
 def test_a_release_that_fails_costs_nothing() -> None:
     """The old ones go on, the restart says why with the last lines, and the breaker is closed."""
     with Daemon(program(2)) as daemon:

@@ -38,7 +38,7 @@ def run() -> Iterator[Run]:
 def used(mib: int, **changed: Any) -> list[Any]:
     """Return a child's answer about one tree."""
     charged = changed.get("charged")
-    return [2 * mib * MIB, changed.get("pss", mib * MIB), 1.0, 9, 1, 1, charged, 77]
+    return [2 * mib * MIB, changed.get("pss", mib * MIB), 1.0, 9, 1, 1, charged, 77, 60.0]
 
 
 def at(daemon: Daemon, at_s: float) -> None:
