@@ -120,6 +120,26 @@ def format_duration(seconds: float) -> str:
     return _two(int(seconds / 3600 + 0.5), 24, "d", "h", between=" ")
 
 
+def written_duration(seconds: float) -> str | float:
+    """Return a duration as one writes it, which is read as exactly this many seconds.
+
+    "300ms", "1.5s", "90s", "5m", "2h"; the number itself where no such text is exact.
+    """
+    whole = int(seconds)
+    if whole == seconds and whole:
+        for unit in ("h", "m"):
+            if whole % _UNIT_S[unit] == 0:
+                return f"{whole // int(_UNIT_S[unit])}{unit}"
+        return f"{whole}s"
+    if not seconds:
+        return "0s"
+    for amount, unit in ((seconds * 1000, "ms"), (seconds, "s"))[seconds >= 1 :]:
+        text = f"{amount:.9f}".rstrip("0").rstrip(".") + unit
+        if _duration_text_s(text) == seconds:
+            return text
+    return seconds
+
+
 def _two(amount: int, base: int, large: str, small: str, *, between: str = "") -> str:
     rest = f"{between}{amount % base}{small}" if amount % base else ""
     return f"{amount // base}{large}{rest}"

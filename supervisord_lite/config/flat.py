@@ -1,7 +1,7 @@
 """A configuration as people wrote it: every key with its value, dotted keys as tuples.
 
-Imported by the supervisor, which compares what is in force with what the file says now: no `re`,
-nothing of the loader. `effective.py` writes the same keys as a file.
+Imported by the supervisor, which compares what is in force with what the file says now: nothing of
+the loader. `effective.py` writes the same keys as a file.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 
 from supervisord_lite.base.signals import name_of
+from supervisord_lite.base.units import written_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def supervisor_keys(settings: Settings) -> Mapping[Key, object]:
         ("log_level",): settings.log_level,
         ("log_format",): settings.log_format,
         ("http",): settings.http or None,
-        ("drain",): _seconds(settings.drain_s) if settings.drain_s else None,
+        ("drain",): written_duration(settings.drain_s) if settings.drain_s else None,
     }
 
 
@@ -98,8 +99,8 @@ def health_keys(health: Health | None) -> dict[Key, object]:
         written = f"{f'{health.socket}:' if health.socket else at}{health.path}"
     return {
         ("health", health.kind): written,
-        ("health", "interval"): _seconds(health.pace.interval_s),
-        ("health", "timeout"): _seconds(health.pace.timeout_s),
+        ("health", "interval"): written_duration(health.pace.interval_s),
+        ("health", "timeout"): written_duration(health.pace.timeout_s),
         ("health", "failures"): health.pace.failures,
     }
 
@@ -134,10 +135,10 @@ def recycle_keys(recycle: Recycle) -> dict[Key, object]:
     """Return the keys of when a run gives way to a fresh one; None: there is no such limit."""
     jitter: object = recycle.jitter or None
     if jitter is not None and jitter is not True:
-        jitter = _seconds(recycle.jitter)
+        jitter = written_duration(recycle.jitter)
     return {
         ("recycle", "memory"): _size(recycle.memory_bytes),
-        ("recycle", "age"): None if recycle.age_s is None else _seconds(recycle.age_s),
+        ("recycle", "age"): None if recycle.age_s is None else written_duration(recycle.age_s),
         ("recycle", "runs"): recycle.runs,
         ("recycle", "jitter"): jitter,
     }
@@ -145,26 +146,30 @@ def recycle_keys(recycle: Recycle) -> dict[Key, object]:
 
 def _policy(policy: Policy) -> dict[Key, object]:
     signals = [name_of(rung.signal) for rung in policy.stop_ladder]
-    waits = [_seconds(rung.timeout_s) for rung in policy.stop_ladder]
+    waits = [written_duration(rung.timeout_s) for rung in policy.stop_ladder]
     backoff = policy.backoff
     return {
         ("autostart",): policy.autostart,
         ("restart",): policy.restart,
         ("ok_exit_codes",): list(policy.ok_exit_codes),
         ("ready",): None,  # its place: see `_ready`
-        ("start_timeout",): _seconds(policy.start_timeout_s),
-        ("run_timeout",): None if policy.run_timeout_s is None else _seconds(policy.run_timeout_s),
+        ("start_timeout",): written_duration(policy.start_timeout_s),
+        ("run_timeout",): None
+        if policy.run_timeout_s is None
+        else written_duration(policy.run_timeout_s),
         ("stop_signal",): signals if len(signals) > 1 else signals[0],
         ("stop_timeout",): waits if len(waits) > 1 else waits[0],
         ("stop_scope",): policy.stop_scope,
-        ("stable_run_period",): _seconds(policy.stable_run_period_s),
+        ("stable_run_period",): written_duration(policy.stable_run_period_s),
         ("max_restarts",): policy.max_restarts,
-        ("circuit_window",): _seconds(policy.circuit_window_s),
+        ("circuit_window",): written_duration(policy.circuit_window_s),
         ("circuit_cooldown",): (
-            None if policy.circuit_cooldown_s is None else _seconds(policy.circuit_cooldown_s)
+            None
+            if policy.circuit_cooldown_s is None
+            else written_duration(policy.circuit_cooldown_s)
         ),
-        ("backoff", "min"): _seconds(backoff.min_s),
-        ("backoff", "max"): _seconds(backoff.max_s),
+        ("backoff", "min"): written_duration(backoff.min_s),
+        ("backoff", "max"): written_duration(backoff.max_s),
         ("backoff", "factor"): backoff.factor,
         ("backoff", "jitter"): backoff.jitter,
         **_schedule(policy.schedule),
@@ -177,7 +182,7 @@ def _schedule(schedule: Schedule | None) -> dict[Key, object]:
     every_s = schedule.every_s
     return {
         ("schedule", "cron"): None if schedule.cron is None else schedule.cron.text,
-        ("schedule", "every"): None if every_s is None else _seconds(every_s),
+        ("schedule", "every"): None if every_s is None else written_duration(every_s),
         ("schedule", "timezone"): schedule.zone.name or None,
         ("schedule", "overlap"): schedule.overlap,
         ("schedule", "missed"): schedule.missed,
@@ -192,7 +197,7 @@ def _ready(policy: Policy, launch: Launch) -> str | float | None:
         return policy.ready_by
     if policy.ready_by == "said":
         return "notify" if launch.ready_fd is None else f"fd:{launch.ready_fd}"
-    return "spawned" if policy.ready_after_s == 0 else _seconds(policy.ready_after_s)
+    return "spawned" if policy.ready_after_s == 0 else written_duration(policy.ready_after_s)
 
 
 def _launch(launch: Launch) -> dict[Key, object]:
@@ -206,7 +211,7 @@ def _launch(launch: Launch) -> dict[Key, object]:
     table["umask",] = f"{launch.umask:03o}"
     table["nice",] = launch.nice
     timeout_s = launch.heartbeat_timeout_s
-    table["heartbeat_timeout",] = None if timeout_s is None else _seconds(timeout_s)
+    table["heartbeat_timeout",] = None if timeout_s is None else written_duration(timeout_s)
     for name, value in launch.environment:
         table["environment", name] = False if value is None else value
     for each in launch.sockets:
@@ -224,7 +229,7 @@ def _launch(launch: Launch) -> dict[Key, object]:
     table["log", "stderr"] = _target(launch.stderr)
     table["log", "max_size"] = _size(launch.log_max_size_bytes)
     age_s = launch.log_max_age_s
-    table["log", "max_age"] = None if age_s is None else _seconds(age_s)
+    table["log", "max_age"] = None if age_s is None else written_duration(age_s)
     table["log", "backups"] = launch.log_backups
     table["log", "compress"] = launch.log_compress
     table["log", "format"] = launch.log_format
@@ -244,17 +249,6 @@ def _socket(own: Socket) -> dict[Key, object]:
     table["sockets", own.name, "backlog"] = own.backlog
     table["sockets", own.name, "fd"] = own.fd
     return table
-
-
-def _seconds(seconds: float) -> str | float:
-    """Return a duration that is read as exactly this many seconds."""
-    whole = int(seconds)
-    if whole == seconds:
-        for unit, unit_s in (("h", 3600), ("m", 60)):
-            if whole % unit_s == 0:
-                return f"{whole // unit_s}{unit}"
-        return f"{whole}s"
-    return seconds  # a bare number is seconds too
 
 
 def _size(size_bytes: int | None) -> str | int | None:

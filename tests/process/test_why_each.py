@@ -91,7 +91,7 @@ ME = f"{pwd.getpwuid(os.getuid()).pw_name} (uid {os.getuid()})"
         ("signal", "signal is TRIPPED since", ["killed by SIGSEGV"], "max_restarts 1",
          "reset signal"),
         ("heartbeat", "heartbeat is TRIPPED since", ["no heartbeat for 0.5s"],
-         'heartbeat_timeout "0.5s"', "reset heartbeat"),
+         'heartbeat_timeout "500ms"', "reset heartbeat"),
         ("health", "health is TRIPPED since",
          ["health: exit 4: database is locked, 2 times"], "health.failures 2", "reset health"),
         ("stage", "stage is in BACKOFF since",

@@ -49,6 +49,10 @@ def test_added_removed_changed_and_kept_are_told_apart() -> None:
         ),
         (a_spec("web"), a_spec("web", 3), "pool_size", "1", "3", "live"),
         (a_spec("web"), a_spec("web", run_timeout_s=1.5), "run_timeout", None, "1.5s", "live"),
+        (
+            a_spec("web", start_timeout_s=0.3), a_spec("web", start_timeout_s=1 / 3),
+            "start_timeout", "300ms", "0.333333s", "live",
+        ),
         (a_spec("web"), with_launch(nice=3), "nice", "0", "3", "restart"),
         (
             replace(a_spec("web"), events=("worker.*",)), replace(a_spec("web"), events=("*",)),

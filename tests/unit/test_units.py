@@ -7,6 +7,7 @@ from supervisord_lite.base.units import (
     format_duration,
     parse_duration_s,
     parse_size_bytes,
+    written_duration,
 )
 
 
@@ -40,6 +41,17 @@ def test_what_is_no_duration_is_refused(written: str | float) -> None:
     """A duration without a unit, with a wrong one, negative or endless is refused."""
     with pytest.raises(UnitError):
         parse_duration_s(written)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [(0.3, "300ms"), (0.009, "0.009s"), (9 * 0.001, "9ms"), (1.5, "1.5s"), (90.0, "90s"),
+     (5400.0, "90m"), (86400.0, "24h"), (0.0, "0s"), (1 / 3, 1 / 3)],
+)  # fmt: skip
+def test_a_duration_is_written_as_people_write_it(seconds: float, written: str | float) -> None:
+    """And so that it is read as the same again; where no text is exact, the number stands."""
+    assert written_duration(seconds) == written
+    assert parse_duration_s(written) == seconds
 
 
 def test_a_bare_number_in_quotes_is_told_how_to_go_on() -> None:
