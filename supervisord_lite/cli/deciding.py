@@ -1,8 +1,10 @@
 """Which lines of the file decided: the values in force, each with the place that it came from.
 
 The daemon knows the values and where a worker's table stands. Which line of which file brought a
-value is found as `check --show` finds it, with the rights of whoever asks; where the files cannot
-be read, or say something else by now, that is said instead.
+value is found as `check --show` finds it, with the rights of whoever asks. Mistakes elsewhere in
+the files are in nobody's way; where they say something else by now, that is said instead. Where
+they cannot be read, no line is named but that of the worker's table, and only for what is no
+default.
 """
 
 import os
@@ -11,7 +13,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from supervisord_lite.base.errors import SupervisordLiteError
-from supervisord_lite.base.units import format_duration
+from supervisord_lite.base.units import written_duration
+from supervisord_lite.core.policy import Policy
+from supervisord_lite.core.probing import Pace
 from supervisord_lite.core.schedule import Schedule
 
 #: Key -> its name in the policy that the daemon tells.
@@ -41,6 +45,16 @@ _OF_SCHEDULE = {
     "schedule.timezone": "timezone",
     "schedule.overlap": "overlap",
     "schedule.missed": "missed",
+}
+#: What is in force where no file says anything, as the daemon tells it.
+_DEFAULTS: dict[str, Any] = {
+    **{key: getattr(Policy(), field) for key, field in _FIELDS.items() if hasattr(Policy(), field)},
+    _LONGEST_WAIT: Policy().backoff.max_s,
+    "health.interval": written_duration(Pace().interval_s),
+    "health.timeout": written_duration(Pace().timeout_s),
+    "health.failures": Pace().failures,
+    "schedule.overlap": "skip",
+    "schedule.missed": "skip",
 }
 #: Of a text that stands beside its origin.
 _TEXT_COLUMNS = 38
@@ -96,8 +110,10 @@ def decided_by(story: dict[str, Any], keys: Iterable[str], config: str) -> list[
         value = _in_force(story, key)
         if value is None or value == []:
             continue
-        origin = str(story.get("origin") or "")
-        if places is not None:
+        origin = "default"
+        if places is None and not _same(_DEFAULTS.get(key), value):
+            origin = f"{story.get('origin') or ''} or what it inherits"
+        elif places is not None:
             of_file, where = places.get(key, (value, "default"))
             origin = where if _same(of_file, value) else "in force; the file differs"
         found.setdefault(origin, []).append(f"{key} {_shown(key, value)}")
@@ -132,11 +148,11 @@ def _in_force(story: dict[str, Any], key: str) -> Any:
 def _places(pool: str, config: str) -> dict[str, tuple[Any, str]] | None:
     """Return key -> (value, where it stands), as the files are now; None: they cannot be read."""
     from supervisord_lite.config.flat import health_keys, recycle_keys
-    from supervisord_lite.config.load import judge
+    from supervisord_lite.config.load import survey
     from supervisord_lite.config.show import show
 
     try:
-        judged = judge(config, environ=os.environ, as_root=os.geteuid() == 0)
+        judged = survey(config, environ=os.environ, as_root=os.geteuid() == 0)
     except (SupervisordLiteError, OSError, ValueError):
         return None
     spec = next((each for each in judged.configuration.specs if each.pool == pool), None)
@@ -184,5 +200,5 @@ def _shown(key: str, value: Any) -> str:
         words = [f'"{each}"' if isinstance(each, str) else str(each) for each in value]
         return f"[{', '.join(words)}]"
     if key == _LONGEST_WAIT or (_FIELDS.get(key) or _OF_SCHEDULE.get(key, "")).endswith("_s"):
-        return f'"{format_duration(float(value)).replace(" ", "")}"'
+        return f'"{written_duration(float(value))}"'
     return f'"{value}"' if isinstance(value, str) else str(value)

@@ -79,6 +79,28 @@ def judge(
         ConfigurationError: With every problem that was found, and the warnings.
     """
     reader = Reader(seen)
+    judged = _read(reader, path, environ=environ, as_root=as_root, instead=instead)
+    if reader.problems:
+        raise ConfigurationError(reader.problems, warnings=reader.warnings, files=judged.files)
+    return judged
+
+
+def survey(path: str, *, environ: Mapping[str, str], as_root: bool) -> Judged:
+    """Return what the files mean as far as can be told: for who asks where a value stands.
+
+    What is wrong in them counts as if it were not there. Arguments as of `judge`.
+    """
+    return _read(Reader(), path, environ=environ, as_root=as_root, instead=_NOTHING)
+
+
+def _read(
+    reader: Reader,
+    path: str,
+    *,
+    environ: Mapping[str, str],
+    as_root: bool,
+    instead: Mapping[str, str],
+) -> Judged:
     files = read_files(reader, path, environ=environ, instead=instead)
     reader.alone = not files.complete
     for top in files.tops:
@@ -100,8 +122,6 @@ def judge(
         documents=files.documents,
         as_root=as_root,
     )
-    if reader.problems:
-        raise ConfigurationError(reader.problems, warnings=reader.warnings, files=files.names)
     return Judged(
         configuration=configuration,
         warnings=in_order(reader.warnings, files.names),

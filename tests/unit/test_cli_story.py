@@ -386,7 +386,25 @@ def test_values_come_with_their_place_and_say_when_the_file_differs(tmp_path: An
         ('restart "on-failure"', "default"),
     ]
     assert deciding.decided_by(story, keys[:2], str(tmp_path / "none")) == [
-        ('max_restarts 7, circuit_window "10m"', "shop.toml:6")
+        ("max_restarts 7", "shop.toml:6 or what it inherits"),
+        ('circuit_window "10m"', "default"),
+    ]
+    file.write_text(f"{file.read_text()}max_restarts = \n")
+    assert deciding.decided_by(story, keys[2:], str(file)) == [('restart "on-failure"', "default")]
+
+
+def test_mistakes_elsewhere_hide_no_place(tmp_path: Any) -> None:
+    """What another worker has wrong, or a variable that only the daemon has, is in nobody's way."""
+    file = tmp_path / "shop.toml"
+    file.write_text(
+        '[worker.bad]\ncommand = ["true"]\nrestart = "perhaps"\nenvironment.A = "${UNSET}"\n'
+        '[worker.web]\ncommand = ["true"]\nmax_restarts = 7\n'
+    )
+    story = {"worker": {"pool": "web"}, "origin": "shop.toml:5",
+             "policy": {**POLICY, "max_restarts": 7}}  # fmt: skip
+    assert deciding.decided_by(story, ("max_restarts", "restart"), str(file)) == [
+        ("max_restarts 7", "shop.toml:7"),
+        ('restart "on-failure"', "default"),
     ]
 
 
