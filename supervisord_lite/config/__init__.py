@@ -27,7 +27,7 @@ The way of a file::
                 weigh.py      what the kernel and the daemon could not pass on
                 order.py      `requires` and `after`: names that exist, and no circles
                 words.py      did you mean; the words of supervisord, systemd and others
-    doubts      doubts.py     warnings
+    doubts      doubts.py     warnings; unused.py: keys that another one leaves without effect
 
 and back: `flat.py` names every key with its value, `effective.py` writes them as a file, `show.py`
 one worker with its origins, `plan.py` what differs between two, both without what `secrecy.py`

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from supervisord_lite.base.units import format_duration
 from supervisord_lite.config.tree import Node
+from supervisord_lite.config.unused import warn_of_unused_log_keys
 from supervisord_lite.core.backoff import backoff_s
 from supervisord_lite.wire.journald import SOCKET
 
@@ -54,6 +55,7 @@ def warn(
         _breaker(reader, spec, table)
         _log_folder(reader, spec, table, header, folders)
         _journal(reader, spec, table, header)
+        warn_of_unused_log_keys(reader, spec, table)
     if as_root:
         _open_files(reader, documents)
 

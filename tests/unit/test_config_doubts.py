@@ -11,6 +11,7 @@ from supervisord_lite.config.load import judge
 
 Doubts = Callable[..., tuple[Problem, ...]]
 CHECKOUT = Path(__file__).parents[2]
+SIZED = '[worker.b]\ncommand = ["x"]\nlog.stdout = "b.log"\nlog.backups = 3\n'
 WORKER = '[worker.a]\ncommand = ["x"]\n'
 
 
@@ -112,3 +113,29 @@ def test_warnings_stand_beside_errors(doubts: Doubts) -> None:
     assert [problem.line for problem in caught.value.problems] == [3]
     assert [problem.line for problem in caught.value.warnings] == [2]
     assert str(caught.value).endswith("\n1 error, 1 warning in 1 file.")
+
+
+def test_keys_of_log_files_that_there_are_none_of_are_doubtful(doubts: Doubts) -> None:
+    """With the place of the first; what a worker inherits is meant for others."""
+    (doubt,) = doubts(f'{WORKER}log.stdout = "null"\nlog.max_size = "5M"\nlog.format = "json"\n')
+    assert (doubt.line, doubt.column) == (4, 16)
+    assert doubt.message == (
+        'log.max_size, log.format change nothing: log.stdout is "null", '
+        "and no output is kept in a file"
+    )
+    (doubt,) = doubts(f'[defaults]\nlog.stdout = "inherit"\n{WORKER}log.max_age = "1d"\n')
+    assert (doubt.line, "others look after it" in doubt.hint) == (5, True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'[defaults]\nlog.max_size = "5M"\n{WORKER}log.stdout = "null"\n',
+        f'{WORKER}log.stdout = "null"\nlog.stderr = "a.log"\nlog.max_size = "5M"\n',
+        f'{WORKER}log.max_size = "5M"\n',
+        f'{WORKER}extends = "b"\nlog.stdout = "null"\n{SIZED}',
+    ],
+)
+def test_keys_of_log_files_that_somebody_may_have_are_fine(doubts: Doubts, text: str) -> None:
+    """Another stream goes to a file, or another worker's does, or one on another machine."""
+    assert doubts(text) == ()
