@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from supervisord_lite.base.errors import SupervisordLiteError
 from supervisord_lite.scribe.gzipped import HEADER_BYTES, origin_in
-from supervisord_lite.scribe.marks import MAX_BYTES, Mark, marks_path, parse
+from supervisord_lite.scribe.marks import MAX_BYTES, NO_RUN, Mark, marks_path, parse
 
 Place = tuple[int, int]
 _START: Place = (0, 0)
@@ -139,7 +139,7 @@ def _run_spans(
     begins: dict[str, Place] = {}
     for mark, place in zip(marks, places, strict=True):
         begins.setdefault(mark.run, place)
-    runs = list(begins)
+    runs = [run for run in begins if not run.startswith(NO_RUN)]
     index = _index_of(wanted, runs)
     if index is None:
         text = f"{path}: nothing is known of {_said(wanted)}"

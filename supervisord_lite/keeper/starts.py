@@ -163,8 +163,8 @@ class Starts:
             elif kind == "null":
                 outputs.append(-1)
             else:
-                # The number alone begins anew with each daemon.
-                run = f"{start.key[2]}.{request['marker'][:8]}"
+                # The number alone begins anew with each daemon. A forkserver's is 0: it is no run.
+                run = f"{start.key[2] if start.key[0] else 0}.{request['marker'][:8]}"
                 entry = {"name": request["name"], "run": run, "invocation": request["marker"]}
                 entry.update(target["stream"])
                 try:

@@ -7,7 +7,8 @@ A log holds a worker's bytes and nothing else, so its lines say neither. Beside 
 
 What stands at OFFSET of that file, and behind it, was read from the pipe at TIME (seconds since the
 epoch) or later; what stands before it was read at LAST or earlier ("-": not known). RUN is the
-worker's run, "7.0123abcd"; the first mark of a run is where it begins. DEVICE:INODE is "0" where a
+worker's run, "7.0123abcd", or "0.…" for what a forkserver prints before it is ready, which is no
+run's; the first mark of a run is where it begins. DEVICE:INODE is "0" where a
 run has begun and nothing has ever been written: the next mark of the run has the place.
 
 A mark is made before the bytes that it is about, when a run begins, when there is another file, and
@@ -42,6 +43,8 @@ _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_C
 _MODE = 0o640
 #: Ends a line that was not written to its end, so that it has too many words.
 _CUT = b" cut\n"
+#: How the name of what is no run begins: of the imports of a forkserver.
+NO_RUN = "0."
 #: Of a run that has begun before there was a file.
 _NO_FILE = "0"
 

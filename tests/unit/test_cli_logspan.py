@@ -56,6 +56,17 @@ def test_a_run_is_what_stands_between_two_beginnings(path: Path) -> None:
     assert shown(path, run=1, lines=2) == "a2\na3\n"
 
 
+def test_what_a_forkserver_imports_is_no_run(path: Path) -> None:
+    """It stands before the run that comes of it, and counts as none."""
+    mark(path, 140, "131.000", path, 3, "0.f")
+    with path.open("a") as log:
+        log.write("imported\nd1\n")
+    mark(path, 141, "140.000", path, 12, "4.x")
+    assert shown(path, run=0) == shown(path, run=4) == "d1\n"
+    assert shown(path, run=-1) == "c1\nc2\n"
+    assert shown(path, run=-3) == "a1\na2\na3\n"
+
+
 @pytest.mark.parametrize("run", [-3, 4, 9])
 def test_a_run_that_nobody_knows_is_told(path: Path, run: int) -> None:
     """Nothing is shown in the place of what was asked for."""
