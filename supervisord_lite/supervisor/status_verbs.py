@@ -8,6 +8,7 @@ from functools import partial
 from supervisord_lite import __version__
 from supervisord_lite.base.clock import Clock
 from supervisord_lite.base.log_line import rfc3339
+from supervisord_lite.config.secrecy import masked
 from supervisord_lite.control import interface, parameters
 from supervisord_lite.control.calls import Call
 from supervisord_lite.supervisor.adoption import Handover
@@ -26,7 +27,7 @@ from supervisord_lite.supervisor.rolls import Rolls
 from supervisord_lite.supervisor.samples import Samples
 from supervisord_lite.supervisor.status import worker_status
 from supervisord_lite.supervisor.twins import shown
-from supervisord_lite.supervisor.words import Words
+from supervisord_lite.supervisor.words import Words, known_secrets
 
 #: Of the keeper, for each worker's pipes; and for everything else.
 _DESCRIPTORS_EACH = 3
@@ -124,7 +125,7 @@ class StatusVerbs:
                     wall_s=wall_s,
                     controllers=self._handover.controllers,
                     output=self._output(slot),
-                    words=self._health.note(slot, worker.run) or self._words.of(slot, worker.run),
+                    words=self._said(slot, worker.run),
                     by_hand=self._reloads.in_force.by_hand.get(slot[0]),
                     stuck=self._fleet.why_stuck(slot),
                     generation=self._generations.of(slot, worker.run),
@@ -134,6 +135,14 @@ class StatusVerbs:
                 )
             )
         return workers
+
+    def _said(self, slot: Slot, run: int) -> str:
+        """Return what is said of a run: how its probe fares, else its own words."""
+        said = self._health.note(slot, run) or self._words.of(slot, run)
+        if not said:
+            return ""
+        known = known_secrets(self._fleet.spec(slot[0]), slot[1], self._fleet.settings)
+        return str(masked(said, known))
 
     def _supervisor(self, now_s: float, wall_s: float) -> dict[str, object]:
         return {

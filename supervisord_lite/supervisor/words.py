@@ -1,8 +1,16 @@
-"""What workers say of themselves, for people: the latest words of each run that lives."""
+"""What workers say of themselves, for people: the latest words of each run that lives.
+
+Secrets that only the worker's own process knows are hidden by our runtime in that process, where it
+has one (worker/masks.py). What any program says is shown without those that the configuration has
+given it, as far as they are known to look like one (config/secrecy.py).
+"""
 
 from collections.abc import Iterable
 from typing import Any
 
+from supervisord_lite.config.expand import instance_text
+from supervisord_lite.config.secrecy import secrets_of
+from supervisord_lite.config.spec import Settings, Spec
 from supervisord_lite.supervisor.outbox import Slot
 
 #: Of one slot: while one takes over from the other there are two.
@@ -46,3 +54,13 @@ class Words:
         """Return the latest words of this run, for people; empty: it has said nothing."""
         words = self._said(slot, run)
         return ": ".join(filter(None, (words.get("state"), words.get("status"))))
+
+
+def known_secrets(spec: Spec, index: int, settings: Settings) -> list[str]:
+    """Return the texts that nobody is to read in what a worker says, longer ones first."""
+    given = {
+        name: instance_text(value, index)
+        for name, value in spec.launch.environment
+        if value is not None
+    }
+    return sorted({*secrets_of(given), *settings.secrets}, key=len, reverse=True)

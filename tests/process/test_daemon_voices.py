@@ -72,6 +72,15 @@ def test_a_worker_is_ready_when_it_says_so_and_what_it_says_is_shown() -> None:
         wait_until(lambda: daemon.workers()["web"]["note"] is None, what="nothing more to say")
 
 
+def test_what_it_says_is_shown_without_the_secrets_that_its_file_gave_it() -> None:
+    """By the names of the variables, as everywhere."""
+    text = speaker(ready='"notify"') + 'environment.API_TOKEN = "s3cret-%i"\n'
+    with Daemon(text) as daemon:
+        say(daemon, "STATUS=asks with s3cret-1|READY=1")
+        daemon.wait_state("web", "running")
+        wait_until(lambda: daemon.workers()["web"]["note"] == "asks with ***", what="its word")
+
+
 def test_one_that_never_says_so_has_failed() -> None:
     """A timeout is a failure; the next start begins with a new socket."""
     with Daemon(speaker(ready='"notify"', start_timeout='"2s"', max_restarts="2")) as daemon:
