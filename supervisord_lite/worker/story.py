@@ -25,18 +25,45 @@ _LIBRARY = (
     os.sep + os.path.join("asyncio", "base_events.py"),  # noqa: PTH118
 )
 _MOST_LINE = 500
+#: Of groups in groups.
+_DEEPEST = 100
 _NO_MASKS = Masks()
 
 
 def words_of(error: BaseException, masks: Masks = _NO_MASKS) -> str:
-    """Return the one line that says most: "ValueError: order -4: negative number"."""
+    """Return the one line that says most: "ValueError: order -4: negative number".
+
+    A group of exceptions says how many there are; the first of them says what has happened.
+    """
+    words, inner = _own_words(error, masks), _first_inner(error)
+    if inner is not None:
+        words = f"{words[: _MOST_LINE // 2]}: {_own_words(inner, masks)}"
+    return words[:_MOST_LINE]
+
+
+def _first_inner(error: BaseException) -> BaseException | None:
+    """Return the first exception in a group that is none itself; None: *error* is no group."""
+    found: BaseException | None = None
+    for _ in range(_DEEPEST):
+        group = error if found is None else found
+        # By its name: older interpreters have it of a package.
+        if not any(each.__name__ == "BaseExceptionGroup" for each in type(group).__mro__):
+            break
+        try:
+            found = group.exceptions[0]  # type: ignore[attr-defined]
+        except Exception:  # noqa: BLE001  # the classes of others may do anything
+            break
+    return found
+
+
+def _own_words(error: BaseException, masks: Masks) -> str:
     try:
         text = masks.masked(str(error))
     except Exception:  # noqa: BLE001  # the classes of others may do anything
         text = ""
     line = next((each.strip() for each in text.splitlines() if each.strip()), "")
     name = type(error).__name__
-    return (f"{name}: {line}" if line else name)[:_MOST_LINE]
+    return f"{name}: {line}" if line else name
 
 
 def traceback_of(error: BaseException) -> str:
