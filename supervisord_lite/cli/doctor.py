@@ -16,17 +16,17 @@ _INDENT = 9
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("-c", "--config", metavar="FILE", help="the configuration file")
+    parser.add_argument(
+        "-c", "--config", metavar="FILE", help="the configuration file; default: that of the daemon"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the findings; exit 1 if one of them is an error."""
-    path = arguments.config
-    if path is None and arguments.instance:
+    path = default_config_path(os.environ, as_root=os.geteuid() == 0)
+    if arguments.instance:
         path = f"/etc/supervisord-lite/{arguments.instance}.toml"
-    if path is None:
-        path = default_config_path(os.environ, as_root=os.geteuid() == 0)
     facts = gather(arguments, path)
     found, names = findings(facts), looked_at(facts)
     if arguments.json:

@@ -94,10 +94,18 @@ class Facts:
     folders: tuple[Folder, ...]
 
 
-def gather(arguments: argparse.Namespace, config_path: str) -> Facts:
-    """Look at everything once."""
+def gather(arguments: argparse.Namespace, default_path: str) -> Facts:
+    """Look at everything once.
+
+    Args:
+        arguments: Which daemon, and which file.
+        default_path: Of the file, where neither these name one nor the daemon does.
+    """
     uid = os.geteuid()
     as_root = uid == 0
+    status, no_answer = _status(arguments)
+    said = status["supervisor"].get("config") if status else None
+    config_path = str(arguments.config or said or default_path)
     judged, error = None, ""
     try:
         judged = judge(config_path, environ=os.environ, as_root=as_root)
@@ -106,7 +114,6 @@ def gather(arguments: argparse.Namespace, config_path: str) -> Facts:
     unit_name = "supervisord-lite"
     if arguments.instance:
         unit_name = f"supervisord-lite@{arguments.instance}"
-    status, no_answer = _status(arguments)
     keeper_pid = status["supervisor"].get("keeper_pid") if status else None
     cgroup = _cgroup(keeper_pid)
     return Facts(

@@ -67,6 +67,20 @@ def start(daemon: FakeDaemon, *words: str, **options: Any) -> subprocess.Popen[s
     )
 
 
+def test_doctor_judges_the_file_of_the_daemon_that_answers(tmp_path: Path) -> None:
+    """And another one where somebody names it."""
+    files = {name: tmp_path / f"{name}.toml" for name in ("in-force", "other")}
+    for name, file in files.items():
+        file.write_text(f'[worker.{name}]\nrestart = "{name}"\n')
+    with FakeDaemon() as daemon:
+        daemon.supervisor["config"] = str(files["in-force"])
+        for words, name in (((), "in-force"), (("-c", str(files["other"])), "other")):
+            done = sdl(daemon, "doctor", "--json", *words)
+            assert done.returncode == 1
+            texts = [each["text"] for each in json.loads(done.stdout)["findings"]]
+            assert any(text.startswith(f"{files[name]} is not good") for text in texts)
+
+
 def files_of(*targets: tuple[str, str, str]) -> Any:
     """Return a handler for LogFiles: (name, stdout, stderr)."""
     files = [{"name": name, "stdout": out, "stderr": err} for name, out, err in targets]
