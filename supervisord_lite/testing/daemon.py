@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import glob
 import os
 import shutil
@@ -80,15 +81,18 @@ class Daemon:
         self._environment.update(env or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._short = ""
+        self._lock = -1
         self.control_path = str(self.folder / "runtime/control/control.sock")
 
     def __enter__(self) -> Self:
         """Start it, and return when it answers.
 
         Raises:
-            DaemonError: The file has errors, and the message is what `check` says; or it ended.
+            DaemonError: The file has errors, and the message is what `check` says; or it ended; or
+                another one runs in this folder.
         """
         try:
+            self._occupy()
             config = self._write()
             self._check(config)
             with (self.folder / "output").open("ab") as output:
@@ -201,9 +205,26 @@ class Daemon:
 
     # -- inside ------------------------------------------------------------------------------------
 
+    def _occupy(self) -> None:
+        """Keep others out of the folder: two daemons in one would answer for each other."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.folder / "in-use", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            message = (
+                f"another Daemon runs in {self.folder}: give each a folder of its own, "
+                'such as tmp_path / "second"'
+            )
+            raise DaemonError(message) from None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._lock = descriptor
+
     def _write(self) -> str:
         """Write a file that includes the one to be tested, and folders that beat its own."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         runtime = self.folder / "runtime"
         # The longest name of a socket there is that of a run's own.
         if len(os.fsencode(runtime)) + len("/control/control.sock") > MAX_SOCKET_PATH_BYTES:
@@ -291,6 +312,9 @@ class Daemon:
         if self._short:
             shutil.rmtree(self._short, ignore_errors=True)
             self._short = ""
+        lock, self._lock = self._lock, -1
+        if lock >= 0:
+            os.close(lock)
 
 
 def _command() -> list[str]:

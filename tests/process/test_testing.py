@@ -346,3 +346,19 @@ def test_a_long_folder_is_no_obstacle(tmp_path: Path) -> None:
     with Daemon(file, folder=tmp_path / ("x" * 90)) as daemon:
         daemon.wait("web", "ready")
         assert len(daemon.control_path) < 100
+
+
+def test_one_folder_is_for_one_daemon_at_a_time(tmp_path: Path) -> None:
+    """A second one says so, and the first one goes on; when that has ended, another may begin."""
+    file = tmp_path / "workers.toml"
+    file.write_text('[worker.web]\ncommand = "sleep 1000"\nready = "spawned"\n')
+    folder = leftovers.short_folder()
+    with Daemon(file, folder=folder) as daemon:
+        before = daemon.wait("web", "ready").pid
+        with pytest.raises(DaemonError, match="another Daemon runs in"), Daemon(
+            file, folder=folder
+        ):  # fmt: skip
+            pass
+        assert daemon.status("web").pid == before
+    with Daemon(file, folder=folder) as daemon:
+        assert daemon.wait("web", "ready").pid != before
