@@ -60,8 +60,6 @@ def _main(words: list[str]) -> int:
     before, verb, after = verbs.split(words)
     if verb is None:
         return _without_verb(before)
-    if verb == "help":
-        return _help(after)
     if verb not in verbs.HELP:
         return tell(verbs.unknown(verb))
     try:
@@ -91,14 +89,6 @@ def _without_verb(words: list[str]) -> int:
     if sys.stderr is not None:
         print(verbs.overview(), file=sys.stderr)
     return exit_codes.USAGE
-
-
-def _help(words: list[str]) -> int:
-    """Answer `help` and `help VERB`."""
-    if words:
-        return _main([words[0], "--help"])
-    print(verbs.overview())
-    return exit_codes.OK
 
 
 def tell(error: SupervisordLiteError, *, verb: str = "", subject: str = "") -> int:

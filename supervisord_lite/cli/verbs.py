@@ -33,10 +33,11 @@ HELP = {
     "install-unit": "write the systemd units of this installation",
     "shutdown": "stop everything in order and end the daemon",
     "version": "of this command and of the daemon",
+    "help": "topics, keys of the configuration and verbs: help TOPIC",
 }
 
 #: Verbs that talk to a daemon, and so take --socket and -i.
-_LOCAL = frozenset({"run", "check", "install-unit"})
+_LOCAL = frozenset({"run", "check", "install-unit", "help"})
 
 #: Fixed names that come with a later version.
 _LATER = frozenset(
@@ -136,7 +137,7 @@ def overview() -> str:
         "",
         "NAME is a worker (web-1), a pool (web), a glob ('web*') or all.",
         "--socket PATH or -i INSTANCE says which daemon; --json suits programs.",
-        "supervisord-lite VERB --help tells the options of a verb.",
+        "supervisord-lite VERB --help tells the options of a verb, help TOPIC the rest.",
     ]
     return "\n".join(lines)
 
@@ -153,5 +154,5 @@ def unknown(verb: str) -> UsageError:
         return UsageError(f"{text}; {whose} is: {ours}")
     near = nearest(verb, HELP)
     return UsageError(
-        text + (f"; did you mean {near}?" if near else ""), hint="supervisord-lite --help"
+        text + (f"; did you mean {near}?" if near else ""), hint="supervisord-lite help"
     )
