@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from supervisord_lite.base import exit_codes
 from supervisord_lite.base.errors import SupervisordLiteError
 from supervisord_lite.cli import verbs
+from supervisord_lite.cli.first_process import hold_signals_back
 from supervisord_lite.cli.text import fold, printable
 from supervisord_lite.control.errors import NoSuchWorkerError
 
@@ -62,6 +63,8 @@ def _main(words: list[str]) -> int:
         return _without_verb(before)
     if verb not in verbs.HELP:
         return tell(verbs.unknown(verb))
+    if verb == "run":
+        hold_signals_back()
     try:
         module = verbs.load(verb)
         parser = verbs.parser_for(verb, module)

@@ -15,6 +15,7 @@ from supervisord_lite.keeper.events import EventPipe
 from supervisord_lite.keeper.poller import Poller
 from supervisord_lite.keeper.runs import Runs
 from supervisord_lite.keeper.scribe_side import ScribeSide
+from supervisord_lite.keeper.signals import HANDLED
 from supervisord_lite.keeper.supervisor_side import SupervisorSide
 from supervisord_lite.keeper.table import Table
 
@@ -35,9 +36,6 @@ _LAST_LIVES = 3
 _GIVE_UP_STOP_S = 10.0
 #: Being this late means that we were stopped ourselves.
 _GAP_S = 1.0
-_SIGNALS = (
-    signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2,
-)  # fmt: skip
 
 
 class Keeper:
@@ -99,7 +97,7 @@ class Keeper:
             timeout_s = -1.0 if next_s is None else max(0.0, next_s - time.monotonic())
             self._poller.wait(timeout_s)
         # The interpreter takes the handlers away before it ends, and the exit status must be ours.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
         assert self._ending is not None
         return self._ending
 
@@ -137,14 +135,16 @@ class Keeper:
 
     def _listen_for_signals(self) -> None:
         reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whoever started us may have blocked some
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        for number in _SIGNALS:
+        for number in HANDLED:
             if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
                 continue  # nohup: whoever started us wants it so
             signal.signal(number, lambda number, _frame: self._signals.append(number))
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        # Whoever started us may have blocked some; not before there are handlers: what PID 1 has
+        # none for is lost, see cli/first_process.
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         self._poller.watch(reader, select.EPOLLIN, lambda _mask: _drain(reader))
 
     def _take_signals(self, now_s: float) -> None:
