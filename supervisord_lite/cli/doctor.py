@@ -2,14 +2,12 @@
 
 import argparse
 import json
-import os
 
 from supervisord_lite.base import exit_codes
 from supervisord_lite.base.record import fields_of
 from supervisord_lite.cli.doctor_checks import findings, looked_at
 from supervisord_lite.cli.doctor_facts import gather
 from supervisord_lite.cli.text import count, fold
-from supervisord_lite.config.defaults import default_config_path
 
 _INDENT = 9
 
@@ -24,10 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the findings; exit 1 if one of them is an error."""
-    path = default_config_path(os.environ, as_root=os.geteuid() == 0)
-    if arguments.instance:
-        path = f"/etc/supervisord-lite/{arguments.instance}.toml"
-    facts = gather(arguments, path)
+    facts = gather(arguments)
     found, names = findings(facts), looked_at(facts)
     if arguments.json:
         print(json.dumps({"looked_at": names, "findings": [fields_of(each) for each in found]}))

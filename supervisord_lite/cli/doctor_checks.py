@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 import stat
 from typing import TYPE_CHECKING, Literal
 
 from supervisord_lite.base.record import record
 from supervisord_lite.base.units import format_duration
+from supervisord_lite.config.doubts import OPEN_FILE
 from supervisord_lite.core.backoff import backoff_s
 from supervisord_lite.core.fleet import Fleet
 from supervisord_lite.core.pools import Pool
@@ -28,7 +30,8 @@ _UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 864
             "w": 604800.0, "month": 2629800.0, "y": 31557600.0}  # fmt: skip
 #: What a folder is that programs stand in.
 _PROGRAMS = ("command of", "interpreter of")
-_EDIT = "systemctl edit {unit}, below [Service]: {line}"
+#: What `docker stop` waits before it kills, unless it is told otherwise.
+_CONTAINER_STOP_S = 10
 
 
 @record
@@ -57,11 +60,12 @@ def findings(facts: Facts) -> list[Finding]:
 def _configuration(facts: Facts) -> Iterator[Finding]:
     if facts.judged is None:
         text = f"{facts.config_path} is not good: {facts.error.splitlines()[0]}"
-        yield Finding(
-            "error", "configuration", text, f"supervisord-lite check -c {facts.config_path}"
-        )
+        remedy = f"supervisord-lite check -c {shlex.quote(facts.config_path)}"
+        yield Finding("error", "configuration", text, remedy)
         return
     for problem in facts.judged.warnings:
+        if problem.message.endswith(OPEN_FILE):
+            continue  # told by the check of permissions
         place = f"{problem.file}:{problem.line}"
         yield Finding("warning", "configuration", f"{place}: {problem.message}", problem.hint)
 
@@ -70,12 +74,15 @@ def _daemon(facts: Facts) -> Iterator[Finding]:
     if facts.status is None:
         active = facts.unit.get("ActiveState") == "active"
         text = facts.no_answer + (", though its unit is active" if active else "")
-        remedy = f"supervisord-lite run -c {facts.config_path}"
-        if facts.unit.get("LoadState") == "loaded":
-            remedy = f"systemctl status {facts.unit_name}"
+        remedy = f"supervisord-lite run -c {shlex.quote(facts.config_path)}"
+        if _has_unit(facts):
+            verb = "status" if active else "start"
+            remedy = f"{facts.manager} {verb} {facts.unit_name}"
         yield Finding("error" if active else "note", "daemon", text, remedy)
         return
     for warning in facts.status["supervisor"].get("warnings") or []:
+        if "descriptors; the limit is" in warning and facts.judged is not None:
+            continue  # told by a check of its own, with what to write
         yield Finding("warning", "daemon", warning, "supervisord-lite status")
     unmet: dict[str, list[str]] = {}
     for worker in facts.status["workers"]:
@@ -97,13 +104,22 @@ def _descriptors(facts: Facts) -> Iterator[Finding]:
         return
     text = f"{processes} processes may need {wanted} descriptors in the daemon; the limit is {hard}"
     line = f"LimitNOFILE=1024:{max(524288, wanted)}"
-    remedy = _EDIT.format(unit=facts.unit_name, line=line) if facts.unit else f"ulimit -n {wanted}"
+    remedy = _edit(facts, line) if _has_unit(facts) else f"ulimit -n {wanted}"
     yield Finding("error", "descriptors", text, remedy)
 
 
+def _has_unit(facts: Facts) -> bool:
+    """Return whether it is there; of one that is not, systemd shows its own defaults."""
+    return facts.unit.get("LoadState") == "loaded"
+
+
+def _edit(facts: Facts, line: str, section: str = "Service") -> str:
+    return f"{facts.manager} edit {facts.unit_name}, below [{section}]: {line}"
+
+
 def _delegation_remedy(facts: Facts) -> str:
-    if facts.unit and facts.unit.get("Delegate") != "yes":
-        return _EDIT.format(unit=facts.unit_name, line="Delegate=yes")
+    if _has_unit(facts) and facts.unit.get("Delegate") != "yes":
+        return _edit(facts, "Delegate=yes")
     if not facts.has_cgroup_v2:
         return (
             "boot with cgroup v2: systemd.unified_cgroup_hierarchy=1 on the kernel's command line"
@@ -112,12 +128,32 @@ def _delegation_remedy(facts: Facts) -> str:
 
 
 def _delegation(facts: Facts) -> Iterator[Finding]:
-    if facts.unit.get("LoadState") == "loaded" and facts.unit.get("Delegate") != "yes":
+    if _has_unit(facts) and facts.unit.get("Delegate") != "yes":
         text = "without cgroups of their own, trees of workers are found by marks and sessions only"
         yield Finding("warning", "delegation", text, _delegation_remedy(facts))
     elif not facts.has_cgroup_v2:
         text = "no cgroup v2 is mounted: trees of workers are found by marks and sessions only"
         yield Finding("warning", "delegation", text, _delegation_remedy(facts))
+
+
+def _trees(facts: Facts) -> Iterator[Finding]:
+    """Without cgroups a tree has a marker in its environment, which one must be let read."""
+    if facts.judged is None or facts.makes_cgroups or facts.sees_all:
+        return
+    others = [
+        spec.pool
+        for spec in facts.judged.configuration.specs
+        if spec.launch.identity is not None and spec.launch.identity.uid != facts.uid
+    ]
+    if not others:
+        return
+    text = (
+        f"{', '.join(others[:3])} {'runs' if len(others) == 1 else 'run'} as somebody else, and "
+        "the daemon may not read their environment (no CAP_SYS_PTRACE) and make no cgroups: a "
+        "process that leaves its session is not recognised as theirs when they are stopped"
+    )
+    remedy = "docker run --cap-add SYS_PTRACE …, or docker run --user USER … for all of them"
+    yield Finding("warning", "trees", text, remedy)
 
 
 def _journald(facts: Facts) -> Iterator[Finding]:
@@ -130,7 +166,8 @@ def _journald(facts: Facts) -> Iterator[Finding]:
     ]
     if names:
         text = f"{', '.join(names[:5])} log to the journal, and no journald takes messages here"
-        yield Finding("error", "journald", text, 'log = "PATH", or start systemd-journald')
+        remedy = 'systemctl start systemd-journald.socket systemd-journald, or log = "PATH"'
+        yield Finding("error", "journald", text, remedy)
 
 
 def _clock(facts: Facts) -> Iterator[Finding]:
@@ -144,11 +181,12 @@ def _clock(facts: Facts) -> Iterator[Finding]:
     if facts.is_clock_synchronised is False:
         level: Level = "warning" if jobs else "note"
         text = "the clock is not synchronised: times in logs, and schedules, go by it"
-        yield Finding(level, "clock", text, "timedatectl set-ntp true, or chrony")
+        yield Finding(level, "clock", text, "timedatectl set-ntp true, or apt-get install chrony")
     local = [name for name, schedule in jobs.items() if not schedule.zone.name]
     if local and not facts.has_timezone:
         text = f"{local[0]} has a schedule, and the box has no time zone: it means UTC"
-        yield Finding("note", "clock", text, 'schedule.timezone = "Europe/Vienna", or timedatectl')
+        remedy = 'timedatectl set-timezone Europe/Vienna, or schedule.timezone = "Europe/Vienna"'
+        yield Finding("note", "clock", text, remedy)
 
 
 def _unit(facts: Facts) -> Iterator[Finding]:
@@ -168,7 +206,7 @@ def _unit(facts: Facts) -> Iterator[Finding]:
         if unit.get(key, wanted[0]) not in wanted:
             line = f"{key}={wanted[0]}"
             text = f"{key}={unit[key]}: {why}"
-            yield Finding("error", "unit", text, _EDIT.format(unit=facts.unit_name, line=line))
+            yield Finding("error", "unit", text, _edit(facts, line))
     prevented = unit.get("RestartPreventExitStatus", "").split()
     missing = [code for code in ("2", "77", "78") if code not in prevented]
     if unit.get("Restart") not in ("no", None) and missing:
@@ -176,18 +214,28 @@ def _unit(facts: Facts) -> Iterator[Finding]:
             f"systemd would start it again after {', '.join(missing)}, which would only come again"
         )
         line = "RestartPreventExitStatus=2 77 78"
-        yield Finding("warning", "unit", text, _EDIT.format(unit=facts.unit_name, line=line))
+        yield Finding("warning", "unit", text, _edit(facts, line))
     if unit.get("NeedDaemonReload") == "yes":
         text = "the unit's file has changed since systemd read it"
-        yield Finding("warning", "unit", text, "systemctl daemon-reload")
+        yield Finding("warning", "unit", text, f"{facts.manager} daemon-reload")
 
 
 def _stop_time(facts: Facts) -> Iterator[Finding]:
     if facts.judged is None:
         return
     stop_s = longest_stop_s(facts.judged.configuration)
+    if facts.keeper_pid == 1 and stop_s >= _CONTAINER_STOP_S:
+        text = (
+            f"an ordered stop may take {format_duration(stop_s)}, and `docker stop` kills "
+            f"everything after {_CONTAINER_STOP_S}s, unless this container was started with more"
+        )
+        grace = f"{int(stop_s) + _CONTAINER_STOP_S}"
+        remedy = (
+            f"docker run --stop-timeout {grace} …, or in compose.yaml stop_grace_period: {grace}s"
+        )
+        yield Finding("note", "stop time", text, remedy)
     timeout_s = seconds_of(facts.unit.get("TimeoutStopUSec", ""))
-    if timeout_s is None or stop_s <= timeout_s:
+    if not _has_unit(facts) or timeout_s is None or stop_s <= timeout_s:
         return
     if facts.unit.get("Type", "").startswith("notify") and facts.unit.get("NotifyAccess") != "none":
         # The daemon asks for more with EXTEND_TIMEOUT_USEC: `systemctl stop` waits.
@@ -204,7 +252,7 @@ def _stop_time(facts: Facts) -> Iterator[Finding]:
             f"{format_duration(timeout_s)} systemd kills what is left"
         )
     line = f"TimeoutStopSec={int(stop_s) + 10}s"
-    remedy = _EDIT.format(unit=facts.unit_name, line=line) + ", or shorten stop_timeout"
+    remedy = _edit(facts, line) + ", or shorten stop_timeout"
     yield Finding(level, "stop time", text, remedy)
 
 
@@ -221,7 +269,7 @@ def _start_limit(facts: Facts) -> Iterator[Finding]:
     """A critical worker that always fails must make the unit fail, not go round for ever."""
     interval_s = seconds_of(facts.unit.get("StartLimitIntervalUSec", ""))
     burst = facts.unit.get("StartLimitBurst", "")
-    if facts.judged is None or not interval_s or not burst.isdigit():
+    if facts.judged is None or not _has_unit(facts) or not interval_s or not burst.isdigit():
         return
     for spec in facts.judged.configuration.specs:
         if spec.critical == "no":
@@ -235,7 +283,7 @@ def _start_limit(facts: Facts) -> Iterator[Finding]:
             "systemd never gives up and OnFailure= never runs"
         )
         line = f"StartLimitIntervalSec={int(cycle_s * (int(burst) + 1)) // 60 + 1}min"
-        remedy = f"systemctl edit {facts.unit_name}, below [Unit]: {line}; or lower backoff.max"
+        remedy = f"{_edit(facts, line, 'Unit')}, or lower backoff.max"
         yield Finding("warning", "start limit", text, remedy)
 
 
@@ -256,9 +304,10 @@ def _permissions(facts: Facts) -> Iterator[Finding]:
         whose = "root" if facts.as_root else "the daemon"
         harm = f"and so what {whose} runs" if is_code else "and so redirect or forge what is kept"
         text = f"{who} may change the {kind} {folder.path} ({folder.what}), {harm}"
-        remedy = f"chmod go-w {folder.path}"
+        path = shlex.quote(folder.path)
+        remedy = f"chmod go-w {path}"
         if folder.uid not in (0, facts.uid):
-            remedy = f"chown {'root' if facts.as_root else facts.uid} {folder.path}"
+            remedy = f"chown {'root' if facts.as_root else facts.uid} {path}"
         yield Finding(level, "permissions", text, remedy)
 
 
@@ -296,11 +345,11 @@ def seconds_of(text: str) -> float | None:
 
 #: In the order in which they are told.
 CHECKS: tuple[Callable[[Facts], Iterable[Finding]], ...] = (
-    _configuration, _daemon, _descriptors, _delegation, _journald, _clock, _unit, _stop_time,
-    _start_limit, _permissions,
+    _configuration, _daemon, _descriptors, _delegation, _trees, _journald, _clock, _unit,
+    _stop_time, _start_limit, _permissions,
 )  # fmt: skip
 _ALWAYS = ("configuration", "daemon", "delegation")
-_OF_A_CONFIGURATION = ("descriptors", "journald", "clock", "permissions")
+_OF_A_CONFIGURATION = ("descriptors", "trees", "journald", "clock", "permissions")
 
 
 def looked_at(facts: Facts) -> list[str]:
@@ -312,5 +361,8 @@ def looked_at(facts: Facts) -> list[str]:
         names += _OF_A_CONFIGURATION
     if facts.unit:
         names.append("unit")
-        names += ["stop time", "start limit"] if facts.judged is not None else []
+    if _has_unit(facts) and facts.judged is not None:
+        names += ["stop time", "start limit"]
+    elif facts.keeper_pid == 1 and facts.judged is not None:
+        names.append("stop time")
     return names

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import pwd
 import resource
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 from supervisord_lite.base.errors import SupervisordLiteError
 from supervisord_lite.base.record import record
 from supervisord_lite.cli import place
+from supervisord_lite.config.defaults import default_config_path
 from supervisord_lite.config.errors import ConfigurationError
 from supervisord_lite.config.load import judge
+from supervisord_lite.wire.journald import SOCKET
 
 if TYPE_CHECKING:
     import argparse
@@ -32,6 +36,8 @@ _PROPERTIES = (
 _ANSWER_TIMEOUT_S = 5.0
 #: adjtimex(2): the clock is not synchronised.
 _TIME_ERROR = 5
+#: capabilities(7): may look into processes of others.
+_CAP_SYS_PTRACE = 19
 
 
 @record
@@ -61,15 +67,19 @@ class Facts:
         config_path: The file that was judged.
         judged: What it means; None: it has errors, or is not there.
         error: What is wrong with it then, first lines.
-        as_root: The daemon is root.
-        uid: Of the daemon.
+        as_root: The daemon is root, or would be.
+        uid: Of the daemon: of the one that answers, else of its unit, else ours.
+        manager: How to call systemd for the unit: "systemctl", or "systemctl --user".
         unit_name: That would run it.
         unit: Its properties, as `systemctl show` has them; empty: no systemd runs.
-        status: Of a daemon that answers; None: there is none.
+        keeper_pid: Of the main process of a daemon that answers; None: there is none.
+        status: Of that daemon; None: there is none.
         no_answer: Why none answers.
         descriptors: Soft and hard limit of the daemon, else of this process.
         controllers: Of cgroup v2, where this process is.
         has_cgroup_v2: It is mounted.
+        makes_cgroups: The daemon may make a cgroup for each worker.
+        sees_all: The daemon may read the environment of other users' processes.
         has_journal: journald takes messages here.
         is_clock_synchronised: None: the kernel does not say.
         has_timezone: /etc/localtime, or TZ, is there.
@@ -81,59 +91,112 @@ class Facts:
     error: str
     as_root: bool
     uid: int
+    manager: str
     unit_name: str
     unit: dict[str, str]
+    keeper_pid: int | None
     status: dict[str, Any] | None
     no_answer: str
     descriptors: tuple[int, int]
     controllers: tuple[str, ...]
     has_cgroup_v2: bool
+    makes_cgroups: bool
+    sees_all: bool
     has_journal: bool
     is_clock_synchronised: bool | None
     has_timezone: bool
     folders: tuple[Folder, ...]
 
 
-def gather(arguments: argparse.Namespace, default_path: str) -> Facts:
-    """Look at everything once.
-
-    Args:
-        arguments: Which daemon, and which file.
-        default_path: Of the file, where neither these name one nor the daemon does.
-    """
-    uid = os.geteuid()
-    as_root = uid == 0
+def gather(arguments: argparse.Namespace) -> Facts:
+    """Look at everything once."""
+    instance = f"@{arguments.instance}" if arguments.instance else ""
+    unit_name = f"supervisord-lite{instance}"
+    # The units of instances belong to the system, whoever asks.
+    manager = "systemctl" if instance or os.geteuid() == 0 else "systemctl --user"
+    unit = _unit(unit_name, manager)
     status, no_answer = _status(arguments)
-    said = status["supervisor"].get("config") if status else None
-    config_path = str(arguments.config or said or default_path)
+    keeper_pid = status["supervisor"].get("keeper_pid") if status else None
+    keeper = {} if keeper_pid is None else _about_process(keeper_pid)
+    uid = _uid(keeper, unit)
+    config_path = _config_path(arguments, status)
     judged, error = None, ""
     try:
-        judged = judge(config_path, environ=os.environ, as_root=as_root)
+        # As root we may ask for anybody's daemon, and a user that it names is no mistake then.
+        as_root = os.geteuid() == 0
+        judged = judge(config_path, environ=_environment(keeper_pid), as_root=as_root)
     except ConfigurationError as failure:
         error = str(failure)
-    unit_name = "supervisord-lite"
-    if arguments.instance:
-        unit_name = f"supervisord-lite@{arguments.instance}"
-    keeper_pid = status["supervisor"].get("keeper_pid") if status else None
     cgroup = _cgroup(keeper_pid)
     return Facts(
         config_path=config_path,
         judged=judged,
         error=error,
-        as_root=as_root,
+        as_root=uid == 0,
         uid=uid,
+        manager=manager,
         unit_name=unit_name,
-        unit=_unit(unit_name, as_root=as_root),
+        unit=unit,
+        keeper_pid=keeper_pid,
         status=status,
         no_answer=no_answer,
         descriptors=_descriptors(keeper_pid),
         controllers=_controllers(cgroup),
         has_cgroup_v2=cgroup is not None,
-        has_journal=Path("/run/systemd/journal/socket").is_socket(),
+        makes_cgroups=_makes_cgroups(cgroup, unit),
+        sees_all=bool(int(keeper.get("CapEff", "f" * 16), 16) >> _CAP_SYS_PTRACE & 1),
+        has_journal=_has_journal(),
         is_clock_synchronised=_is_synchronised(),
         has_timezone=bool(os.environ.get("TZ")) or Path("/etc/localtime").exists(),
         folders=() if judged is None else tuple(_folders(judged)),
     )
+
+
+def _config_path(arguments: argparse.Namespace, status: dict[str, Any] | None) -> str:
+    """Return the file: as typed, else the one in force, else that of the usual place."""
+    if arguments.config:
+        return str(arguments.config)
+    if status and status["supervisor"].get("config"):
+        return str(status["supervisor"]["config"])
+    if arguments.instance:
+        return f"/etc/supervisord-lite/{arguments.instance}.toml"
+    return default_config_path(os.environ, as_root=os.geteuid() == 0)
+
+
+def _about_process(pid: int) -> dict[str, str]:
+    """Return the lines of /proc/PID/status by name."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:  # it has ended meanwhile, or /proc hides it
+        return {}
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def _uid(keeper: dict[str, str], unit: dict[str, str]) -> int:
+    """Return as whom the daemon runs, or would run."""
+    words = keeper.get("Uid", "").split()
+    if len(words) > 1:
+        return int(words[1])
+    user = unit.get("User", "")
+    if user.isdigit():
+        return int(user)
+    try:
+        return pwd.getpwnam(user).pw_uid if user else os.geteuid()
+    except KeyError:
+        return os.geteuid()
+
+
+def _environment(pid: int | None) -> dict[str, str]:
+    """Return the variables that the file is read with: the daemon's, or ours where none runs."""
+    if pid is not None:
+        try:
+            entries = os.fsdecode(Path(f"/proc/{pid}/environ").read_bytes()).split("\0")
+        except OSError:  # it does not show them to us
+            entries = []
+        found = dict(entry.partition("=")[::2] for entry in entries if "=" in entry)
+        if found:
+            return found
+    return dict(os.environ)
 
 
 def _status(arguments: argparse.Namespace) -> tuple[dict[str, Any] | None, str]:
@@ -144,13 +207,11 @@ def _status(arguments: argparse.Namespace) -> tuple[dict[str, Any] | None, str]:
         return None, str(error)
 
 
-def _unit(name: str, *, as_root: bool) -> dict[str, str]:
-    systemctl = shutil.which("systemctl")
-    if systemctl is None or not Path("/run/systemd/system").is_dir():
+def _unit(name: str, manager: str) -> dict[str, str]:
+    if shutil.which("systemctl") is None or not Path("/run/systemd/system").is_dir():
         return {}
-    manager = [] if as_root or "@" in name else ["--user"]
     done = subprocess.run(
-        [systemctl, *manager, "show", name, f"--property={','.join(_PROPERTIES)}"],
+        [*manager.split(), "show", name, f"--property={','.join(_PROPERTIES)}"],
         capture_output=True, text=True, timeout=10, check=False,
     )  # fmt: skip
     lines = done.stdout.splitlines() if done.returncode == 0 else []
@@ -179,11 +240,29 @@ def _controllers(cgroup: Path | None) -> tuple[str, ...]:
     return ()
 
 
+def _makes_cgroups(cgroup: Path | None, unit: dict[str, str]) -> bool:
+    if cgroup is None:
+        return False
+    if Path("/run/systemd/system").is_dir():
+        return unit.get("Delegate") == "yes"
+    return os.access(cgroup, os.W_OK)  # in most containers the mount is read-only
+
+
 def _descriptors(pid: int | None) -> tuple[int, int]:
     try:
         return resource.prlimit(pid or os.getpid(), resource.RLIMIT_NOFILE)
     except OSError:  # not ours to ask
         return resource.getrlimit(resource.RLIMIT_NOFILE)
+
+
+def _has_journal() -> bool:
+    """Return whether somebody listens: systemd leaves the name when it closes the socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(SOCKET)
+        except OSError:
+            return False
+    return True
 
 
 def _is_synchronised() -> bool | None:
@@ -216,7 +295,8 @@ def _folders(judged: Judged) -> Iterable[Folder]:
             wanted.append((f"{key} of {spec.pool}", program))
     for what, path in wanted:
         real = Path(os.path.realpath(path))
-        for each in (real, *real.parents):
+        # Whoever may change the folder of a link may lead it elsewhere.
+        for each in (real, *real.parents, *Path(os.path.abspath(path)).parents):  # noqa: PTH100
             if str(each) in seen:
                 continue
             seen.add(str(each))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import stat
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from supervisord_lite.config.values import Reader
     from supervisord_lite.config.worker import Workers
 
+#: Of whom else, besides root, may change a file that root reads.
+OPEN_FILE = "can change this file, and so what root runs"
 _SHELLS = ("sh", "bash", "dash", "ash", "zsh")
 #: Two programs at once: a pipe, or one in the background.
 _SEVERAL = re.compile(r"[^|&>]\|[^|&]|[^|&>]\|&|[^&>|]&(?![&>0-9])")
@@ -142,5 +145,7 @@ def _open_files(reader: Reader, documents: Iterable[Document]) -> None:
             continue
         if found.st_mode & stat.S_IWOTH or found.st_uid:
             who = "everybody" if found.st_mode & stat.S_IWOTH else f"uid {found.st_uid}"
-            message = f"{who} can change this file, and so what root runs"
-            reader.warn(Node("", (), document), message, "chown root, chmod go-w")
+            message = f"{who} {OPEN_FILE}"
+            path = shlex.quote(document.source.file)
+            hint = f"chown root {path} && chmod go-w {path}"
+            reader.warn(Node("", (), document), message, hint)

@@ -41,8 +41,9 @@ def facts(tmp_path: Path) -> Any:
         status = {"supervisor": {"warnings": []}, "workers": []}
         good = Facts(
             config_path=str(path), judged=judged, error="", as_root=True, uid=0,
-            unit_name="supervisord-lite", unit=UNIT, status=status, no_answer="",
-            descriptors=(1024, 524288), controllers=("memory",), has_cgroup_v2=True,
+            manager="systemctl", unit_name="supervisord-lite", unit=UNIT, keeper_pid=7,
+            status=status, no_answer="", descriptors=(1024, 524288), controllers=("memory",),
+            has_cgroup_v2=True, makes_cgroups=True, sees_all=True,
             has_journal=True, is_clock_synchronised=True, has_timezone=True, folders=(),
         )  # fmt: skip
         return replace(good, **changed)
@@ -59,7 +60,7 @@ def the_one(found: list[Finding]) -> Finding:
 def test_nothing_is_found_where_nothing_is_wrong(facts: Any) -> None:
     """Every check was made, and says nothing."""
     assert findings(facts()) == []
-    assert len(looked_at(facts())) == 11
+    assert len(looked_at(facts())) == 12
 
 
 @pytest.mark.parametrize(
@@ -80,6 +81,12 @@ def test_nothing_is_found_where_nothing_is_wrong(facts: Any) -> None:
          "RestartPreventExitStatus=2 77 78"),
         ({"unit": {**UNIT, "NeedDaemonReload": "yes"}}, "warning", "unit", "has changed",
          "systemctl daemon-reload"),
+        ({"unit": {**UNIT, "NeedDaemonReload": "yes"}, "manager": "systemctl --user"}, "warning",
+         "unit", "has changed", "systemctl --user daemon-reload"),
+        ({"unit": {**UNIT, "Delegate": "no"}, "manager": "systemctl --user"}, "warning",
+         "delegation", "marks and sessions", "systemctl --user edit supervisord-lite, below"),
+        ({"keeper_pid": 1, "unit": {}}, "note", "stop time", "may take 10s, and `docker stop`",
+         "docker run --stop-timeout 20 "),
         ({"unit": {"LoadState": "not-found"}}, "note", "unit", "nothing starts the daemon",
          "supervisord-lite install-unit"),
         ({"descriptors": (64, 66)}, "error", "descriptors", "may need 67", "LimitNOFILE=1024:"),
@@ -147,6 +154,21 @@ def test_a_critical_worker_that_trips_too_slowly_for_systemd(facts: Any) -> None
     assert (finding.level, finding.about) == ("warning", "start limit")
     assert "StartLimitIntervalSec=121min" in finding.remedy
     assert findings(facts(text.replace('"5m"', '"1s"'))) == []
+
+
+def test_workers_of_others_that_the_daemon_may_not_look_at(facts: Any) -> None:
+    """As in most containers: no cgroups, and root without the right to read their environment."""
+    made = facts()
+    text = '[worker.a]\ncommand = "x"\nuser = "nobody"\n[worker.b]\ncommand = "x"\n'
+    Path(made.config_path).write_text(text)
+    judged = judge(made.config_path, environ=os.environ, as_root=True)
+    blind = replace(made, judged=judged, makes_cgroups=False, sees_all=False)
+    finding = the_one(findings(blind))
+    assert (finding.level, finding.about) == ("warning", "trees")
+    assert finding.text.startswith("a runs as somebody else")
+    assert "--cap-add SYS_PTRACE" in finding.remedy
+    assert findings(replace(blind, makes_cgroups=True)) == []
+    assert findings(replace(blind, sees_all=True)) == []
 
 
 def test_schedules_go_by_the_clock(facts: Any) -> None:

@@ -86,3 +86,12 @@ def test_options_that_do_not_go_together(
     assert install(tmp_path / "none", *words) == status
     assert text in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "none").exists()
+
+
+def test_the_drop_in_says_what_each_of_its_lines_breaks() -> None:
+    """Whoever misses something finds the line to take out."""
+    text = (Path(__file__).parents[2] / "systemd/10-hardened.conf").read_text()
+    comment = text[: text.index("\n[Service]\n")]
+    keys = {line.partition("=")[0] for line in text.splitlines() if re.match(r"[A-Z]\w+=", line)}
+    assert len(keys) >= 12
+    assert [key for key in sorted(keys) if not re.search(rf"\b{key}\b", comment)] == []
