@@ -45,6 +45,8 @@ TOPICS = (
     Topic("exit-codes", "Exit codes", "of verbs and of run; signals"),
     Topic("states", "States", "what a worker can be, and what may follow"),
     Topic("systemd", "systemd", "units, readiness, watchdog"),
+    Topic("upgrade", "Upgrade", "other code without a restart of any worker"),
+    Topic("container", "In a container", "as PID 1: an image, signals, logs, health"),
     Topic("promises", "Promises", "what holds whatever is killed, and what is not promised"),
     Topic("how", "How it works", "processes, order, trees, what survives what"),
     Topic("coming-from", "Coming from", "supervisord, systemd units, pm2, circus, gunicorn"),

@@ -156,6 +156,7 @@ def _unknown_worker_key(reader: Reader, key: str, node: Node, where: str) -> Non
         hint = f'"{key}" belongs to [supervisor]'
     elif not hint and (other := later.other_table(key)):
         hint = f'"{key}" belongs to [{other}.NAME]'
+    hint = hint or "supervisord-lite help configuration lists all keys"
     reader.at_key(node, f'unknown key "{key}" in {where}', hint)
 
 
@@ -169,7 +170,8 @@ def _check_inner(reader: Reader, name: str, node: Node, where: str) -> None:
             _swallowed(reader, name, key, item, node)
         elif known is not None and key not in known:
             near = did_you_mean(key, known)
-            hint = f'did you mean "{name}.{near}"?' if near else ""
+            hint = f"supervisord-lite help {name} lists those that there are"
+            hint = f'did you mean "{name}.{near}"?' if near else hint
             reader.at_key(item, f'unknown key "{name}.{key}" in {where}', hint)
 
 

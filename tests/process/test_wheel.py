@@ -78,6 +78,8 @@ def test_the_wheel_brings_all_files(wheel_bin: Path, tmp_path: Path) -> None:
         "control/io.supervisordlite.Manager.varlink",
         "share/systemd/supervisord-lite.service",
         "share/config/demo.toml",
+        "share/config/supervisord-lite.toml",
+        "share/README.md",
     } <= set(files)
     sources = {
         str(path.relative_to(CHECKOUT / "supervisord_lite"))
@@ -97,6 +99,14 @@ def test_the_wheel_installs_the_command(wheel_bin: Path, tmp_path: Path, name: s
     assert done.returncode == 0, done.stderr
     assert version
     assert version in done.stdout.split()
+
+
+def test_the_wheel_brings_its_manual(wheel_bin: Path, tmp_path: Path) -> None:
+    """`help` reads the README that was installed."""
+    done = command(wheel_bin, tmp_path, "supervisord-lite", "help", "exit-codes")
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Exit codes\n==========\n")
 
 
 def test_the_shipped_demo_is_a_good_file(wheel_bin: Path, tmp_path: Path) -> None:

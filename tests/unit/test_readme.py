@@ -45,21 +45,31 @@ def test_each_promise_names_a_test_that_there_is() -> None:
         assert f"def {test}(" in path.read_text(), (file, test)
 
 
-def test_whoever_comes_from_elsewhere_finds_what_there_is() -> None:
-    """What stands on our side of these tables are keys; their words are known to `check`."""
-    ours = {key.key for _, key in reference.every()} | {"include", "group"}
-    tops = {key.partition(".")[0] for key in ours}
-    theirs = {word for table in words._ORIGINS.values() for word in table}
-    theirs |= ours | set(words._SETTINGS) | set(words._TABLES)
-    for line in part("Coming from").splitlines():
-        if not line.startswith("| ") or line.startswith("| `supervisorctl"):
-            continue
-        cells = line.strip("| ").split(" | ")
-        for index, cell in enumerate(cells):
-            for code in re.findall(r"`([a-z_]+(?:\.[a-zA-Z_]+)*)(?: = [^`]*)?`", cell):
-                name = re.sub(r"\.(APP_ENV|A|x|http)$", ".NAME", code)
-                known = code in theirs or name in ours or name in tops or code in verbs.HELP
-                assert known or index % 2 == 0, f"{code} in: {line}"
+#: Of each program: what `check` knows of it, and words of its own that are no keys.
+ELSEWHERE = {
+    "From supervisord": (words._SUPERVISORD, {"environment", "files", "include"}),
+    "From unit files": (words._SYSTEMD, set[str]()),
+    "From pm2": (words._PM2, {"apps", "args", "env", "interpreter", "max_restarts"}),
+}
+
+
+@pytest.mark.parametrize("heading", ELSEWHERE)
+def test_whoever_comes_from_elsewhere_finds_what_there_is(heading: str) -> None:
+    """Their words are known to `check`, which translates them; ours are keys."""
+    known, others = ELSEWHERE[heading]
+    ours = {key.key for _, key in reference.every()}
+    ours |= {key.partition(".")[0] for key in ours} | set(verbs.HELP)
+    text = part("Coming from")
+    text = text[text.index(f"### {heading}") :].partition("\n### ")[0]
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| `")]
+    assert len(rows) > 10
+    for left, right in rows:
+        for word in re.findall(r"`([A-Za-z_]+)(?:=[^ `]*)?`", left):
+            # What is called like a key of ours is taken for that.
+            assert word.lower() in {*known, *others, *ours}, f"{word}: {left}"
+        for code in re.findall(r"`([a-z_]+(?:\.[A-Za-z_]+)*)(?: = [^`]*)?`", right):
+            name = re.sub(r"\.A$", ".NAME", code)
+            assert name in ours or code == "install-unit", f"{code}: {right}"
 
 
 def test_every_anchor_leads_somewhere() -> None:
