@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 
+from supervisord_lite import __version__
 from supervisord_lite.base import resident
 from supervisord_lite.base.signals import describe_end
 
@@ -24,6 +25,13 @@ _GRACE_S = 1.0
 _READ_BYTES = 64 * 1024
 #: The longest line is the list of all errors of a configuration.
 _MAX_LINE_BYTES = 64 * 1024 * 1024
+#: What a child says, and nothing else, when it is of another version than who has started it.
+_OTHER = b"version "
+
+
+def other_version(installed: str) -> str:
+    """Return what to tell people when the package has been replaced under the daemon."""
+    return f"version {installed} is installed, {__version__} runs: supervisord-lite upgrade"
 
 
 class Errand:
@@ -110,7 +118,9 @@ class Errand:
             self._end("its answer does not end")
             return
         for line in lines:
-            if not self.is_over:
+            if line.startswith(_OTHER):
+                self._end(other_version(line.removeprefix(_OTHER).decode(errors="replace")[:100]))
+            elif not self.is_over:
                 self._take(line)
 
     def close(self) -> None:

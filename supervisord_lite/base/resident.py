@@ -12,11 +12,15 @@ import os
 import sys
 
 ROLES = (
-    "keeper", "supervisor", "scribe", "config", "note", "carry", "reading", "sampling", "compress",
+    "keeper", "supervisor", "scribe", "trial",
+    "config", "note", "carry", "reading", "sampling", "compress",
 )  # fmt: skip
 _WITH_LIBRARIES = ("config", "sampling")
+#: Children that answer on descriptor 1 to who has started them, and must be of its version.
+_ERRANDS = ("config", "note", "carry", "reading", "sampling", "compress")
 #: Where a role's entrance is not `__main__` of the package of that name.
 _ENTRANCES = {
+    "trial": "supervisor.trial",
     "note": "scribe.note_child",
     "carry": "scribe.carry_child",
     "reading": "scribe.reading_child",
@@ -25,18 +29,40 @@ _ENTRANCES = {
 }
 
 
-def arguments_for(role: str, *arguments: str) -> list[str]:
-    """Return the command line that starts *role* with the interpreter of this process."""
+#: An interpreter, and the path of this file in the package that it is to run; links are kept.
+Code = tuple[str, str]
+
+
+def own_code() -> Code:
+    """Return what this process runs from."""
+    return sys.executable, os.path.abspath(__file__)  # noqa: PTH100
+
+
+def arguments_for(role: str, *arguments: str, code: Code | None = None) -> list[str]:
+    """Return the command line that starts *role*.
+
+    Args:
+        role: One of `ROLES`.
+        arguments: Of its entrance.
+        code: Whose; None: that of this process. A package may have been replaced since then: a
+            child that does an errand is told which version is meant.
+    """
     assert role in ROLES, role
+    interpreter, path = own_code() if code is None else code
     flags = ["-I"] if role in _WITH_LIBRARIES else ["-I", "-S"]
-    return [sys.executable, *flags, os.path.abspath(__file__), role, *arguments]  # noqa: PTH100
+    word = f"{role}@{__import__('supervisord_lite').__version__}" if role in _ERRANDS else role
+    return [interpreter, *flags, path, word, *arguments]
 
 
 def _main() -> int:
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
     sys.path.insert(0, root)
-    role = sys.argv[1]
+    role, _, wanted = sys.argv[1].partition("@")
     assert role in ROLES, role
+    version = __import__("supervisord_lite").__version__
+    if wanted and wanted != version:
+        os.write(1, f"version {version}\n".encode())
+        return 1
     entrance = _ENTRANCES.get(role, f"{role}.__main__")
     module = __import__(f"supervisord_lite.{entrance}", fromlist=["main"])
     status: int = module.main(sys.argv[2:])

@@ -8,11 +8,12 @@ import shutil
 import sys
 from typing import Any
 
+from supervisord_lite import __version__
 from supervisord_lite.base import exit_codes
 from supervisord_lite.cli import colour, place, snapshot, table
 from supervisord_lite.cli.detail import detail
 from supervisord_lite.cli.disk import changed_files
-from supervisord_lite.cli.text import COLUMNS, clock_time, count, fold
+from supervisord_lite.cli.text import COLUMNS, clock_time, count, fold, printable
 from supervisord_lite.config.defaults import default_config_path
 
 
@@ -75,6 +76,14 @@ def _about_the_file(supervisor: dict[str, Any], command: str) -> list[str]:
     return [fold(text, indent=2)]
 
 
+def _other_version(supervisor: dict[str, Any], command: str) -> list[str]:
+    """Return what to know about a daemon of another version than this command."""
+    runs = supervisor["version"]
+    if runs in (None, __version__):
+        return []
+    return [f"! version {__version__} is installed, {printable(str(runs))} runs: {command} upgrade"]
+
+
 def _text(status: dict[str, Any], arguments: argparse.Namespace) -> list[str]:
     """Return the lines for people."""
     workers = status["workers"]
@@ -92,4 +101,5 @@ def _text(status: dict[str, Any], arguments: argparse.Namespace) -> list[str]:
     lines.append(table.totals(status))
     troubles = table.problems(status, place.command(arguments))
     troubles += _about_the_file(status["supervisor"], place.command(arguments))
+    troubles += _other_version(status["supervisor"], place.command(arguments))
     return lines + [colour.warning(line) if colour.is_wanted() else line for line in troubles]

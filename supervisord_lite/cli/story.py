@@ -370,6 +370,11 @@ def _line_of_daemon(event: Event) -> tuple[str, ...] | None:
             return "daemon", f"stopping: {event.get('why')}{f', by {asker}' if asker else ''}"
         case "supervisor.adopted":
             return "daemon", "its supervisor was replaced; that restarts nothing"
+        case "daemon.upgraded":
+            change = f"upgraded, {event.get('from')} -> {event.get('to')}"
+            return "daemon", f"{change}{f', by {asker}' if asker else ''}; that restarts nothing"
+        case "upgrade.failed":
+            return "daemon", f"went back to {event.get('from')}: {event.get('reason')}"
         case "config.reloaded":
             return "reload", f"configuration {event.get('generation')} came into force"
         case _:

@@ -31,6 +31,7 @@ HELP = {
     "metrics": "the status in the format of Prometheus, as http serves it",
     "doctor": "what is wrong with file, box, unit and daemon, and the remedy",
     "install-unit": "write the systemd units of this installation",
+    "upgrade": "put the version of this command in force; no worker is restarted",
     "shutdown": "stop everything in order and end the daemon",
     "version": "of this command and of the daemon",
     "help": "topics, keys of the configuration and verbs: help TOPIC",
@@ -41,7 +42,7 @@ _LOCAL = frozenset({"run", "check", "install-unit", "help"})
 
 #: Fixed names that come with a later version.
 _LATER = frozenset(
-    {"exec", "top", "upgrade",
+    {"exec", "top",
      "import", "export", "init", "task", "queue", "lock", "agent", "fleet"}
 )  # fmt: skip
 

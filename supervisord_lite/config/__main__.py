@@ -9,7 +9,6 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from supervisord_lite import __version__
 from supervisord_lite.base import exit_codes
 from supervisord_lite.base.prctl import set_name
 from supervisord_lite.config.spec import Configuration, settings_from_json, to_json
@@ -73,7 +72,6 @@ def _judge(path: str, answer: IO[str]) -> Configuration | None:
         _say(answer, "bad", {"message": message, "problems": [], "count": 0})
         answer.flush()
         raise
-    answer.write(f"version {__version__}\n")
     answer.write(f"settings {to_json(configuration.settings)}\n")
     for spec in configuration.specs:
         answer.write(f"spec {to_json(spec)}\n")

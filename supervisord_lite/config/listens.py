@@ -22,6 +22,7 @@ EVENTS = (
     "job.missed", "job.skipped", "pool.scaled", "roll.stopped", "config.reloaded", "config.refused",
     "control.denied", "log.dropped", "events.dropped", "daemon.started", "daemon.ready",
     "daemon.stopping", "daemon.stopped", "daemon.escalated", "daemon.unkillable", "state.restored",
+    "daemon.upgrading", "daemon.upgraded", "upgrade.refused", "upgrade.failed",
     "supervisor.adopted", "queue.stalled", "queue.budget", "task.succeeded", "task.dead",
     "task.unreachable",
 )  # fmt: skip

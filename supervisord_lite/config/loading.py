@@ -19,7 +19,6 @@ from __future__ import annotations
 import json
 import socket
 
-from supervisord_lite import __version__
 from supervisord_lite.base.errand import Errand
 from supervisord_lite.base.record import record
 from supervisord_lite.config.spec import Configuration, settings_from_json, spec_from_json, to_json
@@ -65,16 +64,6 @@ class Refused:
     message: str
     problems: tuple[dict[str, Any], ...] = ()
     count: int = 0
-
-
-class _OtherVersionError(Exception):
-    """The code on the disk is not ours any more."""
-
-    def __init__(self, version: str) -> None:
-        super().__init__(
-            f"the daemon is version {__version__}, and the code on the disk is {version}: "
-            "restart the daemon"
-        )
 
 
 class Loading(Errand):
@@ -134,8 +123,6 @@ class Loading(Errand):
     def _take(self, line: bytes) -> None:
         try:
             self._understand(line.decode())
-        except _OtherVersionError as error:
-            self._give_up(str(error))
         except (ValueError, TypeError, KeyError, AttributeError, AssertionError) as error:
             # Code on the disk that was changed under us may say anything.
             self._give_up(f"its answer cannot be read: {error!r}")
@@ -146,10 +133,7 @@ class Loading(Errand):
 
     def _understand(self, line: str) -> None:
         word, _, rest = line.partition(" ")
-        if word == "version":
-            if rest != __version__:
-                raise _OtherVersionError(rest)
-        elif word == "settings":
+        if word == "settings":
             self._settings = settings_from_json(rest)
         elif word == "spec":
             self._specs.append(spec_from_json(rest))

@@ -10,7 +10,7 @@ from typing import Literal
 
 #: What may be under way. "start", "stop" and "roll" of the same worker or pool; the rest of the
 #: whole daemon. `restart` of a pool is a roll; of one instance a roll of one.
-Doing = Literal["start", "stop", "roll", "reload", "shutdown"]
+Doing = Literal["start", "stop", "roll", "reload", "upgrade", "shutdown"]
 
 #: What becomes of the newcomer.
 #: "now": it begins, and what is under way goes on beside it.
@@ -24,29 +24,35 @@ Rule = Literal["now", "joins", "replaces", "waits", "refused"]
 MEETINGS: Mapping[Doing, Mapping[Doing, Rule]] = {
     "start": {
         "start": "joins", "stop": "replaces", "roll": "replaces",
-        "reload": "now", "shutdown": "replaces",
+        "reload": "now", "upgrade": "now", "shutdown": "replaces",
     },
     "stop": {
         "start": "replaces", "stop": "joins", "roll": "replaces",
-        "reload": "now", "shutdown": "replaces",
+        "reload": "now", "upgrade": "now", "shutdown": "replaces",
     },
     # A second roll asks for runs that are younger than itself, so it cannot join the first. A
     # reload waits for none: a good file may be what heals a roll that goes nowhere. What it has to
     # replace in the same pool is a roll, and queues as one.
     "roll": {
         "start": "joins", "stop": "replaces", "roll": "waits",
-        "reload": "now", "shutdown": "replaces",
+        "reload": "now", "upgrade": "now", "shutdown": "replaces",
     },
     # A reload reads the file, and changes all that it has to change in one step: there is nothing
-    # to wait for in between, except for the next reading.
+    # to wait for in between, except for the next reading. An upgrade lets one that is reading end,
+    # because whoever asked for it is waiting.
     "reload": {
         "start": "now", "stop": "now", "roll": "now",
-        "reload": "waits", "shutdown": "replaces",
+        "reload": "waits", "upgrade": "waits", "shutdown": "replaces",
+    },
+    # An upgrade takes nothing back: what is under way among workers is saved, and goes on.
+    "upgrade": {
+        "start": "now", "stop": "now", "roll": "now",
+        "reload": "now", "upgrade": "refused", "shutdown": "replaces",
     },
     # Nothing undoes a shutdown. A second signal makes it one at once.
     "shutdown": {
         "start": "refused", "stop": "joins", "roll": "refused",
-        "reload": "refused", "shutdown": "joins",
+        "reload": "refused", "upgrade": "refused", "shutdown": "joins",
     },
 }  # fmt: skip
 

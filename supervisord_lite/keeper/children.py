@@ -20,7 +20,8 @@ LAST_WAIT_S = 1.0
 #: Deaths before the first answered round trip, in a row, after which the daemon gives up.
 MOST_EARLY_DEATHS = 10
 
-_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
+#: What the daemon's own processes have of its environment.
+OWN_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
 
 
 class Child:
@@ -31,6 +32,8 @@ class Child:
         channel: To talk to it, or None.
         start_at_s: When it is to be started (again); None while it lives or must not be.
         early_deaths: Deaths in a row before it was `settled`.
+        code: What it is started from (keeper/upgrade.py).
+        is_leaving: It was told to make room for another one.
     """
 
     def __init__(self, calls: Calls, role: str, stderr: int) -> None:
@@ -50,6 +53,9 @@ class Child:
         self.early_deaths = 0
         self.is_settled = False
         self.lives = 0
+        self.code = resident.own_code()
+        self.is_leaving = False
+        self.last_end = ""
 
     def start(self, descriptors: list[int]) -> None:
         """Start it with its channel at descriptor 3 and *descriptors* at 4, 5 and so on.
@@ -64,12 +70,12 @@ class Child:
         actions = [(os.POSIX_SPAWN_DUP2, fd, to) for to, fd in enumerate(outputs, start=1)]
         actions += [(os.POSIX_SPAWN_DUP2, fd, to) for to, fd in enumerate(numbers, start=3)]
         arguments = [str(to) for to, _ in enumerate(numbers, start=3)]
-        command = resident.arguments_for(self.role, *arguments)
+        command = resident.arguments_for(self.role, *arguments, code=self.code)
         try:
             self.pid = self._calls.posix_spawn(
                 command[0],
                 command,
-                {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+                {name: os.environ[name] for name in OWN_ENVIRONMENT if name in os.environ},
                 file_actions=actions,
                 setsid=True,
                 setsigmask=(),
@@ -89,9 +95,17 @@ class Child:
         self.is_settled = True
         self.early_deaths = 0
 
+    def leave(self) -> None:
+        """It is to make room for another one: its end is wanted, however it comes."""
+        self.is_leaving = True
+
     def died(self, now_s: float) -> None:
         """It was reaped; arrange the next start."""
         self.pid = 0
+        if self.is_leaving:
+            self.is_leaving = self.is_settled = False
+            self.start_at_s = now_s
+            return
         if not self.is_settled:
             self.early_deaths += 1
         self.is_settled = False

@@ -9,7 +9,9 @@ import signal
 import time
 from collections import deque
 
+from supervisord_lite import __version__
 from supervisord_lite.base import exit_codes
+from supervisord_lite.base.signals import describe_end
 from supervisord_lite.keeper import children, reap
 from supervisord_lite.keeper.events import EventPipe
 from supervisord_lite.keeper.poller import Poller
@@ -18,6 +20,8 @@ from supervisord_lite.keeper.scribe_side import ScribeSide
 from supervisord_lite.keeper.signals import HANDLED
 from supervisord_lite.keeper.supervisor_side import SupervisorSide
 from supervisord_lite.keeper.table import Table
+from supervisord_lite.keeper.upgrade import Upgrade
+from supervisord_lite.wire.channel import PROTOCOL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,6 +65,11 @@ class Keeper:
             now_s=time.monotonic,
         )  # fmt: skip
         self._scribe = ScribeSide(boot, journal, poller, self._runs.streams, self._supervisor.note)
+        self._upgrade = Upgrade(
+            boot, journal, poller, self._supervisor, self._scribe,
+            started=self._known.add, copies=self._copies, succeed=self._succeed,
+        )  # fmt: skip
+        self._supervisor.when_obeyed = self._upgrade.obey
         self._kick_at_s: float | None = None
         self._again_at_s: float | None = None
         self._signals: deque[int] = deque(maxlen=100)
@@ -108,6 +117,7 @@ class Keeper:
             self._again_at_s = now_s + _AGAIN_S
         self._reap(now_s)
         self._runs.turn(now_s)
+        self._upgrade.turn(now_s)
         self._start_children(now_s)
         self._check_pulse(now_s)
         if self._ending is not None:
@@ -128,6 +138,7 @@ class Keeper:
             self._kick_at_s,
             self._again_at_s,
             self._end_at_s,
+            self._upgrade.deadline_s,
         )
         return min((at_s for at_s in deadlines if at_s is not None), default=None)
 
@@ -199,18 +210,26 @@ class Keeper:
         if dead.pid == self._supervisor.pid:
             self._supervisor_died(dead, now_s)
         elif dead.pid == self._scribe.pid:
+            self._scribe.last_end = describe_end(dead.code, dead.signal)
             self._scribe.buried(dead, now_s)
-        else:
+        elif not self._upgrade.takes(dead):
             self._runs.reaped(dead, now_s)
 
     def _supervisor_died(self, dead: reap.Ended, now_s: float) -> None:
+        is_leaving = self._supervisor.is_leaving
+        self._supervisor.last_end = describe_end(dead.code, dead.signal)
         self._supervisor.buried(now_s)
         self._runs.probes.end_all(now_s)
+        self._upgrade.supervisor_ended()
         if self._ending is not None:
             self._supervisor.start_at_s = None
             return
-        if dead.code is not None and dead.code in exit_codes.VERDICTS:
+        is_verdict = dead.code is not None and dead.code in exit_codes.VERDICTS
+        if is_verdict and not self._upgrade.is_no_verdict():
+            assert dead.code is not None
             self._end(dead.code, now_s)
+            return
+        if is_leaving:
             return
         if self._supervisor.early_deaths >= children.MOST_EARLY_DEATHS:
             self._journal.write(
@@ -226,6 +245,8 @@ class Keeper:
     # -- the daemon's own processes ---------------------------------------------------------------
 
     def _start_children(self, now_s: float) -> None:
+        if self._upgrade.holds:
+            return
         for child, start in (
             (self._scribe, self._start_scribe),
             (self._supervisor, self._start_supervisor),
@@ -246,6 +267,7 @@ class Keeper:
         """No supervisor can be started: nobody but us can obey, or see that it is hopeless."""
         hopeless = error.errno in (errno.ENOENT, errno.EACCES, errno.ENOEXEC)
         self._supervisor.early_deaths += hopeless
+        self._supervisor.last_end = str(error.strerror)
         if self._stop_asked or self._supervisor.early_deaths >= children.MOST_EARLY_DEATHS:
             self._give_up(now_s)
 
@@ -256,17 +278,36 @@ class Keeper:
             self._end_at_s = min(now_s + _LAST_WORDS_S, self._last_at_s)
 
     def _start_supervisor(self, now_s: float) -> None:
-        self._supervisor.begin(
-            keeper_pid=os.getpid(),
-            started_at_s=self._started_at_s,
-            has_cgroups=self._runs.cgroups is not None,
-            cgroup_runs=self._runs.cgroups.workers if self._runs.cgroups is not None else None,
-            controllers=list(self._runs.cgroups.controllers) if self._runs.cgroups else [],
-            dropped=self._scribe.dropped,
-            troubles=self._scribe.troubles,
-        )
+        self._supervisor.begin(**self._about())
         self._known.add(self._supervisor.pid)
         self._ask(now_s)
+
+    def _about(self) -> dict[str, object]:
+        """Return what a supervisor is told of the keeper itself."""
+        cgroups = self._runs.cgroups
+        return {
+            "keeper_pid": os.getpid(),
+            "keeper_version": __version__,
+            "protocol": PROTOCOL,
+            "started_at_s": self._started_at_s,
+            "has_cgroups": cgroups is not None,
+            "cgroup_runs": None if cgroups is None else cgroups.workers,
+            "controllers": [] if cgroups is None else list(cgroups.controllers),
+            "dropped": self._scribe.dropped,
+            "troubles": self._scribe.troubles,
+            "fell_back": self._upgrade.fell_back,
+        }
+
+    # -- other code in place of this --------------------------------------------------------------
+
+    def _copies(self) -> list[int]:
+        """Return what a dry start reads: what a new supervisor would be told."""
+        return [self._supervisor.handover(self._about())]
+
+    def _succeed(self, interpreter: str, resident: str) -> str:
+        """Re-execute this process; return why that failed."""
+        del interpreter, resident
+        return "it cannot be replaced in this version"
 
     # -- are they live? ---------------------------------------------------------------------------
 

@@ -100,16 +100,19 @@ class ScribeSide(Child):
             self._poller.unwatch(self.channel.fileno())
             self.close_channel()
         self.pulse.forget()
-        if not self.is_settled and (self._was_hung or dead.signal not in _FROM_OUTSIDE):
+        is_own = not self.is_settled and not self.is_leaving
+        if is_own and (self._was_hung or dead.signal not in _FROM_OUTSIDE):
             self._own_deaths += 1
         self._was_hung = False
         for path in list(self._hung_paths):
             self._clear_trouble(path)
+        is_leaving = self.is_leaving
         self.died(now_s)
         if self._is_finishing and dead.code == 0:
             self.start_at_s = None
             return
-        self._journal.write("error", "scribe.died", pid=dead.pid, **dead.how())
+        if not is_leaving:
+            self._journal.write("error", "scribe.died", pid=dead.pid, **dead.how())
 
     # -- talk -------------------------------------------------------------------------------------
 
@@ -173,6 +176,11 @@ class ScribeSide(Child):
     def reopen(self) -> None:
         """Let it open all files anew."""
         self._say({"do": "reopen"})
+
+    def leave(self) -> None:
+        """Let it finish the chunk that it is at, and make room for another one."""
+        super().leave()
+        self._say({"do": "leave"})
 
     def finish(self, now_s: float) -> None:
         """Every writer is gone: let it write what is left, and leave."""

@@ -36,6 +36,8 @@ class SupervisorSide(Child):
     Attributes:
         pulse: Whether it is hung.
         oversleep_at_s: When to ask whether it woke as it meant to; None: it means to sleep on.
+        has_spoken: This one has said anything that could be understood.
+        when_obeyed: Told of each message behind all that is done about it here.
     """
 
     def __init__(
@@ -68,6 +70,8 @@ class SupervisorSide(Child):
         self._now_s = now_s
         self.pulse = Pulse(boot.calls, notifier.watchdog_s)
         self.oversleep_at_s: float | None = None
+        self.has_spoken = False
+        self.when_obeyed: Callable[[dict[str, Any], float], None] = lambda _message, _now_s: None
         self._told = 0
         self._notes: deque[dict[str, Any]] = deque(maxlen=1000)
         # Of forkservers, by id: somebody waits for each, so none is lost to many other notes.
@@ -79,18 +83,24 @@ class SupervisorSide(Child):
         Raises:
             OSError: It could not be started; ask again later.
         """
-        handover = self._handover(about)
+        handover = self.handover(about)
         try:
             self.start([handover, *self._listeners])
         finally:
             self._calls.close(handover)
         assert self.channel is not None
         self._poller.watch(self.channel.fileno(), select.EPOLLIN, self._readable)
+        self.has_spoken = False
         self._told = self._table.last
         self._notes.clear()
         self._of_servers.clear()
 
-    def _handover(self, about: dict[str, object]) -> int:
+    def handover(self, about: dict[str, object]) -> int:
+        """Return the descriptor of a file in memory with all that is known, and with *about*.
+
+        Raises:
+            OSError: There is no memory, or no descriptor.
+        """
         text = self._table.handover(adoption=self.lives, **about)
         descriptor: int = self._calls.memfd_create("handover", os.MFD_CLOEXEC)
         data = memoryview(text.encode())
@@ -141,6 +151,7 @@ class SupervisorSide(Child):
                 os.close(descriptor)
 
     def _obey(self, message: dict[str, Any]) -> None:
+        self.has_spoken = True
         if "save" in message or "applied" in message:
             self._table.save(message.get("save", {}), message.get("applied", 0))
         if "events" in message:
@@ -165,6 +176,7 @@ class SupervisorSide(Child):
             self.settled()
             if self._notifier.watchdog_s is not None:
                 self._notifier.send("WATCHDOG=1")
+        self.when_obeyed(message, self._now_s())
 
     def note(self, message: dict[str, Any]) -> None:
         """Tell it *message* with the next facts; one that is not there then needs not know."""

@@ -15,7 +15,7 @@ from supervisord_lite.scribe.forms import FORMS, RAW
 from supervisord_lite.scribe.inherit import PATIENCE_S, Output
 from supervisord_lite.scribe.link import Link
 from supervisord_lite.scribe.memory import BUFFER_BYTES, Memory
-from supervisord_lite.scribe.reports import Reports
+from supervisord_lite.scribe.reports import TELL_S, Reports
 from supervisord_lite.scribe.successor import Successor, restore
 from supervisord_lite.scribe.turns import Turns, may_share
 from supervisord_lite.wire.journald import fields
@@ -58,6 +58,7 @@ class Desk:
         outputs: The daemon's own, by descriptor number.
         writer, dropper: The writer thread's copier, and the watcher's.
         finishing: The keeper has said "finish".
+        leaving: The keeper has said "leave": another scribe goes on from here.
         empty: Files that no stream needs any more.
         reopened: All files are to be closed.
         limited: Files that are to be rotated by another age, or compressed from now on.
@@ -97,6 +98,7 @@ class Desk:
         self.files: dict[bytes, LogFile] = {}
         self.outputs: dict[int, Output] = {}
         self.finishing = False
+        self.leaving = False
         self.empty: list[LogFile] = []
         self.reopened = False
         self.moving: set[Stream] = set()
@@ -167,6 +169,8 @@ class Desk:
             self.finishing = True
             for stream in self.streams.values():
                 self._retire(stream)
+        elif do == "leave":
+            self.leaving = True
         elif do == "ping":
             self.link.send({"said": "pong", "id": message.get("id")})
 
@@ -319,7 +323,7 @@ class Desk:
 
     def _begin(self, stream: Stream) -> None:
         """It is the turn of *stream* on its file, or it takes turns with others."""
-        if stream.descriptor in self.polled:
+        if stream.descriptor in self.polled or self.leaving:
             return
         if stream.run:
             self.begun.append(stream)
@@ -335,9 +339,20 @@ class Desk:
             self.poll.unregister(stream.descriptor)
 
     def _wake(self, stream: Stream) -> None:
-        if stream.descriptor >= 0 and stream.descriptor not in self.polled:
+        if stream.descriptor >= 0 and stream.descriptor not in self.polled and not self.leaving:
             self.polled[stream.descriptor] = stream
             self.poll.register(stream.descriptor, select.EPOLLIN)
+
+    def stop_reading(self) -> None:
+        """Read nobody any more, and pass on and tell what there is: another scribe goes on."""
+        for stream in list(self.polled.values()):
+            self._rest(stream)
+        for output in self.outputs.values():
+            output.take_tails()
+            if not output.is_file:
+                output.flush()
+                self.arrange(output)
+        self.reports.tell_due(self.outputs.values(), self.now_s() + TELL_S)
 
     def is_turn_of(self, stream: Stream) -> bool:
         """Return whether the stream may be ended: no earlier one has its file."""

@@ -119,6 +119,14 @@ class Output:
         if tail:
             self._add(tail + b"\n")
 
+    def take_tails(self) -> None:
+        """Let what has come of lines wait too: their rest is for another scribe to read."""
+        for tail in list(self._tails.values())[:-1]:
+            self._add(tail + b"\n")  # others follow
+        for tail in list(self._tails.values())[-1:]:
+            self._add(tail)
+        self._tails.clear()
+
     def close(self) -> None:
         """Close what was opened."""
         if self._socket is not None:

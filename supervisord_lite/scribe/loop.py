@@ -76,11 +76,25 @@ class Scribe:
         self._watch.start()
         try:
             self.recover()
-            while not self._desk.is_over():
+            while not self._desk.is_over() and not self._makes_room():
                 self.turn(self.wait_s())
-            self._leave()
+            if not self._desk.leaving:
+                self._leave()
         finally:
             self._watch.stop()
+
+    def _makes_room(self) -> bool:
+        """Return whether to leave all that there is to the next scribe: between two chunks."""
+        desk = self._desk
+        if not desk.leaving:
+            return False
+        with desk.lock:
+            desk.stop_reading()
+        for output in desk.outputs.values():
+            if output.is_file:
+                self._write_lines(output)
+        with desk.lock:
+            return not desk.link.is_waiting and not any(o.is_waiting for o in desk.outputs.values())
 
     def close(self) -> None:
         """Close what was opened; for tests, where the process goes on."""

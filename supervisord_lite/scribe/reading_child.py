@@ -28,7 +28,7 @@ _FILE_BYTES = 64 * 1024 * 1024
 _LAST_LINES = 40
 _TAIL_BYTES = 16 * 1024
 #: Events about no worker that belong to every worker's story.
-_OF_ALL = ("daemon.", "supervisor.", "config.reloaded")
+_OF_ALL = ("daemon.", "supervisor.", "config.reloaded", "upgrade.failed")
 
 
 def main(arguments: list[str]) -> int:

@@ -6,9 +6,12 @@ import socket
 
 from supervisord_lite.base import exit_codes, prctl
 from supervisord_lite.base.clock import SystemClock, SystemRng
+from supervisord_lite.base.packets import PacketSocket
 from supervisord_lite.keeper.journal import Journal
-from supervisord_lite.supervisor.adoption import read_handover
+from supervisord_lite.supervisor.adoption import handover_of, protocol_of, read_handover
 from supervisord_lite.supervisor.loop import KeeperGoneError, Supervisor
+from supervisord_lite.supervisor.other_keeper import replace_keeper
+from supervisord_lite.wire import channel
 
 
 def main(arguments: list[str]) -> int:
@@ -27,7 +30,10 @@ def main(arguments: list[str]) -> int:
     for descriptor in (own, listener, *https):
         # A child that outlives us must not be taken for us, by clients or by the next `run`.
         os.set_inheritable(descriptor, False)
-    handover = read_handover(handover_fd)
+    said = read_handover(handover_fd)
+    if protocol_of(said) != channel.PROTOCOL:
+        return replace_keeper(PacketSocket(socket.socket(fileno=own), channel.MAX_MESSAGE_BYTES))
+    handover = handover_of(said)
     style, level = handover.saves["log"].split()
     supervisor = Supervisor(
         socket.socket(fileno=own),

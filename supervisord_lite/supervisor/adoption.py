@@ -27,6 +27,10 @@ class Handover:
         dropped: Log path -> (bytes, lines) dropped since the daemon started.
         troubles: Log path -> why nothing can be written there now.
         cgroup_runs: The folder that holds a cgroup for each run; None: there are none.
+        protocol: That the keeper speaks (wire/channel.py).
+        keeper_version: Of its code; empty: it does not say.
+        fell_back: Why it has put the code before in force again (keeper/upgrade.py); empty: it
+            has not.
     """
 
     saves: dict[str, str]
@@ -41,12 +45,21 @@ class Handover:
     dropped: dict[str, list[int]]
     troubles: dict[str, str]
     cgroup_runs: str | None = None
+    protocol: int = 1
+    keeper_version: str = ""
+    fell_back: str = ""
 
 
-def read_handover(descriptor: int) -> Handover:
-    """Read the memfd that the keeper filled; close it."""
+def read_handover(descriptor: int) -> dict[str, Any]:
+    """Return what is in the memfd that the keeper filled; close it."""
     with os.fdopen(descriptor, "rb") as file:
-        return handover_of(json.load(file))
+        said: dict[str, Any] = json.load(file)
+    return said
+
+
+def protocol_of(said: dict[str, Any]) -> int:
+    """Return which protocol a keeper speaks that says this; the first one did not tell."""
+    return int(said.get("protocol", 1))
 
 
 def handover_of(said: dict[str, Any]) -> Handover:

@@ -39,6 +39,7 @@ class DaemonState:
         seen: Number of the last fact in this record.
         on_escalated: Told why the service ends, before anybody is stopped for it.
         on_reload: Called for a SIGHUP.
+        on_upgrade: Called for a SIGUSR2.
         on_stop_asked: Told why a stop is asked for; returns whether it is held back (`drain.py`).
         is_draining: One is held back just now.
         verdict: The exit status that the stop leads to.
@@ -70,6 +71,7 @@ class DaemonState:
         self._give_up_at_s: float | None = None
         self._is_reloading = False
         self.on_reload: Callable[[], None] | None = None
+        self.on_upgrade: Callable[[], None] | None = None
         self.on_stop_asked: Callable[[str], bool] = lambda _why: False
         self.is_draining = False
         self._may_be_broken = True  # an earlier supervisor may have died before it decided
@@ -131,6 +133,8 @@ class DaemonState:
             self._save()
         elif name == "SIGHUP" and self.on_reload is not None:
             self.on_reload()
+        elif name == "SIGUSR2" and self.on_upgrade is not None:
+            self.on_upgrade()
         else:
             self._log("warning", "signal.ignored", signal=name, reason="not in this version")
 

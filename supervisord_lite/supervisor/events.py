@@ -67,13 +67,21 @@ _ASKED = "asked/"
 _RECORDED = frozenset(
     {
         "config.refused", "config.reloaded", "control.denied", "daemon.escalated", "daemon.ready",
-        "daemon.stopping", "daemon.unkillable", "roll.stopped", "state.restored",
-        "supervisor.adopted",
+        "daemon.stopping", "daemon.unkillable", "daemon.upgraded", "daemon.upgrading",
+        "roll.stopped", "state.restored", "supervisor.adopted", "upgrade.failed",
+        "upgrade.refused",
     }
 )  # fmt: skip
 #: Of those what is saved ahead of the workers' records, or comes before them.
 _FIRST = frozenset(
-    {"daemon.escalated", "daemon.stopping", "daemon.unkillable", "supervisor.adopted"}
+    {
+        "daemon.escalated",
+        "daemon.stopping",
+        "daemon.unkillable",
+        "daemon.upgraded",
+        "supervisor.adopted",
+        "upgrade.failed",
+    }
 )
 #: What is worth which level in the log; everything else is "info".
 _LEVELS = {

@@ -36,6 +36,7 @@ from supervisord_lite.supervisor.schedules import Schedules, Timer
 from supervisord_lite.supervisor.status_verbs import StatusVerbs
 from supervisord_lite.supervisor.stories import StartReading, Stories
 from supervisord_lite.supervisor.storms import Storms
+from supervisord_lite.supervisor.upgrade import Upgrades
 from supervisord_lite.supervisor.verbs import Verbs
 from supervisord_lite.supervisor.web import Web
 from supervisord_lite.supervisor.words import Words
@@ -125,6 +126,8 @@ class Supervisor:
             self._generations, start_loading=start_loading,
         )  # fmt: skip
         self._daemon.on_reload = self._reloads.signalled
+        self._upgrades = Upgrades(self._fleet, self._daemon, self._reloads, handover, clock, log)
+        self._daemon.on_upgrade = self._upgrades.signalled
         self._follow(start_bound_note, start_sampling, make_timer)
         self._rights = Rights(self._fleet, own_uid)
         self._serve_people(listener, http_listener, start_reading)
@@ -160,13 +163,13 @@ class Supervisor:
         self._stories = Stories(self._fleet, self._events, self._poller, self._clock, start_reading)
         self._storms = Storms(self._fleet, self._events, self._clock, self._logs)
         self._listeners = Listeners(self._fleet, self._outbox, self._events)
-        status = StatusVerbs(
+        self._status = status = StatusVerbs(
             self._fleet, self._daemon, self._reloads, self._handover, self._clock, self._logs,
             self._words, self._rolls, self._health, self._samples, self._generations,
         )  # fmt: skip
         self._verbs = Verbs(
             self._fleet, self._daemon, self._reloads, self._clock, self._rolls, self._rights,
-            self._events, self._stories, self._storms, self._generations, status,
+            self._events, self._stories, self._storms, self._generations, status, self._upgrades,
         )  # fmt: skip
         self._server = self._serve(listener)
         self._verbs.guard = self._server.guard
@@ -178,7 +181,7 @@ class Supervisor:
         # In this order: what is judged before what is asked for because of it.
         self._timed: tuple[Timed, ...] = (
             self._schedules, self._heartbeats, self._health, self._samples, self._recycling,
-            self._web, self._reloads, self._stories, self._storms,
+            self._web, self._reloads, self._stories, self._storms, self._upgrades,
         )  # fmt: skip
 
     def _serve(self, listener: socket.socket) -> Server:
@@ -191,21 +194,39 @@ class Supervisor:
     def run(self) -> int:
         """Supervise until the daemon ends; return the verdict.
 
+        Or until another supervisor is to go on from here: then `channel.MADE_ROOM`.
+
         Raises:
             KeeperGoneError: The channel has ended.
         """
         self._adopt()
         while not self._is_over(self._clock.now_s()):
             self._settle()
+            if self._upgrades.is_leaving:
+                return self._leave(channel.MADE_ROOM)
             self._poller.wait(self._wait_s())
             self._catch_up(self._clock.now_s())
         self._events.end(self._daemon.verdict)
         self._settle()
+        return self._leave(self._daemon.verdict)
+
+    def _leave(self, status: int) -> int:
         self._send_all()
         self._verbs.deliver()
         self._server.close()
         self._web.close()
-        return self._daemon.verdict
+        return status
+
+    def rehearse(self) -> dict[str, str]:
+        """Do what comes before the first turn; return whose record cannot be read, and why.
+
+        For a dry start (trial.py): nobody may hear of what is said, and a fault is not survived.
+        """
+        self._fleet.on_fault = _raise
+        self._adopt()
+        self._fleet.flush()
+        self._status.whole(list(self._fleet.workers), with_twins=True)
+        return {f"{pool}/{index}": why for (pool, index), why in self._fleet.unusable.items()}
 
     def _catch_up(self, now_s: float) -> None:
         """Take what has happened and what is due, however late it has become."""
@@ -257,7 +278,7 @@ class Supervisor:
             if "restored" in self._handover.saves:
                 counts = json.loads(self._handover.saves["restored"])
                 self._events.log("warning", "state.restored", **counts)
-        else:
+        elif not self._upgrades.begin():
             self._events.log(
                 "warning", "supervisor.adopted", adoption=self._handover.adoption,
                 runs=len(self._handover.inventory), facts=len(self._handover.facts),
@@ -327,6 +348,7 @@ class Supervisor:
                 self._health.take(message)
                 self._recycling.take(message)
                 self._generations.take(message)
+                self._upgrades.take(message)
         if self._channel.ended:
             _give_up()
 
@@ -348,6 +370,10 @@ class Supervisor:
 
     def _fault(self, doing: str, error: Exception) -> None:
         self._journal.write("error", "control.fault", doing=doing, reason=repr(error))
+
+
+def _raise(_slot: Slot, error: Exception) -> NoReturn:
+    raise error
 
 
 def _give_up() -> NoReturn:

@@ -7,6 +7,8 @@
     operate   Start, Stop, Restart, Reset, Signal,       operate, admin;
               Scale, SizesSaved                          operators, of their own workers alone
     admin     everything                                 admin
+    (owner)   Upgrade to another installation            root and the daemon's user alone: to have
+                                                         it run other code is to be that user
 
 A peer is who the kernel says it was when it connected; what it may is asked anew at each call, so
 that other lists hold from their reload on. Whatever is in doubt is a no: a method that stands in no
@@ -139,6 +141,15 @@ class Rights:
             if not self._names(operators, peer):
                 lists = [settings.admin, settings.operate, operators]
                 raise NotPermittedError(pool, self._allowed(lists))
+
+    def check_owner(self, peer: Peer) -> None:
+        """See to it that *peer* is root, or the daemon's own user.
+
+        Raises:
+            NotPermittedError: It is neither.
+        """
+        if peer.uid not in (0, self._own_uid):
+            raise NotPermittedError(None, self._allowed([]))
 
     def operates(self, peer: Peer) -> list[str]:
         """Return the first pools that *peer* may operate, where it may not operate all."""

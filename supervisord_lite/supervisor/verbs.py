@@ -34,6 +34,8 @@ from supervisord_lite.supervisor.rolls import Rejected, Rolls
 from supervisord_lite.supervisor.status_verbs import StatusVerbs
 from supervisord_lite.supervisor.stories import Stories
 from supervisord_lite.supervisor.storms import Storms
+from supervisord_lite.supervisor.upgrade import Upgrades
+from supervisord_lite.supervisor.upgrade_verb import UpgradeVerb
 from supervisord_lite.supervisor.waits import Waits
 from supervisord_lite.supervisor.watchers import Watchers
 
@@ -68,6 +70,7 @@ class Verbs:
         storms: Storms,
         generations: Generations,
         status: StatusVerbs,
+        upgrades: Upgrades,
     ) -> None:
         """Take what is asked about."""
         self._fleet = fleet
@@ -104,6 +107,7 @@ class Verbs:
             "LogFiles": status.log_files,
             "Events": stories.events,
             "Why": partial(stories.why, status_of=status.of),
+            "Upgrade": UpgradeVerb(upgrades, rights, journal, self._replies).upgrade,
             "Version": _version,
         }
 

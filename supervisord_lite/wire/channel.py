@@ -19,6 +19,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+#: What keeper and supervisor say to each other, the handover included, and what the keeper itself
+#: is. Code with another number needs a keeper of its own (keeper/upgrade.py); so this is raised
+#: only where an absent or an unknown field would be misunderstood. "trial", "replace", "ping" and
+#: "pong" are the same in all of them.
+PROTOCOL = 1
+
+#: Exit status of a supervisor that makes room for another one. It is no verdict.
+MADE_ROOM = 64
+
 #: Most bytes of one message. The kernel takes 212,960 by default; a command line with its
 #: environment must fit into one.
 MAX_MESSAGE_BYTES = 192 * 1024

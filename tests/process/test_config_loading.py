@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from supervisord_lite import __version__
 from supervisord_lite.base.record import replace
 from supervisord_lite.config.load import judge
 from supervisord_lite.config.loading import Loaded, Loading, Refused
@@ -231,7 +232,10 @@ def test_children_that_were_given_up_are_reaped_and_are_not_many(config: Path) -
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        (b"version 99.0\n", "the code on the disk is 99.0: restart the daemon"),
+        (
+            b"version 99.0\n",
+            f"version 99.0 is installed, {__version__} runs: supervisord-lite upgrade",
+        ),
         (b'settings {"later": 1}\n', "its answer cannot be read"),
         (b'spec {"pool": "x"}\n', "its answer cannot be read"),
         (b"good {\n", "its answer cannot be read"),

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import varlink
 
+from supervisord_lite import __version__
+from supervisord_lite.base.resident import own_code
 from tests.support.daemon import Daemon
 from tests.support.varlink_types import mismatches
 from tests.support.wait import wait_until
@@ -194,6 +196,9 @@ def test_every_method_answers_as_it_is_declared() -> None:
         assert client.call("Reload", dry_run=True)["changed"]
         assert client.call("Reload", dry_run=False)["modified"][0]["keys"]
         client.call("Status", names=[])
+        interpreter, resident = own_code()
+        tried = client.call("Upgrade", interpreter=interpreter, resident=resident, dry_run=True)
+        assert tried == {"from": __version__, "to": __version__, "keeper": False, "done": False}
         assert client.call("Shutdown") == {}
         assert client.called == names_of(client.interface, "_Method")
         assert daemon.process is not None

@@ -1,5 +1,6 @@
 """A whole keeper in the test's own process, to which the test plays supervisor and scribe."""
 
+import errno
 import json
 import os
 import signal
@@ -23,12 +24,18 @@ class SeamCalls(NoCgroupCalls):
     Attributes:
         peers: Role -> the other end of the keeper's channel.
         handovers: What each supervisor so far was given.
+        codes: Interpreter and path that each of them was to be started from, and its role.
+        trial: What a dry start does: a line of shell.
+        can_start: Whether there is an interpreter at such a path.
     """
 
     def __init__(self, *, cgroups: bool = False) -> None:
         self._cgroups = cgroups
         self.peers: dict[str, PacketSocket] = {}
         self.handovers: list[dict[str, Any]] = []
+        self.codes: list[tuple[str, str, str]] = []
+        self.trial = "exit 0"
+        self.can_start: Callable[[str], bool] = lambda _path: True
         self._theirs: socket.socket | None = None
         super().__init__()
 
@@ -45,6 +52,11 @@ class SeamCalls(NoCgroupCalls):
     def do_posix_spawn(self, path: str, argv: list[str], env: Any, **options: Any) -> int:
         if not any(word.endswith("resident.py") for word in argv):
             return os.posix_spawn(path, argv, env, **options)
+        if not self.can_start(path):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        if "trial" in argv:
+            self.codes.append((argv[0], argv[3], "trial"))
+            return os.posix_spawn("/bin/sh", ["sh", "-c", self.trial], {}, **options)
         role = argv[argv.index("supervisor" if "supervisor" in argv else "scribe")]
         options["file_actions"] = [
             action for action in options["file_actions"] if action[2] != 3
@@ -52,6 +64,7 @@ class SeamCalls(NoCgroupCalls):
         handover = next(action[1] for action in options["file_actions"] if action[2] == 4)
         pid = os.posix_spawn("/bin/sleep", ["sleep", "3600"], {}, **options)
         assert self._theirs is not None
+        self.codes.append((argv[0], argv[3], role))
         self.drop(role)
         self.peers[role] = PacketSocket(self._theirs, channel.MAX_MESSAGE_BYTES)
         self._theirs = None

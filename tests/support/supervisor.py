@@ -140,6 +140,8 @@ class TableKeeper:
         built: Ids of forkservers that were to be built, in order.
         cancelled: Runs that need not be started any more, in order.
         servers: Ids of forkservers that are needed.
+        trials: Orders to try other code, in order.
+        replaced: Orders to put it in force, in order.
         keeps_facts: What says that facts are applied is lost, always: it comes in a last message.
     """
 
@@ -163,6 +165,8 @@ class TableKeeper:
         self.built: list[str] = []
         self.cancelled: list[Key] = []
         self.servers: list[str] = []
+        self.trials: list[dict[str, Any]] = []
+        self.replaced: list[dict[str, Any]] = []
         self.keeps_facts = False
         self._next_pid = 1000
 
@@ -172,6 +176,8 @@ class TableKeeper:
             self.table.save(message.get("save", {}), applied)
         self.journal += map(json.loads, message.get("events", ()))
         self.servers = message.get("servers", self.servers)
+        self.trials += [message["trial"]] if "trial" in message else []
+        self.replaced += [message["replace"]] if "replace" in message else []
         for request in message.get("do", ()):
             if request["do"] == "build":
                 self.built.append(request["server"]["id"])
@@ -335,6 +341,7 @@ class Daemon:
         self.keeper = TableKeeper(*specs)
         self.keeper.table.save(dict(saves or {}), 0)
         self.adoption = 0
+        self.fell_back = ""
         self.told = 0
         self.notified: list[str] = []
         self.lines: list[str] = []
@@ -365,7 +372,7 @@ class Daemon:
     def _start(self) -> None:
         handover = self.keeper.table.handover(
             keeper_pid=1, started_at_s=0.0, adoption=self.adoption, has_cgroups=False,
-            controllers=[], dropped={}, troubles={},
+            controllers=[], dropped={}, troubles={}, fell_back=self.fell_back,
         )  # fmt: skip
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._channel = PacketSocket(ours, channel.MAX_MESSAGE_BYTES)
@@ -462,6 +469,12 @@ class Daemon:
         about = {"state": "ready", "pid": 99, "took_s": 0.1, "rss_bytes": 1, "warnings": []}
         self._channel.send(channel.encode({"servers": {server: about}}))
         self.turn()
+
+    def is_tried(self, **answer: object) -> None:
+        """Tell what came of the latest trial, which the supervisor takes in its next turn."""
+        said = {"ok": True, "version": "9.9", "protocol": 1, "unusable": {}, "reason": ""}
+        said |= {"id": self.keeper.trials[-1]["id"], **answer}
+        self._channel.send(channel.encode({"trial": said}))
 
     def hang_up(self) -> None:
         """Send SIGHUP to the main process."""

@@ -187,6 +187,8 @@ def test_the_strongest_rule_of_all_that_is_under_way_counts() -> None:
     assert rule_for("stop", ["roll", "reload"]) == "replaces"
     assert rule_for("reload", ["start", "reload"]) == "waits"
     assert rule_for("roll", ["reload", "shutdown"]) == "refused"
+    assert rule_for("upgrade", ["roll", "reload", "stop"]) == "waits"
+    assert rule_for("upgrade", ["reload", "upgrade"]) == "refused"
 
 
 @pytest.mark.parametrize("first", ["start", "stop"])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from supervisord_lite.base.record import replace
+from supervisord_lite.base.resident import own_code
 from supervisord_lite.config.spec import Grant, Spec
 from supervisord_lite.control import interface
 from supervisord_lite.control.calls import Call, Peer
@@ -85,6 +86,9 @@ def ask(daemon: Daemon, who: str, method: str, *names: str) -> dict[str, object]
         parameters = {"sizes": dict.fromkeys(names, 2), "file": "/f", "before": "b", "after": "a"}
     if method in {"Version", "Watch", "Shutdown", "Reload"}:
         parameters = {}
+    if method == "Upgrade":
+        interpreter, resident = own_code()
+        parameters = {"interpreter": interpreter, "resident": resident}
     line = Line(PEERS[who])
     daemon.write()
     daemon.supervisor._verbs.handle(Call(line, f"{interface.MANAGER}.{method}", parameters))
@@ -114,6 +118,22 @@ def test_each_may_what_the_lists_say_and_nothing_else(
         assert standing(daemon) == before
         assert daemon.readings == 0
         assert (refused["method"], refused["uid"]) == (method, PEERS[who].uid)
+
+
+@pytest.mark.parametrize("who", PEERS)
+def test_only_root_and_the_daemons_user_name_other_code(daemon: Daemon, who: str) -> None:
+    """To have the daemon run what one likes is to be its user; in place admins may, too."""
+    line = Line(PEERS[who])
+    elsewhere: dict[str, object] = {
+        "interpreter": "/home/ada/bin/python",
+        "resident": "/home/ada/resident.py",
+    }
+    daemon.supervisor._verbs.handle(Call(line, f"{interface.MANAGER}.Upgrade", elsewhere))
+    daemon.settle()
+
+    assert bool(daemon.keeper.trials) == (who == "root")
+    told = json.loads(line.heard.partition(b"\0")[0] or b"{}")
+    assert told.get("error") == (None if who == "root" else interface.NOT_PERMITTED)
 
 
 @pytest.mark.parametrize("method", sorted(OPERATE))

@@ -28,6 +28,7 @@ from supervisord_lite.supervisor.schedules import Schedules
 from supervisord_lite.supervisor.status_verbs import StatusVerbs
 from supervisord_lite.supervisor.stories import Stories
 from supervisord_lite.supervisor.storms import Storms
+from supervisord_lite.supervisor.upgrade import Upgrades
 from supervisord_lite.supervisor.verbs import Verbs
 from supervisord_lite.supervisor.words import Words
 from tests.support.simulator.clients import Talk
@@ -139,6 +140,7 @@ class Shell:
             Rights(self.fleet, own_uid=0), journal,
             Stories(self.fleet, journal, self._watching, clock, no_child),
             Storms(self.fleet, journal, clock, logs), generations, status,
+            Upgrades(self.fleet, self.daemon, self._reloads, told, clock, journal.log),
         )  # fmt: skip
 
     def adopt(self) -> None:
