@@ -1,0 +1,216 @@
+"""`upgrade` of a real daemon: other code comes into force, and no worker notices."""
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import leftovers
+from tests.support.daemon import Daemon, MethodFailedError
+from tests.support.installations import BROKEN, Installation
+from tests.support.wait import wait_until
+
+pytestmark = pytest.mark.process
+
+MANAGER = "io.supervisordlite.Manager"
+FLEET = """
+[defaults]
+backoff.min = "20ms"
+ready = "spawned"
+[worker.web]
+command = ["sleep", "1000"]
+pool_size = 2
+[worker.said]
+command = ["sh", "-c", "echo words; exec sleep 1000"]
+"""
+
+
+@pytest.fixture
+def folder() -> Path:
+    return leftovers.short_folder()
+
+
+@pytest.fixture
+def old(folder: Path) -> Installation:
+    return Installation(folder / "old", "1.0")
+
+
+def pids(daemon: Daemon) -> dict[str, int]:
+    return {name: worker["pid"] for name, worker in daemon.workers().items()}
+
+
+def running(daemon: Daemon) -> dict[str, int]:
+    """Return the processes, once all run."""
+
+    def found() -> dict[str, int] | None:
+        workers = daemon.workers()
+        is_up = all(worker["state"] == "running" for worker in workers.values())
+        return {name: worker["pid"] for name, worker in workers.items()} if is_up else None
+
+    return wait_until(found, what="all run")
+
+
+def version(daemon: Daemon) -> str:
+    return str(daemon.call(f"{MANAGER}.Version")["version"])
+
+
+def use(daemon: Daemon, installation: Installation) -> None:
+    """Type the command of another installation from now on."""
+    daemon.argv = installation.argv
+
+
+def events(daemon: Daemon, *kinds: str) -> list[dict[str, Any]]:
+    done = daemon.ctl("events", "--json", "-n", "1000", *kinds, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def crash(daemon: Daemon, name: str) -> int:
+    """Kill a worker as only somebody else would; return the pid of its next run."""
+    before = pids(daemon)[name]
+    os.kill(before, signal.SIGSEGV)
+    wait_until(lambda: pids(daemon)[name] not in (before, None), what=f"{name} runs again")
+    return running(daemon)[name]
+
+
+def test_another_version_takes_over_and_why_tells_both_sides(
+    old: Installation, folder: Path
+) -> None:
+    """A crash, an upgrade, a crash: one story, with the same run on both sides of the upgrade."""
+    new = Installation(folder / "new", "1.1")
+    with Daemon(FLEET, argv=old.argv) as daemon:
+        running(daemon)
+        crash(daemon, "web-1")
+        before = running(daemon)
+        use(daemon, new)
+        shown = daemon.ctl("status", check=True).stdout.splitlines()[-1]
+        assert shown.startswith("! version 1.1 is installed, 1.0 runs: supervisord-lite ")
+        assert shown.endswith(" upgrade")
+
+        dry = daemon.ctl("upgrade", "--dry-run", check=True).stdout
+        assert dry.startswith("1.0 -> 1.1: it can take over; the keeper would be kept.")
+        assert version(daemon) == "1.0"
+
+        done = daemon.ctl("upgrade", check=True)
+        text = " ".join(done.stdout.split())
+        assert text.startswith("1.0 -> 1.1: 3 workers keep running; control answered again after ")
+        assert text.endswith("; keeper kept")
+        assert version(daemon) == "1.1"
+        assert pids(daemon) == before
+        assert "! version" not in daemon.ctl("status", check=True).stdout
+        (event,) = events(daemon, "daemon.upgraded")
+        assert (event["from"], event["to"], event["by_uid"]) == ("1.0", "1.1", os.getuid())
+
+        last = crash(daemon, "web-1")
+        story = daemon.ctl("why", "web-1", check=True).stdout
+        told = [line.split()[1] for line in story.splitlines() if line[2:3] == ":"]
+        assert told == ["started", "failed", "started", "daemon", "failed", "started"], story
+        assert "upgraded, 1.0 -> 1.1" in story
+        assert f"pid {before['web-1']}" in story
+        assert f"pid {last}" in story
+        ends = {e["pid"]: e["run"] for e in events(daemon, "worker.failed")}
+        assert ends[before["web-1"]] == 2
+        assert daemon.workers()["web-1"]["restarts"] == 2
+
+
+def test_versions_that_are_no_good_are_refused(old: Installation, folder: Path) -> None:
+    """The dry start finds out; the daemon goes on with the same processes, all of them."""
+    with Daemon(FLEET, argv=old.argv) as daemon:
+        before = running(daemon)
+        supervisor = daemon.status()["supervisor"]["pid"]
+        for number, (patches, word) in enumerate(BROKEN.values()):
+            broken = Installation(folder / f"broken{number}", "1.1", patches)
+            told = refused(daemon, broken)
+            assert word in told["reason"], told
+            assert told["hint"] == "nothing was changed"
+        patches, word = BROKEN["an import fails"]
+        use(daemon, Installation(folder / "last", "1.1", patches))
+        failed = daemon.ctl("upgrade")
+        assert failed.returncode == 1
+        assert word in failed.stderr
+        use(daemon, old)
+        assert pids(daemon) == before
+        assert daemon.status()["supervisor"]["pid"] == supervisor
+        assert len(events(daemon, "upgrade.refused")) == len(BROKEN) + 1
+
+
+def refused(daemon: Daemon, to: Installation) -> dict[str, Any]:
+    """Return the parameters of the error that an upgrade to *to* must be answered with."""
+    resident = str(to.package / "base/resident.py")
+    with pytest.raises(MethodFailedError) as caught:
+        daemon.call(f"{MANAGER}.Upgrade", interpreter=to.argv[0], resident=resident)
+    name, told = caught.value.args
+    assert name == f"{MANAGER}.Refused"
+    return dict(told)
+
+
+def test_a_version_that_fails_only_when_it_is_in_force_is_taken_back(
+    old: Installation, folder: Path
+) -> None:
+    """Its dry start was good; two supervisors die before they answer, and the former is back."""
+    dies = ("    supervisor = Supervisor(\n", "    os._exit(0)\n    supervisor = Supervisor(\n")
+    new = Installation(folder / "new", "1.1", {"supervisor/__main__.py": dies})
+    with Daemon(FLEET, argv=old.argv) as daemon:
+        before = running(daemon)
+        use(daemon, new)
+        failed = daemon.ctl("upgrade")
+        assert failed.returncode == 1
+        assert "its supervisor died before it answered: exit 0" in " ".join(failed.stderr.split())
+        assert "version 1.0 runs" in failed.stderr
+        use(daemon, old)
+        assert pids(daemon) == before
+        (event,) = events(daemon, "upgrade.failed")
+        assert (event["from"], event["to"]) == ("1.0", "1.1")
+        assert "went back to 1.0" in daemon.ctl("why", "web-1", check=True).stdout
+
+
+def test_files_that_are_replaced_in_place_are_not_mixed(old: Installation) -> None:
+    """Until the upgrade the children that would be of the other version do nothing, and say so."""
+    words = "version 1.1 is installed, 1.0 runs: supervisord-lite upgrade"
+    with Daemon(FLEET, argv=old.argv) as daemon:
+        before = running(daemon)
+        old.become("1.1")
+        failed = daemon.ctl("reload")
+        assert failed.returncode == 1
+        assert words in " ".join(failed.stderr.split())
+        assert words in " ".join(daemon.ctl("why", "web-1").stderr.split())
+
+        assert daemon.process is not None
+        daemon.process.send_signal(signal.SIGUSR2)
+        wait_until(lambda: daemon.answers() and version(daemon) == "1.1", what="1.1 is in force")
+        assert pids(daemon) == before
+        assert daemon.ctl("reload", check=True).stdout.strip().endswith("Nothing has changed.")
+        (event,) = events(daemon, "daemon.upgraded")
+        assert event["by"] == "SIGUSR2"
+
+
+def test_nothing_is_imported_after_the_start(old: Installation) -> None:
+    """With the package's folder gone, the daemon still does all that it does by itself."""
+    with Daemon(FLEET, argv=old.argv) as daemon:
+        before = running(daemon)
+        aside = old.package.with_name("aside")
+        old.package.rename(aside)
+        try:
+            assert daemon.call(f"{MANAGER}.Version")["version"] == "1.0"
+            assert daemon.call(f"{MANAGER}.LogFiles", names=["web"])["files"]
+            daemon.call(f"{MANAGER}.Signal", names=["web-2"], signal="SIGCONT")
+            daemon.call(f"{MANAGER}.Restart", names=["web"])
+            daemon.call(f"{MANAGER}.Stop", names=["said"])
+            daemon.call(f"{MANAGER}.Scale", sizes={"web": 3})
+            wait_until(lambda: daemon.workers()["said"]["state"] == "stopped", what="it is stopped")
+            daemon.call(f"{MANAGER}.Start", names=["said"])
+            daemon.call(f"{MANAGER}.Reset", names=["all"])
+            crash(daemon, "web-1")
+            assert "web-3" in running(daemon)
+            assert running(daemon)["web-2"] != before["web-2"]
+            log = daemon.folder / "log/said.log"
+            wait_until(lambda: log.read_text() == "words\nwords\n", what="its output is written")
+            told = refused(daemon, old)
+            assert "No such file" in told["reason"]
+        finally:
+            aside.rename(old.package)
+        assert daemon.ctl("upgrade").returncode == 0
+    shutil.rmtree(old.package)
