@@ -5,6 +5,7 @@ the news, never a figure.
 """
 
 import os
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,8 @@ class Births:
     """What has been stamped so far, in order.
 
     Attributes:
+        check: Called while waiting; raises AssertionError where nobody can be born any more.
+        every: All of them, in the order in which they were written.
         by_name: Every birth of each name, oldest first.
         pids: Of all of them, the dead included.
     """
@@ -33,9 +36,11 @@ class Births:
     def __init__(self, path: Path) -> None:
         """Make the file, empty."""
         self.path = path
+        self.check: Callable[[], None] = lambda: None
         path.touch()
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._rest = b""
+        self.every: list[Birth] = []
         self.by_name: dict[str, list[Birth]] = {}
         self.pids: set[int] = set()
 
@@ -45,8 +50,14 @@ class Births:
             *lines, self._rest = (self._rest + data).split(b"\n")
             for line in lines:
                 name, pid, at_ns = line.decode().split(" ")
-                self.by_name.setdefault(name, []).append(Birth(name, int(pid), int(at_ns)))
-                self.pids.add(int(pid))
+                birth = Birth(name, int(pid), int(at_ns))
+                self.every.append(birth)
+                self.by_name.setdefault(name, []).append(birth)
+                self.pids.add(birth.pid)
+
+    def _look(self) -> None:
+        self.check()
+        self.read()
 
     def wait_all(self, count: int, *, timeout_s: float) -> None:
         """Wait until *count* different names were born.
@@ -56,7 +67,7 @@ class Births:
         """
 
         def are_born() -> bool:
-            self.read()
+            self._look()
             return len(self.by_name) >= count
 
         wait_until(
@@ -64,20 +75,36 @@ class Births:
             on_timeout=lambda: f"{len(self.by_name)} births",
         )  # fmt: skip
 
-    def wait_next(self, name: str, *, number: int, timeout_s: float) -> Birth:
-        """Wait for the *number*-th birth of *name*, from 1; return it.
+    def wait_more(self, number: int, *, timeout_s: float) -> Birth:
+        """Wait until there are more than *number* births; return the first one beyond.
 
         Raises:
             AssertionError: It did not come in time.
         """
 
-        def born() -> Birth | None:
-            self.read()
-            births = self.by_name.get(name, [])
-            return births[number - 1] if len(births) >= number else None
+        def are_more() -> bool:
+            self._look()
+            return len(self.every) > number
 
-        what = f"birth {number} of {name}"
-        return wait_until(born, what=what, timeout_s=timeout_s, every_s=_LOOK_EVERY_S)
+        what = f"birth {number + 1}"
+        wait_until(are_more, what=what, timeout_s=timeout_s, every_s=_LOOK_EVERY_S)
+        return self.every[number]
+
+    def wait_names(self, names: Collection[str], *, timeout_s: float) -> None:
+        """Wait until each of *names* was born.
+
+        Raises:
+            AssertionError: One was not, in time.
+        """
+
+        def missing() -> list[str]:
+            self._look()
+            return [name for name in names if name not in self.by_name]
+
+        wait_until(
+            lambda: not missing(), what=f"{len(names)} births", timeout_s=timeout_s,
+            every_s=_LOOK_EVERY_S, on_timeout=lambda: f"missing: {missing()[:5]}",
+        )  # fmt: skip
 
     def latest(self, name: str) -> Birth:
         """Return the youngest of *name*."""

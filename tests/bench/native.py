@@ -1,4 +1,4 @@
-"""The child and the floor as programs: compiled here and now, or their Python stand-ins."""
+"""The child and the floor as programs, compiled here and now; without a compiler a stand-in."""
 
 import shutil
 import subprocess
@@ -11,15 +11,20 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Natives:
-    """How to start them: words to put in front of their arguments.
+    """How to start them.
 
     Attributes:
-        kind: "C" or "Python", for the report.
+        child: Words to put in front of its arguments.
+        floor: The program; None: there is no compiler, and so no floor of commands.
     """
 
     child: tuple[str, ...]
-    floor: tuple[str, ...]
-    kind: str
+    floor: str | None
+
+    @property
+    def kind(self) -> str:
+        """Return "C" or "Python", for the report."""
+        return "C" if self.floor else "Python"
 
 
 def build(folder: Path) -> Natives:
@@ -30,10 +35,14 @@ def build(folder: Path) -> Natives:
     """
     compiler = shutil.which("cc")
     if compiler is None:
-        stand_in = (sys.executable, "-I", "-S", str(_HERE / "stand_in.py"))
-        return Natives((*stand_in, "child"), (*stand_in, "floor"), "Python")
+        return stand_in()
     child, floor = (_compiled(compiler, name, folder) for name in ("child", "floor"))
-    return Natives((child,), (floor,), "C")
+    return Natives((child,), floor)
+
+
+def stand_in() -> Natives:
+    """Return the child that needs no compiler: it starts some twenty times slower, for everyone."""
+    return Natives((sys.executable, "-I", "-S", str(_HERE / "stand_in.py")), None)
 
 
 def _compiled(compiler: str, name: str, folder: Path) -> str:

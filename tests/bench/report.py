@@ -1,26 +1,17 @@
-"""Runs to lines of JSON, and to a table: median, spread, and the ratio to the floor."""
+"""Runs to a table: median, spread, and the ratios to the floor and to the best peer."""
 
-import json
 import statistics
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import TextIO
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-FLOOR = "floor"
+from tests.bench.runs import Run, with_derived
+
+FLOOR, OURS = "floor", "ours"
 #: Figures that say how much was done: a ratio would mean nothing.
-_COUNTS = ("kills", "files")
+_COUNTS = ("kills", "files", "left", "births")
+_MORE_IS_BETTER = ("mb_per_s",)
 
-
-@dataclass(frozen=True)
-class Run:
-    """One workload, done once by one contender."""
-
-    workload: str
-    size: int
-    contender: str
-    repetition: int
-    figures: dict[str, float]
-    facts: dict[str, object] = field(default_factory=dict)
+_Values = dict[str, dict[int, float]]  # of each contender, by repetition
 
 
 @dataclass(frozen=True)
@@ -29,6 +20,8 @@ class Summary:
 
     Attributes:
         ratios: To the floor's value of the same repetition; none for counts, or where that is 0.
+        peer: Of ours: whose median is the best among the peers; else empty.
+        peer_ratios: To that one's, likewise.
     """
 
     workload: str
@@ -36,66 +29,82 @@ class Summary:
     figure: str
     contender: str
     values: tuple[float, ...]
-    ratios: tuple[float, ...]
+    ratios: tuple[float, ...] = ()
+    peer: str = ""
+    peer_ratios: tuple[float, ...] = ()
 
 
 def summarize(runs: Iterable[Run]) -> list[Summary]:
     """Return a summary for each figure, its contenders side by side, in the order of *runs*."""
-    tree: dict[tuple[str, int], dict[str, dict[str, dict[int, float]]]] = {}
-    for run in runs:
+    tree: dict[tuple[str, int], dict[str, _Values]] = {}
+    for run in with_derived(runs):
         figures = tree.setdefault((run.workload, run.size), {})
         for figure, value in run.figures.items():
             figures.setdefault(figure, {}).setdefault(run.contender, {})[run.repetition] = value
     summaries = []
     for (workload, size), figures in tree.items():
         for figure, contenders in figures.items():
-            floor = contenders.get(FLOOR, {})
             for contender, values in contenders.items():
-                ratios = tuple(v / floor[at] for at, v in values.items() if floor.get(at))
-                if contender == FLOOR or figure in _COUNTS:
-                    ratios = ()
                 each = tuple(values.values())
-                summaries.append(Summary(workload, size, figure, contender, each, ratios))
+                ratios, peer, peer_ratios = _compared(figure, contender, contenders)
+                summaries.append(
+                    Summary(workload, size, figure, contender, each, ratios, peer, peer_ratios)
+                )
     return summaries
 
 
+def _compared(
+    figure: str, contender: str, contenders: _Values
+) -> tuple[tuple[float, ...], str, tuple[float, ...]]:
+    """Return the ratios to the floor, and of ours the best peer with the ratios to that."""
+    values = contenders[contender]
+    if contender == FLOOR or figure in _COUNTS:
+        return (), "", ()
+    ratios = _ratios(values, contenders.get(FLOOR, {}))
+    peer = _best_peer(figure, contenders) if contender == OURS else ""
+    return ratios, peer, _ratios(values, contenders[peer]) if peer else ()
+
+
+def _ratios(values: Mapping[int, float], others: Mapping[int, float]) -> tuple[float, ...]:
+    return tuple(value / others[at] for at, value in values.items() if others.get(at))
+
+
+def _best_peer(figure: str, contenders: _Values) -> str:
+    medians = {
+        name: statistics.median(values.values())
+        for name, values in contenders.items()
+        if name not in {FLOOR, OURS}
+    }
+    best = max if figure in _MORE_IS_BETTER else min
+    return best(medians, key=medians.__getitem__) if medians else ""
+
+
 def table(summaries: Iterable[Summary]) -> str:
-    """Return the table for people."""
-    rows = [("workload", "size", "figure", "contender", "median", "min..max", "x floor", "")]
+    """Return the table for people at a terminal."""
+    rows = [("workload", "size", "figure", "contender", "median", "min..max", "x floor", "x peer")]
     before = ("", "", "")
     for each in summaries:
         head = (each.workload, str(each.size), each.figure)
-        ratio, ratios = "", ""
-        if each.ratios:
-            ratio = _number(statistics.median(each.ratios))
-            ratios = f"({_spread(each.ratios)})"
-        value = _number(statistics.median(each.values))
         first = head if head != before else ("", "", "")
-        rows.append((*first, each.contender, value, _spread(each.values), ratio, ratios))
+        value = number(statistics.median(each.values))
+        peer = f"{_ratio(each.peer_ratios)} {each.peer}" if each.peer_ratios else ""
+        spread = _spread(each.values)
+        rows.append((*first, each.contender, value, spread, _ratio(each.ratios), peer))
         before = head
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
-    return "\n".join(lines)
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+def _ratio(ratios: Sequence[float]) -> str:
+    if not ratios:
+        return ""
+    return f"{number(statistics.median(ratios))} ({_spread(ratios)})"
 
 
 def _spread(values: Sequence[float]) -> str:
-    return f"{_number(min(values))}..{_number(max(values))}"
+    return f"{number(min(values))}..{number(max(values))}"
 
 
-def _number(value: float) -> str:
-    return f"{value:.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
-
-
-class Writer:
-    """Lines of JSON, each an object with one key that says what it is; written as they come."""
-
-    def __init__(self, file: TextIO | None) -> None:
-        """Write into *file*, or nowhere."""
-        self._file = file
-
-    def write(self, kind: str, value: Run | Summary | dict[str, object]) -> None:
-        """Write one line: machine, run, failure or summary."""
-        if self._file is not None:
-            data = value if isinstance(value, dict) else asdict(value)
-            self._file.write(json.dumps({kind: data}) + "\n")
-            self._file.flush()
+def number(value: float) -> str:
+    """Return *value* with three digits that count."""
+    return f"{value:.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"

@@ -1,8 +1,4 @@
-"""What child.c and floor.c do, for a machine without a C compiler: slower, so said in the output.
-
-The words on the command line are the same, behind "child" or "floor". A Python child starts some
-twenty times slower than the C one, for every contender alike.
-"""
+"""What child.c does, with the same words on the command line, where there is no C compiler."""
 
 import os
 import signal
@@ -10,18 +6,23 @@ import sys
 import time
 
 _LINES_A_WRITE = 640
-_CHUNK_BYTES = 65536
+_PORTIONS_A_SECOND = 100
 
 
-def child(births: str, name: str, *flood: str) -> None:
-    """Stamp the birth, flood when asked to, then sleep until a signal ends it."""
-    if flood:
+def child(births: str, name: str, mode: str = "", *numbers: str) -> None:
+    """Stamp the birth, do what *mode* says, then sleep until a signal ends it."""
+    writes = mode in {"flood", "pace"}
+    if writes:
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
     _stamp(births, name)
-    if flood:
+    if mode == "exit":
+        sys.exit(1)
+    if mode == "daemonize":
+        _daemonize(births, name)
+    if writes:
         signal.sigwait([signal.SIGUSR1])
-        _stamp(births, f"{name}.flood")
-        _flood(int(flood[1]))
+        _stamp(births, f"{name}.go")
+        _write_lines(*map(int, numbers))
     while True:
         signal.pause()
 
@@ -32,43 +33,32 @@ def _stamp(births: str, name: str) -> None:
     os.close(file)
 
 
-def _flood(count: int) -> None:
+def _write_lines(count: int, per_s: int = 0) -> None:
+    portion = per_s // _PORTIONS_A_SECOND or _LINES_A_WRITE
+    due_s = time.monotonic()
     tail = "x" * 86
-    for first in range(0, count, _LINES_A_WRITE):
-        numbers = range(first, min(count, first + _LINES_A_WRITE))
+    for first in range(0, count, portion):
+        numbers = range(first, min(count, first + portion))
         data = "".join(f"{number:012d} {tail}\n" for number in numbers).encode()
         while data:
             data = data[os.write(1, data) :]
+        if per_s:
+            due_s += 1 / _PORTIONS_A_SECOND
+            time.sleep(max(0.0, due_s - time.monotonic()))
 
 
-def keep(count: int, command: list[str]) -> None:
-    """Start *command* with a name, *count* times; start each that ends again at once."""
-    names = {_start([*command, f"b{index:04d}"]): f"b{index:04d}" for index in range(count)}
+def _daemonize(births: str, name: str) -> None:
+    middle = os.fork()
+    if middle:
+        os.waitpid(middle, 0)
+        return
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    _stamp(births, f"{name}.grand")
     while True:
-        pid, _ = os.waitpid(-1, 0)
-        name = names.pop(pid)
-        names[_start([*command, name])] = name
-
-
-def copy(path: str, command: list[str]) -> None:
-    """Start *command* and copy its stdout to a file."""
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    reader, writer = os.pipe()
-    _start(command, file_actions=[(os.POSIX_SPAWN_DUP2, writer, 1)])
-    os.close(writer)
-    while data := os.read(reader, _CHUNK_BYTES):
-        os.write(file, data)
-
-
-def _start(command: list[str], file_actions: list[tuple[int, int, int]] | None = None) -> int:
-    return os.posix_spawn(command[0], command, os.environ, file_actions=file_actions or [])
+        signal.pause()
 
 
 if __name__ == "__main__":
-    role, *words = sys.argv[1:]
-    if role == "child":
-        child(*words)
-    elif words[0] == "keep":
-        keep(int(words[1]), words[2:])
-    else:
-        copy(words[1], words[2:])
+    child(*sys.argv[1:])
