@@ -10,6 +10,7 @@ import argparse
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
@@ -22,7 +23,7 @@ from supervisord_lite.cli import verbs
 from supervisord_lite.cli.errors import UsageError
 from supervisord_lite.cli.manual import headings, plain, read_manual, section
 from supervisord_lite.cli.text import COLUMNS, fold
-from supervisord_lite.cli.topics import TOPICS
+from supervisord_lite.cli.topics import OF_VERBS, TOPICS
 from supervisord_lite.config import reference
 
 if TYPE_CHECKING:
@@ -100,12 +101,16 @@ def unknown(word: str) -> UsageError:
 
 def _of_verb(word: str) -> Iterator[str]:
     if word in verbs.HELP:
-        yield verbs.parser_for(word, verbs.load(word)).format_help()
+        text = verbs.parser_for(word, verbs.load(word)).format_help()
+        more = OF_VERBS.get(word)
+        yield f"{text}\nmore: supervisord-lite help {more}\n" if more else text
 
 
 def _of_keys(word: str) -> Iterator[str]:
+    is_topic = any(topic.name == word for topic in TOPICS)
     for group, key in reference.find(word):
-        yield key_text(group, key)
+        if key.key == word or not is_topic:  # else its section has a table of them
+            yield key_text(group, key)
 
 
 def _of_topic(word: str) -> Iterator[str]:
@@ -155,7 +160,11 @@ def _show(text: str, *, may_page: bool) -> None:
         return
     sys.stdout.flush()
     environment = {"LESS": "FRX", **os.environ}
-    subprocess.run(pager, input=text.encode(), env=environment, check=False)
+    with subprocess.Popen(pager, stdin=subprocess.PIPE, env=environment) as process:
+        # Ctrl-C is for the pager: it shows what there is, or ends.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        process.communicate(text.encode())
+        signal.signal(signal.SIGINT, before)
 
 
 def _pager() -> list[str]:

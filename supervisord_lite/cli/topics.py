@@ -52,3 +52,22 @@ TOPICS = (
     Topic("coming-from", "Coming from", "supervisord, systemd units, pm2, circus, gunicorn"),
     Topic("performance", "Performance", "measured beside others"),
 )
+
+#: Where more is told of what a verb does; where the names are the same it follows anyway.
+OF_VERBS = {
+    "check": "configuration",
+    "doctor": "systemd",
+    "events": "why",
+    "install-unit": "systemd",
+    "metrics": "http",
+    "reset": "failures",
+    "restart": "pools",
+    "run": "configuration",
+    "scale": "pools",
+    "shutdown": "http",
+    "signal": "stopping",
+    "start": "starting",
+    "status": "tour",
+    "stop": "stopping",
+    "wait": "scripts",
+}

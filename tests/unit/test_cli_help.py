@@ -9,7 +9,7 @@ import pytest
 
 from supervisord_lite.cli import main, manual, verbs
 from supervisord_lite.cli.help import told_of
-from supervisord_lite.cli.topics import TOPICS
+from supervisord_lite.cli.topics import OF_VERBS, TOPICS
 from supervisord_lite.config import reference
 
 #: Sections that others may add later than their topics.
@@ -98,6 +98,8 @@ def test_everything_that_is_listed_can_be_asked_for(capsys: pytest.CaptureFixtur
         assert key.key in told
     for verb in verbs.HELP:
         assert f"usage: supervisord-lite {verb}" in told_of(verb)
+    assert OF_VERBS.keys() <= verbs.HELP.keys()
+    assert set(OF_VERBS.values()) <= {topic.name for topic in TOPICS}
 
 
 def test_a_word_that_is_several_things_is_told_as_all_of_them() -> None:

@@ -1,6 +1,8 @@
 """What is said of each key is what the loader does with it."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -144,6 +146,17 @@ def test_each_effect_is_the_one_of_a_reload(loaded: Load) -> None:
 def test_a_key_is_found_as_people_write_it(word: str, found: list[str]) -> None:
     """By its whole name, its table, its last part, or with a name of one's own in it."""
     assert [key.key for _, key in reference.find(word)] == found
+
+
+def test_no_process_of_the_daemon_reads_it() -> None:
+    """The texts are for people, and cost the resident processes nothing."""
+    script = (
+        "import sys\n"
+        "import supervisord_lite.keeper.loop, supervisord_lite.supervisor.loop\n"
+        "import supervisord_lite.scribe.loop, supervisord_lite.config.__main__\n"
+        "sys.exit('supervisord_lite.config.reference' in sys.modules)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
 def switched_on(text: str, names: Iterable[str]) -> str:
