@@ -22,6 +22,9 @@ _BULLET = re.compile(r"(?:- |\* |[0-9]+\. )")
 _COMMENT = re.compile(r"<!--.*-->")
 _RULER = re.compile(r"\|(?:\s*:?-+:?\s*\|)+")
 _CELLS = re.compile(r"(?<!\\)\|")
+_CODE = re.compile(r"`[^`]+`")
+#: Stands for code while the text around it is looked at.
+_HOLE = "\0"
 _LINK = re.compile(r"!?\[([^\]]*)\]\(([^)\s]+)\)")
 _EMPHASIS = re.compile(r"(\*\*|\*)(?=\S)(.+?)(?<=\S)\1")
 #: Languages that only a browser draws.
@@ -134,12 +137,12 @@ def inline(text: str, *, is_cell: bool = False) -> str:
         text: One line or paragraph.
         is_cell: Of a table: code stands there without its quotes.
     """
-    parts = text.split("`")
-    for index in range(0, len(parts), 2):
-        parts[index] = _EMPHASIS.sub(r"\2", parts[index])
-    # A name of a link may be code, so links are looked for in the whole.
-    joined = ("" if is_cell else "`").join(parts)
-    return _LINK.sub(_link, joined).replace("\\|", "|")
+    codes = _CODE.findall(text)
+    # Code may stand within emphasis and names of links, and they never in it.
+    bare = _LINK.sub(_link, _EMPHASIS.sub(r"\2", _CODE.sub(_HOLE, text)))
+    for code in codes:
+        bare = bare.replace(_HOLE, code.strip("`") if is_cell else code, 1)
+    return bare.replace("\\|", "|")
 
 
 def _link(match: re.Match[str]) -> str:
