@@ -16,7 +16,8 @@ from collections import deque
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
 _DESCRIPTOR_SPACE = socket.CMSG_SPACE(64 * 4)
 #: These pass: too many descriptors in flight, no memory. The packet waits; nothing is lost.
@@ -37,6 +38,26 @@ class PacketSocket:
         self._largest = largest_bytes
         self._queue: deque[tuple[bytes, Sequence[int], bool]] = deque()
         self.ended = False
+
+    def pack(self, keep: Callable[[int], int]) -> dict[str, Any]:
+        """Return what another program in this process goes on with, as JSON.
+
+        *keep* is called with each descriptor that goes with it.
+        """
+        queue = [
+            [data.decode("latin-1"), [keep(number) for number in descriptors], owned]
+            for data, descriptors, owned in self._queue
+        ]
+        return {"descriptor": keep(self.fileno()), "queue": queue, "ended": self.ended}
+
+    @classmethod
+    def unpacked(cls, said: dict[str, Any], largest_bytes: int) -> PacketSocket:
+        """Return what was packed; nothing is sent yet."""
+        own = cls(socket.socket(fileno=said["descriptor"]), largest_bytes)
+        for data, descriptors, owned in said.get("queue", ()):
+            own._queue.append((data.encode("latin-1"), descriptors, owned))
+        own.ended = said.get("ended", False)
+        return own
 
     def fileno(self) -> int:
         """Return the descriptor, for a poller."""

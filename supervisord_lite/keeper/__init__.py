@@ -85,5 +85,14 @@ by its session or by the descendants recorded at the stop; each is verified agai
 before the signal. A process that cleared its environment, made its own session and double-forked
 before the stop can escape until the daemon itself ends.
 
+Other code in its place (`succession.py`)
+-----------------------------------------
+
+The keeper can re-execute itself: pid, children, descriptors and pending signals stay what they
+are, and everything that stands in its tables goes on in a memory file. Each part packs its own and
+says which descriptors go with it; what is under way (set-up stages, starts by a forkserver, trees
+that are cleared) goes on where it was. Unpacking does nothing that could be seen, so that code that
+cannot go on with a state makes way for the code of before, with the same state. Once.
+
 Signals to the keeper itself become facts, so a SIGTERM is not lost while no supervisor lives.
 """

@@ -1,33 +1,42 @@
-"""The keeper's entrance: `run` replaces itself by this, in the same process."""
+"""The keeper's entrance: `run` replaces itself by this, in the same process; so does a keeper."""
 
 from __future__ import annotations
 
 import os
 
-from supervisord_lite.base import prctl
-from supervisord_lite.keeper.boot import Boot
-from supervisord_lite.keeper.calls import Calls
-from supervisord_lite.keeper.journal import Journal, open_pipe
-from supervisord_lite.keeper.loop import Keeper
-from supervisord_lite.keeper.notify import Notifier
+from supervisord_lite.keeper.way_back import go_back
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from supervisord_lite.keeper.calls import Calls
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], calls: Calls | None = None) -> int:
     """Keep until the daemon ends; return its exit code.
 
     Args:
-        arguments: One: the descriptor that `boot.prepare` made.
+        arguments: The descriptor that `boot.prepare` or the keeper before this one has made; and
+            why another one could not go on with that, where it is the way back.
+        calls: The seam; tests give another one.
     """
-    prctl.become_subreaper()
-    prctl.protect()
-    prctl.set_name("sdl-keeper")
-    os.chdir("/")
-    os.umask(0o022)
-    boot = Boot(Calls(), int(arguments[0]))
-    boot.journal_reader, writer = open_pipe()
-    journal = Journal(writer, boot.log_style, boot.log_level)
-    notifier = Notifier(boot.environment, os.getpid())
-    code = Keeper(boot, journal, notifier).run()
+    descriptor, *refused = arguments
+    try:
+        # Here, for they may fail: whatever is wrong with this code, there may be a way back.
+        from supervisord_lite.base import prctl
+        from supervisord_lite.keeper.calls import Calls as RealCalls
+        from supervisord_lite.keeper.entrance import enter
+
+        prctl.become_subreaper()
+        prctl.protect()
+        prctl.set_name("sdl-keeper")
+        os.chdir("/")
+        os.umask(0o022)
+        keeper, boot = enter(calls or RealCalls(), int(descriptor), "".join(refused))
+    except Exception as error:
+        if not refused:
+            go_back(int(descriptor), error)
+        raise
+    code = keeper.run()
     for path in boot.remove:
         try:
             os.unlink(path)

@@ -11,7 +11,14 @@ import json
 import os
 import resource
 
+from supervisord_lite.base.packets import memory_content
+from supervisord_lite.keeper import succession
 from supervisord_lite.keeper.calls import Calls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 #: Descriptors below this are kept free for handing descriptors on: 3, 4, 5 … in a child.
 _RESERVED = 10
@@ -33,36 +40,84 @@ class Boot:
         events: Path of the event journal's file; empty: none is kept.
         inherited: Sockets that systemd has handed on, by name.
         owner: Readable once the process that the daemon belongs to has ended; None: nobody's.
+        state: All that the keeper before this one knew; None: there was none.
     """
 
     def __init__(self, calls: Calls, descriptor: int) -> None:
-        """Read the memfd *descriptor* that `prepare` wrote, and settle in."""
-        with os.fdopen(descriptor, "rb") as file:
-            said = json.load(file)
+        """Read the memfd *descriptor* that `prepare` or a former keeper wrote, and settle in.
+
+        That of `prepare` is closed; the other one is the caller's to close.
+
+        Raises:
+            SuccessionError: A former keeper has written what this one does not know.
+        """
+        said = json.loads(memory_content(descriptor))
         self.calls = calls
         self.environment = dict(os.environ)
+        self.journal_reader = -1
+        self.state = succession.understood(said) if succession.is_state(said) else None
+        if self.state is None:
+            os.close(descriptor)
+            self._begin(said)
+        else:
+            self._go_on(self.state["boot"])
+
+    def _begin(self, said: dict[str, Any]) -> None:
         self.saves: dict[str, str] = said["saves"]
-        self.name: str = said["name"]
-        self.log_style: str = said["log_style"]
-        self.log_level: str = said["log_level"]
-        self.remove: list[str] = said["remove"]
-        self.events: str = said["events"]
+        self._take_texts(said)
         self.has_terminal = os.isatty(0) or os.isatty(2)
         # Locks are held by being open, until the process ends.
         self._locks = [_move_up(number) for number in said["locks"]]
         self.listener = _move_up(said["listener"])
         self.http = -1 if said["http"] < 0 else _move_up(said["http"])
         self.inherited = {name: _move_up(fd) for name, fd in said["inherited"].items()}
-        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        while null < _RESERVED:
-            null = os.dup(null)
+        _reserve()
         keep_from_workers()
         self.nofile_soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        self.scribe_memory = calls.memfd_create("scribe", os.MFD_CLOEXEC)  # the scribe sizes it
+        # The scribe sizes it.
+        self.scribe_memory = self.calls.memfd_create("scribe", os.MFD_CLOEXEC)
         owner_pid: int | None = said["owner_pid"]
-        self.owner = None if owner_pid is None else _watch_parent(calls, owner_pid)
-        self.journal_reader = -1
+        self.owner = None if owner_pid is None else _watch_parent(self.calls, owner_pid)
+
+    def _go_on(self, said: dict[str, Any]) -> None:
+        keep_from_workers()
+        _reserve()
+        self.saves = {}
+        self._take_texts(said)
+        self.has_terminal = said.get("has_terminal", False)
+        self._locks = said["locks"]
+        self.listener = said["listener"]
+        self.http = said.get("http", -1)
+        self.inherited = said.get("inherited", {})
+        self.nofile_soft = said["nofile_soft"]
+        self.scribe_memory = said["scribe_memory"]
+        self.owner = said.get("owner")
+
+    def _take_texts(self, said: dict[str, Any]) -> None:
+        self.name: str = said["name"]
+        self.log_style: str = said["log_style"]
+        self.log_level: str = said["log_level"]
+        self.remove: list[str] = said["remove"]
+        self.events: str = said["events"]
+
+    def pack(self, keep: Callable[[int], int]) -> dict[str, Any]:
+        """Return what a successor begins with; *keep* is called with each descriptor."""
+        return {
+            "name": self.name,
+            "log_style": self.log_style,
+            "log_level": self.log_level,
+            "remove": self.remove,
+            "events": self.events,
+            "has_terminal": self.has_terminal,
+            "locks": [keep(number) for number in self._locks],
+            "listener": keep(self.listener),
+            "http": keep(self.http),
+            "inherited": {name: keep(number) for name, number in self.inherited.items()},
+            "nofile_soft": self.nofile_soft,
+            "scribe_memory": keep(self.scribe_memory),
+            "owner": None if self.owner is None else keep(self.owner),
+        }
 
 
 def prepare(
@@ -112,6 +167,13 @@ def keep_from_workers() -> None:
                 os.set_inheritable(int(name), False)
             except OSError:
                 continue  # the listing's own
+
+
+def _reserve() -> None:
+    """Take all low numbers that are free: they are for handing on."""
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    while null < _RESERVED:
+        null = fcntl.fcntl(null, fcntl.F_DUPFD_CLOEXEC, 0)
 
 
 def _watch_parent(calls: Calls, pid: int) -> int:

@@ -22,6 +22,8 @@ class Calls:
     pipe2 = staticmethod(os.pipe2)
     fork = staticmethod(os.fork)
     fork_into = staticmethod(clone.fork_into)
+    execve = staticmethod(os.execve)
+    set_inheritable = staticmethod(os.set_inheritable)
     posix_spawn = staticmethod(os.posix_spawn)
     kill = staticmethod(os.kill)
     pidfd_open = staticmethod(os.pidfd_open)

@@ -23,6 +23,11 @@ import time
 
 from supervisord_lite.keeper.calls import Calls, read_text, write_text
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
 #: Longest wait for what a dead keeper left to be gone.
 _TAKE_S = 10.0
 _CONTROLLERS = ("cpu", "memory", "pids")
@@ -37,14 +42,27 @@ class Cgroups:
         can_clone: The kernel lets processes be born in a cgroup; false once it has refused.
     """
 
-    def __init__(self, calls: Calls, base: str, own: str, *, move: bool) -> None:
+    def __init__(
+        self,
+        calls: Calls,
+        base: str,
+        own: str,
+        *,
+        move: bool,
+        before: dict[str, Any] | None = None,
+    ) -> None:
         """Make the layout below *base*; *own* is where the keeper is now.
+
+        *before* is what another one has packed: it all stands already, and runs live in it.
 
         Raises:
             OSError: It may not be made.
         """
         self._calls = calls
         self._base = base
+        if before is not None:
+            self._unpack(before)
+            return
         self._made_base = not move
         if not move:
             self._take(base)
@@ -59,6 +77,25 @@ class Cgroups:
         self._inside = False
         self.can_clone = True
         self.controllers = self._enable()
+
+    def pack(self, keep: Callable[[int], int]) -> dict[str, Any]:
+        """Return the layout as JSON; *keep* is called with each descriptor."""
+        return {
+            "base": self._base,
+            "made_base": self._made_base,
+            "workers": self.workers,
+            "procs": keep(self._procs),
+            "can_clone": self.can_clone,
+            "controllers": self.controllers,
+        }
+
+    def _unpack(self, said: dict[str, Any]) -> None:
+        self._made_base = said["made_base"]
+        self.workers = said["workers"]
+        self._procs = said["procs"]
+        self._inside = False
+        self.can_clone = said.get("can_clone", True)
+        self.controllers = tuple(said.get("controllers", ()))
 
     def _take(self, base: str) -> None:
         """Make *base*; when a dead keeper has left it, kill what is in it first."""
@@ -297,6 +334,13 @@ def discover(calls: Calls, name: str) -> Cgroups | None:
         if not under_systemd:
             _remove_made(calls, base)
         return None
+
+
+def unpacked(calls: Calls, said: dict[str, Any] | None) -> Cgroups | None:
+    """Return what a keeper before this one has packed; None: it had none."""
+    if said is None:
+        return None
+    return Cgroups(calls, said["base"], "", move=False, before=said)
 
 
 def _remove_made(calls: Calls, base: str) -> None:

@@ -12,6 +12,8 @@ from supervisord_lite.wire import channel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from supervisord_lite.keeper.calls import Calls
 
 #: Wait before the next start: 10 ms, doubled each time, up to a second.
@@ -89,6 +91,15 @@ class Child:
         self.channel = PacketSocket(ours, channel.MAX_MESSAGE_BYTES)
         self.start_at_s = None
         self.lives += 1
+
+    def pack(self) -> dict[str, Any]:
+        """Return what a successor of this keeper must know of it; it has ended."""
+        return {"lives": self.lives, "early_deaths": self.early_deaths}
+
+    def unpack(self, said: dict[str, Any]) -> None:
+        """Go on with what was packed: it is started at once."""
+        self.lives = said.get("lives", 0)
+        self.early_deaths = said.get("early_deaths", 0)
 
     def settled(self) -> None:
         """It has answered: its death will not count, earlier ones are forgotten."""

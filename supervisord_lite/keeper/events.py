@@ -66,6 +66,22 @@ class EventPipe:
             except OSError:
                 return  # the user's pipes hold too much already: 64 KiB it is
 
+    def pack(self, keep: Callable[[int], int]) -> dict[str, Any]:
+        """Return what waits, and the pipe, as JSON; *keep* is called with its descriptor."""
+        return {
+            "writer": keep(self._writer),
+            "waiting": self._waiting.decode("latin-1"),
+            "lost": self._lost,
+        }
+
+    def unpack(self, said: dict[str, Any]) -> None:
+        """Go on with what was packed; nothing is written before the pipe has room."""
+        self._writer = said.get("writer", -1)
+        self._waiting += said.get("waiting", "").encode("latin-1")
+        self._lost = said.get("lost", 0)
+        if self._writer >= 0 and self._waiting:
+            self._poller.watch(self._writer, select.EPOLLOUT, self._has_room)
+
     def take(self, lines: list[str]) -> None:
         """Pass on whole lines, each without its end."""
         if self._writer < 0 or self._is_closing:

@@ -67,6 +67,25 @@ class _Pipe:
         self.written_bytes = 0
         self.rest = b""
 
+    def pack(self, run: int, keep: Callable[[int], int]) -> dict[str, Any]:
+        return {
+            "run": run,
+            "reader": keep(self.reader),
+            "writer": keep(self.writer),
+            "sent": [[_text(line), _text(what)] for line, what in self.sent],
+            "written_bytes": self.written_bytes,
+            "rest": _text(self.rest),
+        }
+
+    @classmethod
+    def unpacked(cls, said: dict[str, Any]) -> _Pipe:
+        pipe = cls(said["reader"], said["writer"])
+        for line, what in said.get("sent", ()):
+            pipe.sent.append((line.encode("latin-1"), _bytes(what)))
+        pipe.written_bytes = said.get("written_bytes", 0)
+        pipe.rest = said.get("rest", "").encode("latin-1")
+        return pipe
+
 
 class _Feed:
     """What one slot is still to be told.
@@ -127,6 +146,32 @@ class Feeds:
         for slot, feed in told.items():
             self._flush(feed)
             self._thin(slot, feed)
+
+    def pack(self, keep: Callable[[int], int]) -> list[dict[str, Any]]:
+        """Return every feed as JSON; *keep* is called with each descriptor."""
+        return [
+            {
+                "slot": slot,
+                "name": feed.name,
+                "run": feed.run,
+                "waiting": [_text(what) for what in feed.waiting],
+                "pipes": [pipe.pack(run, keep) for run, pipe in feed.pipes.items()],
+            }
+            for slot, feed in self._feeds.items()
+        ]
+
+    def unpack(self, said: list[dict[str, Any]]) -> None:
+        """Go on with what was packed; nothing is written before a pipe has room."""
+        for each in said:
+            pool, index = each["slot"]
+            feed = self._feeds[pool, index] = _Feed(each["name"])
+            feed.run = each.get("run", 0)
+            feed.waiting.extend(_bytes(what) for what in each.get("waiting", ()))
+            for one in each.get("pipes", ()):
+                feed.pipes[one["run"]] = _Pipe.unpacked(one)
+            pipe = feed.pipes.get(feed.run)
+            if pipe is not None and pipe.writer >= 0 and (pipe.rest or feed.waiting):
+                self._mind(feed, pipe, wanted=True)
 
     # -- runs -------------------------------------------------------------------------------------
 
@@ -252,3 +297,12 @@ class Feeds:
     def close(self) -> None:
         """Close every pipe; for tests, where the process goes on."""
         self.keep([])
+
+
+def _text(what: bytes | int) -> str | int:
+    """Return a line, which may be cut anywhere, as what JSON can say; a number is one."""
+    return what if isinstance(what, int) else what.decode("latin-1")
+
+
+def _bytes(said: str | int) -> bytes | int:
+    return said if isinstance(said, int) else said.encode("latin-1")

@@ -37,9 +37,9 @@ import time
 
 from supervisord_lite.base.packets import PacketSocket
 from supervisord_lite.keeper.fork_words import asked_for, bounded, understood
+from supervisord_lite.keeper.server import Server
 from supervisord_lite.keeper.spawn import LIMITS, StageError, cause, read_report
 from supervisord_lite.keeper.starts import Start
-from supervisord_lite.keeper.table import Run
 from supervisord_lite.wire import channel
 
 TYPE_CHECKING = False
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from supervisord_lite.keeper.calls import Calls
     from supervisord_lite.keeper.reap import Ended
     from supervisord_lite.keeper.starts import Starts
-    from supervisord_lite.keeper.table import Key
+    from supervisord_lite.keeper.table import Key, Run
     from supervisord_lite.keeper.trees import Trees
 
     class Office(Protocol):
@@ -80,45 +80,6 @@ _CREDENTIALS = struct.Struct("3i")
 #: Where a server finds its end of the channel.
 _CHANNEL = 3
 _MOST_HELLO_BYTES = 8192
-
-
-class Server:
-    """One forkserver.
-
-    Attributes:
-        about: As the supervisor has described it.
-        run: Its process and tree, which is in no table.
-        channel: To talk to it.
-        report: Read end of its set-up pipe, else -1; `told` is what has come of it.
-        is_ready: Its imports are done.
-        parked: Requests that wait for that.
-        openings: Runs whose process has not said hello, by our end of the gate.
-        deadline_s: It is hung when it has not answered by then; None: nothing is asked.
-        problem: Why it ends; None: nothing is wrong.
-        said: What it has told of itself.
-    """
-
-    __slots__ = (
-        "about", "began_s", "channel", "deadline_s", "is_ready", "is_wanted", "openings", "parked",
-        "problem", "report", "run", "said", "start", "told",
-    )  # fmt: skip
-
-    def __init__(self, about: dict[str, Any], start: Start, now_s: float) -> None:
-        """Begin without a process."""
-        self.about = about
-        self.start = start
-        self.run = Run(start.key, 0, start.request["marker"], None)
-        self.channel: PacketSocket | None = None
-        self.report = -1
-        self.told = b""
-        self.is_ready = False
-        self.is_wanted = True
-        self.parked: list[dict[str, Any]] = []
-        self.openings: dict[int, tuple[Start, socket.socket]] = {}
-        self.began_s = now_s
-        self.deadline_s: float | None = now_s + about["timeout_s"]
-        self.problem: StageError | None = None
-        self.said: dict[str, Any] = {}
 
 
 class Forkservers:
@@ -165,6 +126,40 @@ class Forkservers:
             if server.deadline_s is not None:
                 patience_s = _HANG_S if server.is_ready else server.about["timeout_s"]
                 server.deadline_s = max(server.deadline_s, now_s + patience_s)
+
+    def pack(self, keep: Callable[[int], int]) -> dict[str, Any]:
+        """Return every server as JSON; *keep* is called with each descriptor."""
+        servers = [
+            {
+                **server.pack(self._starts, keep),
+                "kills": self._trees.kills(server.run),
+                "is_current": self._by_id.get(server.about["id"]) is server,
+            }
+            for server in self._by_run.values()
+        ]
+        return {"all": servers, "lives": self._lives}
+
+    def unpack(self, said: dict[str, Any]) -> None:
+        """Go on with what was packed."""
+        self._lives = said.get("lives", 0)
+        for each in said.get("all", ()):
+            server = Server.unpacked(each, self._starts)
+            self._by_run[server.run] = server
+            if each.get("is_current"):
+                self._by_id[server.about["id"]] = server
+            self._trees.resume(server.run, each.get("kills"))
+            if server.channel is not None and not server.channel.ended:
+                self._mind(server)
+            if server.report >= 0:
+                self._watch(server.report, select.EPOLLIN, self._telling(server))
+            for gate in server.openings:
+                self._watch(gate, select.EPOLLIN, self._greeting(server, gate))
+
+    def _telling(self, server: Server) -> Callable[[int], None]:
+        return lambda _mask: self._read_report(server)
+
+    def _greeting(self, server: Server, gate: int) -> Callable[[int], None]:
+        return lambda _mask: self._read_gate(server, gate)
 
     # -- requests ----------------------------------------------------------------------------------
 
@@ -268,7 +263,7 @@ class Forkservers:
         server.channel = PacketSocket(ours, channel.MAX_MESSAGE_BYTES)
         self._mind(server)
         if server.report >= 0:
-            self._watch(server.report, select.EPOLLIN, lambda _mask: self._read_report(server))
+            self._watch(server.report, select.EPOLLIN, self._telling(server))
 
     def _mind(self, server: Server) -> None:
         own = server.channel
@@ -465,7 +460,7 @@ class Forkservers:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         gate = ours.fileno()
         server.openings[gate] = (start, ours)
-        self._watch(gate, select.EPOLLIN, lambda _mask: self._read_gate(server, gate))
+        self._watch(gate, select.EPOLLIN, self._greeting(server, gate))
         server.channel.send(data, descriptors, owned=True)
 
     def listen(self) -> None:

@@ -13,6 +13,11 @@ import time
 
 from supervisord_lite.base.log_line import LEVELS, format_line
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
 #: A thousand workers that start at once say a line or two each. The kernel takes memory for what is
 #: in a pipe only, and lets everybody have so much (pipe(7)).
 _PIPE_BYTES = 1 << 20
@@ -50,6 +55,17 @@ class Journal:
         self._style = style
         self._least = LEVELS.index(level)
         self._dropped = 0
+
+    def pack(self, keep: Callable[[int], int]) -> dict[str, Any]:
+        """Return what a successor of this process goes on with."""
+        return {"descriptor": keep(self.descriptor), "dropped": self._dropped}
+
+    @classmethod
+    def unpacked(cls, said: dict[str, Any], style: str, level: str) -> Journal:
+        """Return what was packed."""
+        journal = cls(said["descriptor"], style, level)
+        journal._dropped = said.get("dropped", 0)
+        return journal
 
     def write(self, level: str, event: str, **fields: object) -> None:
         """Write one line, or count it as dropped.

@@ -16,7 +16,7 @@ from supervisord_lite.keeper.spawn import StageError, cause
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
     from supervisord_lite.keeper.calls import Calls
@@ -93,6 +93,19 @@ class Listeners:
         """Close all that no worker in force has any more."""
         for key in self._held.keys() - set(keys):
             self._close(key)
+
+    def pack(self, keep: Callable[[int], int]) -> list[dict[str, Any]]:
+        """Return what is held as JSON; *keep* is called with each descriptor."""
+        return [
+            {"key": key, "about": about, "descriptor": keep(own.fileno())}
+            for key, (about, own) in self._held.items()
+        ]
+
+    def unpack(self, said: list[dict[str, Any]]) -> None:
+        """Go on with what was packed."""
+        for each in said:
+            own = socket.socket(fileno=each["descriptor"])
+            self._held[each["key"]] = (each["about"], own)
 
     def close(self) -> None:
         """The daemon ends: leave no path behind."""

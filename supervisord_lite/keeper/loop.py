@@ -12,7 +12,7 @@ from collections import deque
 from supervisord_lite import __version__
 from supervisord_lite.base import exit_codes
 from supervisord_lite.base.signals import describe_end
-from supervisord_lite.keeper import children, reap
+from supervisord_lite.keeper import children, reap, succession
 from supervisord_lite.keeper.events import EventPipe
 from supervisord_lite.keeper.poller import Poller
 from supervisord_lite.keeper.runs import Runs
@@ -25,6 +25,9 @@ from supervisord_lite.wire.channel import PROTOCOL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from supervisord_lite.keeper.boot import Boot
     from supervisord_lite.keeper.journal import Journal
     from supervisord_lite.keeper.notify import Notifier
@@ -58,7 +61,8 @@ class Keeper:
             self._calls, boot, self._table, self._known, poller.watch, poller.unwatch,
             lambda message: self._supervisor.note(message),
         )  # fmt: skip
-        self._events = EventPipe(boot.events, self._runs.streams, poller, journal.write)
+        events = boot.events if boot.state is None else ""  # there is a pipe already
+        self._events = EventPipe(events, self._runs.streams, poller, journal.write)
         self._supervisor = SupervisorSide(
             boot, journal, notifier, poller, self._table,
             carry_out=self._runs.carry_out, record=self._events.take, feeds=self._runs.feeds,
@@ -153,8 +157,8 @@ class Keeper:
             signal.signal(number, lambda number, _frame: self._signals.append(number))
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        # Whoever started us may have blocked some; not before there are handlers: what PID 1 has
-        # none for is lost, see cli/first_process.
+        # Whoever started us may have blocked some, as a keeper before us has; not before there are
+        # handlers: what PID 1 has none for is lost, see cli/first_process.
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         self._poller.watch(reader, select.EPOLLIN, lambda _mask: _drain(reader))
 
@@ -298,16 +302,74 @@ class Keeper:
             "fell_back": self._upgrade.fell_back,
         }
 
-    # -- other code in place of this --------------------------------------------------------------
+    # -- succession -------------------------------------------------------------------------------
+
+    def pack(self, keep: Callable[[int], int]) -> dict[str, Any]:
+        """Return all that a keeper after this one must know, as JSON, but what is of the moment.
+
+        *keep* is called with each descriptor that goes with it.
+        """
+        return {
+            "boot": self._boot.pack(keep),
+            "journal": self._journal.pack(keep),
+            "table": self._table.pack(),
+            "runs": self._runs.pack(keep),
+            "events": self._events.pack(keep),
+            "supervisor": self._supervisor.pack(),
+            "scribe": self._scribe.pack(),
+            "upgrade": self._upgrade.pack(),
+            "keeper": {"started_at_s": self._started_at_s, "stop_asked": self._stop_asked},
+        }
+
+    def unpack(self, state: dict[str, Any], refused: str = "") -> None:
+        """Go on with the state of the keeper before this one; nothing is done yet.
+
+        *refused*: why another one could not, where we are the code before.
+        """
+        self._table.unpack(state["table"], self._runs.unpack(state["runs"]))
+        self._events.unpack(state.get("events", {}))
+        self._supervisor.unpack(state.get("supervisor", {}))
+        self._scribe.unpack(state.get("scribe", {}))
+        self._upgrade.unpack(state.get("upgrade", {}), refused)
+        own = state.get("keeper", {})
+        self._started_at_s = own.get("started_at_s", self._started_at_s)
+        self._stop_asked = own.get("stop_asked", False)
 
     def _copies(self) -> list[int]:
-        """Return what a dry start reads: what a new supervisor would be told."""
-        return [self._supervisor.handover(self._about())]
+        """Return what a dry start reads: what a new supervisor would be told, and a new keeper."""
+        handover = self._supervisor.handover(self._about())
+        try:
+            return [handover, succession.write(self._calls, succession.stated(self.pack))]
+        except OSError:
+            self._calls.close(handover)
+            raise
 
     def _succeed(self, interpreter: str, resident: str) -> str:
-        """Re-execute this process; return why that failed."""
-        del interpreter, resident
-        return "it cannot be replaced in this version"
+        """Let other code take the place of this (succession.py); return why that failed.
+
+        Supervisor and scribe have ended.
+        """
+        assert not self._supervisor.pid
+        assert not self._scribe.pid
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, succession.SIGNALS)
+        try:
+            self._take_signals(time.monotonic())
+            if self._ending is not None:
+                return "the daemon ends"
+            if not self._runs.leave():
+                return "the keeper cannot leave a run's cgroup"
+            if self._notifier.watchdog_s is not None:
+                self._notifier.send("WATCHDOG=1")
+            state = succession.stated(self.pack)
+            environment = self._boot.environment
+            succession.step_over(self._calls, state, interpreter, resident, environment)
+        except OSError as error:
+            return f"{error.strerror}: {error.filename or interpreter}"
+        except ValueError as error:  # a NUL byte
+            return str(error)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        raise AssertionError  # execve does not return
 
     # -- are they live? ---------------------------------------------------------------------------
 

@@ -75,6 +75,15 @@ class Privates:
         if places:
             self._places[run] = places
 
+    def places(self, run: Run) -> list[str]:
+        """Return the names that *run* has."""
+        return self._places.get(run, [])
+
+    def resume(self, run: Run, places: list[str]) -> None:
+        """Go on with the names of a run of the keeper before this one."""
+        if places:
+            self._places[run] = places
+
     def discard(self, request: dict[str, Any]) -> None:
         """Nobody could be started for them."""
         self._remove([each["place"] for each in _wanted(request)])

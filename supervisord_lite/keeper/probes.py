@@ -15,16 +15,17 @@ import os
 import select
 
 from supervisord_lite.keeper.spawn import StageError, cause, read_report
-from supervisord_lite.keeper.table import Run
+from supervisord_lite.keeper.table import Run, key_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from supervisord_lite.keeper.calls import Calls
     from supervisord_lite.keeper.cgroups import Cgroups
     from supervisord_lite.keeper.reap import Ended
+    from supervisord_lite.keeper.table import Key
     from supervisord_lite.keeper.trees import Trees
 
 #: Of its output, the end is kept.
@@ -52,7 +53,7 @@ class Probe:
         "tree",
     )  # fmt: skip
 
-    def __init__(self, run: Run, tree: Run, request: dict[str, Any], now_s: float) -> None:
+    def __init__(self, run: Run, tree: Run, request: Mapping[str, Any], now_s: float) -> None:
         """Take over a process that was just started."""
         self.run = run
         self.tree = tree
@@ -63,6 +64,31 @@ class Probe:
         self.reader = -1
         self.output = b""
         self.read_bytes = 0
+
+    def pack(self, keep: Callable[[int], int]) -> dict[str, Any]:
+        """Return it as JSON; *keep* is called with each descriptor."""
+        return {
+            "run": self.run.key,
+            "tree": self.tree.pack(),
+            "number": self.number,
+            "timeout_s": self.timeout_s,
+            "deadline_s": self.deadline_s,
+            "report": keep(self.report),
+            "reader": keep(self.reader),
+            "output": self.output.decode("latin-1"),
+            "read_bytes": self.read_bytes,
+        }
+
+    @classmethod
+    def unpacked(cls, said: dict[str, Any], run: Run) -> Probe:
+        """Return what was packed."""
+        probe = cls(run, Run.unpacked(said["tree"]), said, 0.0)
+        probe.deadline_s = said.get("deadline_s")
+        probe.report = said.get("report", -1)
+        probe.reader = said.get("reader", -1)
+        probe.output = said.get("output", "").encode("latin-1")
+        probe.read_bytes = said.get("read_bytes", 0)
+        return probe
 
 
 class Probes:
@@ -109,6 +135,31 @@ class Probes:
         """Whether nothing of any probe is alive."""
         return not self._by_tree
 
+    def pack(self, keep: Callable[[int], int]) -> dict[str, Any]:
+        """Return every probe as JSON; *keep* is called with each descriptor."""
+        probes = [
+            {**probe.pack(keep), "kills": self._trees.kills(probe.tree)}
+            for probe in self._by_tree.values()
+        ]
+        return {"all": probes, "held": [run.key for run in self._held], "count": self._count}
+
+    def unpack(self, said: dict[str, Any], runs: Mapping[Key, Run]) -> None:
+        """Go on with what was packed, about these *runs*."""
+        self._count = said.get("count", 0)
+        self._held = {runs[key] for key in map(key_of, said.get("held", ()))}
+        for each in said.get("all", ()):
+            probe = Probe.unpacked(each, runs[key_of(each["run"])])
+            self._by_tree[probe.tree] = probe
+            self._by_run.setdefault(probe.run, []).append(probe)
+            self._trees.resume(probe.tree, each.get("kills"))
+            if not probe.tree.ended:
+                self._by_pid[probe.tree.pid] = probe
+            if probe.reader >= 0:
+                self._watch(probe.reader, select.EPOLLIN, self._reading(probe))
+
+    def _reading(self, probe: Probe) -> Callable[[int], None]:
+        return lambda _mask: self._read(probe)
+
     # -- beginning ---------------------------------------------------------------------------------
 
     def begin(self, run: Run, request: dict[str, Any], now_s: float) -> None:
@@ -139,7 +190,7 @@ class Probes:
         self._known.add(pid)
         self._by_pid[pid] = self._by_tree[probe.tree] = probe
         self._by_run.setdefault(run, []).append(probe)
-        self._watch(reader, select.EPOLLIN, lambda _mask: self._read(probe))
+        self._watch(reader, select.EPOLLIN, self._reading(probe))
         self._limit(probe, request["cgroup"], now_s)
 
     def _pipe(self) -> tuple[int, int]:

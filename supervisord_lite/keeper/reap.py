@@ -12,6 +12,8 @@ from supervisord_lite.base.signals import name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from supervisord_lite.keeper.calls import Calls
 
 
@@ -25,6 +27,15 @@ class Ended:
         self.pid = pid
         self.code = code
         self.signal = signal
+
+    def pack(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return {"pid": self.pid, "code": self.code, "signal": self.signal}
+
+    @classmethod
+    def unpacked(cls, said: dict[str, Any]) -> Ended:
+        """Return what was packed."""
+        return cls(said["pid"], said["code"], said["signal"])
 
     def how(self) -> dict[str, object]:
         """Return the field of a log line that says how it ended."""

@@ -27,7 +27,7 @@ from supervisord_lite.keeper.starts import Start, Starts
 from supervisord_lite.keeper.streams import Streams
 from supervisord_lite.keeper.table import Key, Run
 from supervisord_lite.keeper.trees import Trees
-from supervisord_lite.keeper.voices import Voices
+from supervisord_lite.keeper.voices import Voice, Voices
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,10 +81,16 @@ class Runs:
         self._known = known
         self._watch = watch
         self._unwatch = unwatch
-        self.cgroups = cgroups.discover(calls, boot.name)
+        state = boot.state
+        if state is None:
+            self.cgroups = cgroups.discover(calls, boot.name)
+        else:
+            self.cgroups = cgroups.unpacked(calls, state["runs"].get("cgroups"))
         self.streams = Streams(calls)
-        self.streams.adopt(boot.journal_reader, {"name": "", "fd": 2})
-        self._launcher = Launcher(calls, boot.environment, boot.nofile_soft)
+        if state is None:
+            self.streams.adopt(boot.journal_reader, {"name": "", "fd": 2})
+        nulls = () if state is None else state["runs"].get("nulls", ())
+        self._launcher = Launcher(calls, boot.environment, boot.nofile_soft, nulls)
         self._listeners = Listeners(calls, boot.inherited)
         self.voices = Voices(calls, table, watch, unwatch, tell)
         self.feeds = Feeds(calls, watch, unwatch, tell)
@@ -241,9 +247,12 @@ class Runs:
         elif report < 0:
             self._spawned(run)
         else:
-            run.report = report
-            self._setups[report] = _Setup(run)
-            self._watch(report, select.EPOLLIN, lambda _mask: self._read_setup(report))
+            self._await_setup(run, report)
+
+    def _await_setup(self, run: Run, report: int) -> None:
+        run.report = report
+        self._setups[report] = _Setup(run)
+        self._watch(report, select.EPOLLIN, lambda _mask: self._read_setup(report))
 
     def _hand_on(self, request: dict[str, Any]) -> int:
         """Let a child read the secrets of a fork; return where that finds them."""
@@ -449,6 +458,73 @@ class Runs:
         self._table.note_emptied(run, self._table.last)
         for stream in run.streams:
             self.streams.retire(stream)
+
+    # -- succession -------------------------------------------------------------------------------
+
+    def pack(self, keep: Callable[[int], int]) -> dict[str, Any]:
+        """Return every run and all that belongs to runs, as JSON.
+
+        *keep* is called with each descriptor that goes with it.
+        """
+        ended = {run: {**dead.pack(), "at_s": at_s} for run, dead, at_s in self._ended}
+        return {
+            "cgroups": None if self.cgroups is None else self.cgroups.pack(keep),
+            "nulls": self._launcher.pack(keep),
+            "streams": self.streams.pack(keep),
+            "all": [
+                {**self._pack_run(run, keep), "dead": ended.get(run)}
+                for run in self._table.runs.values()
+            ],
+            "feeds": self.feeds.pack(keep),
+            "sockets": self._listeners.pack(keep),
+            "probes": self.probes.pack(keep),
+            "servers": self.servers.pack(keep),
+            "known": list(self._known),
+        }
+
+    def _pack_run(self, run: Run, keep: Callable[[int], int]) -> dict[str, Any]:
+        setup = self._setups.get(run.report)
+        failed = self._failed.get(run)
+        return {
+            **run.pack(),
+            "streams": self.streams.names(run.streams),
+            "voice": self.voices.pack(run, keep),
+            "places": self._privates.places(run),
+            "kills": self._trees.kills(run),
+            "report": keep(run.report),
+            "told": "" if setup is None else setup.data.decode("latin-1"),
+            "failed": None if failed is None else failed.pack(),
+            "failed_late_s": self._failed_late.get(run),
+        }
+
+    def unpack(self, said: dict[str, Any]) -> list[Run]:
+        """Go on with what was packed; return the runs, for the table."""
+        self._known.update(said.get("known", ()))
+        self.streams.unpack(said.get("streams", {}))
+        runs = [self._unpack_run(each) for each in said.get("all", ())]
+        self.feeds.unpack(said.get("feeds", []))
+        self._listeners.unpack(said.get("sockets", []))
+        self.probes.unpack(said.get("probes", {}), {run.key: run for run in runs})
+        self.servers.unpack(said.get("servers", {}))
+        return runs
+
+    def _unpack_run(self, said: dict[str, Any]) -> Run:
+        run = Run.unpacked(said)
+        run.streams = self.streams.named(said.get("streams", []))
+        if said.get("voice") is not None:
+            self.voices.begin(run, Voice.unpacked(said["voice"]))
+        self._privates.resume(run, said.get("places", []))
+        self._trees.resume(run, said.get("kills"))
+        if said.get("report", -1) >= 0:
+            self._await_setup(run, said["report"])
+            self._setups[run.report].data = said.get("told", "").encode("latin-1")
+        if said.get("failed") is not None:
+            self._failed[run] = StageError(**said["failed"])
+        if said.get("failed_late_s") is not None:
+            self._failed_late[run] = said["failed_late_s"]
+        if said.get("dead") is not None:
+            self._ended.append((run, Ended.unpacked(said["dead"]), said["dead"]["at_s"]))
+        return run
 
     def close(self) -> None:
         """The daemon ends: whatever is still below us is killed, our cgroups are removed."""

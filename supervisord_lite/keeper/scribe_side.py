@@ -80,6 +80,22 @@ class ScribeSide(Child):
             self._say({"do": "finish"})
             self._ask_soon(now_s)
 
+    def pack(self) -> dict[str, Any]:
+        """Return what a successor of this keeper must know, of counts too; it has ended."""
+        more = {
+            "own_deaths": self._own_deaths,
+            "dropped": list(self.dropped.items()),
+            "troubles": list(self.troubles.items()),
+        }
+        return {**super().pack(), **more}
+
+    def unpack(self, said: dict[str, Any]) -> None:
+        """Go on with what was packed: it is started at once."""
+        super().unpack(said)
+        self._own_deaths = said.get("own_deaths", 0)
+        self.dropped = dict(said.get("dropped", ()))
+        self.troubles = dict(said.get("troubles", ()))
+
     def _discard_memory(self) -> None:
         """It dies of what its memory holds: a chunk may be lost, but not all logs for ever."""
         self._journal.write("error", "scribe.memory_discarded")

@@ -23,6 +23,7 @@ from supervisord_lite.keeper import secret_stage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from typing import Any, NoReturn
 
     from supervisord_lite.keeper.calls import Calls
@@ -58,6 +59,11 @@ class StageError(Exception):
         self.missing = missing
         self.hopeless = hopeless
 
+    def pack(self) -> dict[str, Any]:
+        """Return what makes it anew."""
+        names = ("stage", "reason", "missing", "hopeless")
+        return {name: getattr(self, name) for name in names}
+
 
 def cause(error: OSError) -> str:
     """Return why a system call failed, for people: our own shortage is named as ours."""
@@ -77,7 +83,13 @@ class Launcher:
         null: Descriptor of /dev/null.
     """
 
-    def __init__(self, calls: Calls, environment: dict[str, str], nofile_soft: int) -> None:
+    def __init__(
+        self,
+        calls: Calls,
+        environment: dict[str, str],
+        nofile_soft: int,
+        nulls: Sequence[int] = (),
+    ) -> None:
         """Prepare.
 
         Args:
@@ -85,6 +97,7 @@ class Launcher:
             environment: The daemon's environment.
             nofile_soft: RLIMIT_NOFILE's soft limit before the keeper raised its own; workers get
                 this one.
+            nulls: As another one has packed them; low numbers are taken by now.
         """
         self._calls = calls
         self._base = {
@@ -94,10 +107,15 @@ class Launcher:
         }
         self.credentials = environment.get("CREDENTIALS_DIRECTORY")
         self._nofile = nofile_soft
-        self.null = calls.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        self.null, *low = nulls or (calls.open("/dev/null", os.O_RDWR | os.O_CLOEXEC),)
         # posix_spawn refuses to copy descriptors above the soft limit, which is the worker's for
         # the moment of the spawn; so outputs are copied to these low ones first.
-        self._low = tuple(calls.fcntl(self.null, fcntl.F_DUPFD_CLOEXEC, 3) for _ in range(4))
+        missing = range(4 - len(low))
+        self._low = (*low, *(calls.fcntl(self.null, fcntl.F_DUPFD_CLOEXEC, 3) for _ in missing))
+
+    def pack(self, keep: Callable[[int], int]) -> list[int]:
+        """Return the descriptors of /dev/null, the low ones behind the first, for a successor."""
+        return [keep(number) for number in (self.null, *self._low)]
 
     def environment_of(self, changes: list[tuple[str, str | None]]) -> dict[str, str]:
         """Return the environment of one worker: the base with *changes*; None unsets."""

@@ -8,6 +8,8 @@ import os
 
 from supervisord_lite.keeper import own_folder, secret_stage
 from supervisord_lite.keeper.spawn import StageError, cause
+from supervisord_lite.keeper.table import key_of
+from supervisord_lite.keeper.voices import Voice
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from supervisord_lite.keeper.privates import Privates
     from supervisord_lite.keeper.streams import Stream, Streams
     from supervisord_lite.keeper.table import Key
-    from supervisord_lite.keeper.voices import Voice, Voices
+    from supervisord_lite.keeper.voices import Voices
 
 #: Descriptors below this are for what is handed on.
 _RESERVED = 10
@@ -105,6 +107,25 @@ class Starts:
             start.files[number] = descriptor = self._hand_on(request)
             start.writers.append(descriptor)
             start.request = {**request, "python": {**request["python"], "secrets": number}}
+
+    def pack(self, start: Start, keep: Callable[[int], int]) -> dict[str, Any]:
+        """Return one start as JSON, once its process has its files; *keep*: each descriptor."""
+        return {
+            "key": start.key,
+            "request": start.request,
+            "streams": self._streams.names(start.streams),
+            "voice": None if start.voice is None else start.voice.pack(keep),
+            "cgroup": start.cgroup,
+        }
+
+    def unpacked(self, said: dict[str, Any]) -> Start:
+        """Return what was packed."""
+        start = Start(key_of(said["key"]), said["request"])
+        start.streams = self._streams.named(said.get("streams", []))
+        if said.get("voice") is not None:
+            start.voice = Voice.unpacked(said["voice"])
+        start.cgroup = said.get("cgroup")
+        return start
 
     def discard(self, start: Start) -> None:
         """There is no process for it."""

@@ -12,6 +12,7 @@ from supervisord_lite.wire import channel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from supervisord_lite.keeper.calls import Calls
@@ -115,6 +116,44 @@ class Streams:
         self._untold = list(self._open.values())
         self._moved = []
         self._unretired = [number for number, stream in self._open.items() if stream.retired]
+
+    def pack(self, keep: Callable[[int], int]) -> dict[str, Any]:
+        """Return every open stream as JSON; *keep* is called with each descriptor."""
+        streams = [
+            {"descriptor": keep(each.descriptor), "entry": each.entry, "retired": each.retired}
+            for each in self._open.values()
+        ]
+        return {"open": streams, "next": self._next}
+
+    def unpack(self, said: dict[str, Any]) -> None:
+        """Go on with what was packed; there is no scribe yet."""
+        for each in said.get("open", ()):
+            stream = Stream(each["descriptor"], each["entry"])
+            stream.retired = each.get("retired", False)
+            self._open[stream.entry["stream"]] = stream
+        self._next = said.get("next", max(self._open, default=0) + 1)
+        self.restart()
+
+    def names(self, streams: list[Stream]) -> list[Any]:
+        """Return as JSON which *streams* those are; their places are kept."""
+        return [
+            {"gone": each.entry, "retired": each.retired}
+            if each.entry["stream"] not in self._open
+            else each.entry["stream"]
+            for each in streams
+        ]
+
+    def named(self, names: list[Any]) -> list[Stream]:
+        """Return the streams that `names` has named."""
+        found = []
+        for name in names:
+            if isinstance(name, int):
+                found.append(self._open[name])
+            else:
+                gone = Stream(-1, name["gone"])
+                gone.retired = name.get("retired", True)
+                found.append(gone)
+        return found
 
     def pages(self) -> list[tuple[dict[str, Any], list[int]]]:
         """Take what is to be told: messages with their descriptors."""

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 
 Key = tuple[str, int, int]  #: pool, index, run
 
+#: Of a run, what is handed on as it is.
+_PLAIN = (
+    "ended", "emptied", "killed", "last_fact", "spawned_at_s", "beat_s", "oom", "words",
+    "last_words", "folder", "secret_files",
+)  # fmt: skip
+
 
 class Run:
     """One life of one slot.
@@ -60,6 +66,23 @@ class Run:
         self.last_words = ""
         self.folder = ""
         self.secret_files: tuple[str, ...] = ()
+
+    def pack(self) -> dict[str, Any]:
+        """Return all but its streams and descriptors, as JSON."""
+        own = {"key": self.key, "pid": self.pid, "marker": self.marker, "cgroup": self.cgroup}
+        own.update((name, getattr(self, name)) for name in _PLAIN)
+        own["recorded"] = list(self.recorded.items())
+        return own
+
+    @classmethod
+    def unpacked(cls, said: dict[str, Any]) -> Run:
+        """Return what was packed; without streams."""
+        run = cls(key_of(said["key"]), said["pid"], said["marker"], said.get("cgroup"))
+        for name in _PLAIN:
+            setattr(run, name, said.get(name, getattr(run, name)))
+        run.recorded = dict(said.get("recorded", ()))
+        run.secret_files = tuple(run.secret_files)
+        return run
 
 
 class Table:
@@ -160,6 +183,30 @@ class Table:
             }
         )
 
+    def pack(self) -> dict[str, Any]:
+        """Return all but the runs, as JSON, for a keeper that succeeds to this one."""
+        return {
+            "saves": self.saves,
+            "facts": list(self.facts),
+            "applied": self.applied,
+            "last": self.last,
+            "latest": [[*slot, run] for slot, run in self._latest.items()],
+            "awaited": list(self._awaited),
+        }
+
+    def unpack(self, said: dict[str, Any], runs: list[Run]) -> None:
+        """Go on with what was packed, and with *runs* in the order of before."""
+        self.saves = said.get("saves", {})
+        self.facts = deque(said.get("facts", ()))
+        self.applied = said.get("applied", 0)
+        self.last = said.get("last", 0)
+        self._latest = {(pool, index): run for pool, index, run in said.get("latest", ())}
+        self._awaited = {key_of(key): None for key in said.get("awaited", ())}
+        self.runs = {run.key: run for run in runs}
+        self.by_pid = {run.pid: run for run in runs if not run.ended}
+        over = (run for run in runs if run.emptied)
+        self._over = deque(sorted(over, key=lambda run: run.last_fact))
+
     def inventory(self) -> list[dict[str, Any]]:
         """Return the runs that are not empty yet, or may still begin, for a new supervisor."""
         awaited: list[dict[str, Any]] = [
@@ -178,3 +225,9 @@ class Table:
             for run in self.runs.values()
             if not run.emptied
         ]
+
+
+def key_of(said: list[Any]) -> Key:
+    """Return the key of a run that was said as JSON."""
+    pool, index, run = said
+    return (pool, index, run)

@@ -140,6 +140,16 @@ class Trees:
             self._pause_s = _FIRST_ROUND_S
         self.next_round_s = now_s
 
+    def kills(self, run: Run) -> int | None:
+        """Return how often what is left of *run* was killed; None: it is not being cleared."""
+        return self._clearing.get(run)
+
+    def resume(self, run: Run, kills: int | None) -> None:
+        """Go on with a run that the keeper before this one has begun to clear, or not."""
+        if kills is not None:
+            self._clearing[run] = kills
+            self.next_round_s = 0.0
+
     def signal(self, run: Run, number: int) -> None:
         """Send a signal to every process of the run's tree; the leader included."""
         if run.cgroup is not None and self._cgroups is not None:

@@ -35,7 +35,6 @@ from __future__ import annotations
 
 import os
 
-from supervisord_lite.base.resident import own_code
 from supervisord_lite.keeper.trial import Trial, refusal
 
 TYPE_CHECKING = False
@@ -112,15 +111,16 @@ class Upgrade:
         """Return what the keeper after this one must know."""
         return {"former": self._former, "fell_back": self.fell_back}
 
-    def restore(self, said: dict[str, Any]) -> None:
-        """Go on with what the keeper before this one has packed."""
+    def unpack(self, said: dict[str, Any], refused: str) -> None:
+        """Go on with what the keeper before this one has packed.
+
+        *refused*: why the other code could not; then this is the code before.
+        """
         self.fell_back = said.get("fell_back", "")
         former = said.get("former")
-        if former is None:
-            return
-        if tuple(former) == own_code():
-            self.fell_back = self.fell_back or "its keeper could not go on with the state"
-        else:
+        if refused:
+            self.fell_back = f"its keeper could not go on with the state: {refused}"
+        elif former is not None:
             self._former = former[0], former[1]
             self._replaces_keeper = True
 

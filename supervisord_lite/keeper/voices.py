@@ -66,6 +66,26 @@ class Voice:
         self.is_judged = False
         self.extended_at_s = 0.0
 
+    def pack(self, keep: Callable[[int], int]) -> dict[str, Any]:
+        """Return it as JSON; *keep* is called with each descriptor."""
+        return {
+            "reader": keep(self.reader),
+            "writer": keep(self.writer),
+            "folder": self.folder,
+            "has_said": self.has_said,
+            "is_judged": self.is_judged,
+            "extended_at_s": self.extended_at_s,
+        }
+
+    @classmethod
+    def unpacked(cls, said: dict[str, Any]) -> Voice:
+        """Return what was packed; it is nobody's yet."""
+        voice = cls(said["reader"], said.get("writer", -1), said.get("folder", ""))
+        voice.has_said = said.get("has_said", False)
+        voice.is_judged = said.get("is_judged", False)
+        voice.extended_at_s = said.get("extended_at_s", 0.0)
+        return voice
+
 
 class Voices:
     """Every voice, by run."""
@@ -125,6 +145,11 @@ class Voices:
         self._close_writer(voice)
         self._voices[run] = voice
         self._watch(voice.reader, select.EPOLLIN, lambda _mask: self._hear(voice))
+
+    def pack(self, run: Run, keep: Callable[[int], int]) -> dict[str, Any] | None:
+        """Return the voice of *run* as JSON; None: it has none."""
+        voice = self._voices.get(run)
+        return None if voice is None else voice.pack(keep)
 
     def discard(self, voice: Voice) -> None:
         """Nobody could be started for it."""

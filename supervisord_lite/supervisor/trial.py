@@ -22,7 +22,8 @@ from typing import NoReturn
 from supervisord_lite import __version__
 from supervisord_lite.base import prctl
 from supervisord_lite.base.clock import SystemClock, SystemRng
-from supervisord_lite.keeper import __main__ as keeper_entrance
+from supervisord_lite.keeper import entrance as keeper_entrance
+from supervisord_lite.keeper import succession
 from supervisord_lite.keeper.journal import Journal
 from supervisord_lite.scribe import __main__ as scribe_entrance
 from supervisord_lite.supervisor import __main__ as supervisor_entrance
@@ -33,7 +34,7 @@ from supervisord_lite.wire.channel import PROTOCOL
 #: The keeper has long given up by then; but it may be dead.
 _ALARM_S = 60
 #: What the three processes are made of; that they are here means that they can be imported.
-ENTRANCES = (keeper_entrance.main, scribe_entrance.main, supervisor_entrance.main)
+ENTRANCES = (keeper_entrance.enter, scribe_entrance.main, supervisor_entrance.main)
 #: What the daemon's children are made of, and which is not imported here.
 _PACKAGES = (
     "base",
@@ -60,7 +61,9 @@ def main(arguments: list[str]) -> int:
     with os.fdopen(int(arguments[0]), "rb") as file:
         said = json.load(file)
     read_all_code(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
-    answer = {"version": __version__, "protocol": PROTOCOL, "succession": None}
+    if len(arguments) > 1:
+        succession.read(int(arguments[1]), dry=True)
+    answer = {"version": __version__, "protocol": PROTOCOL, "succession": succession.SUCCESSION}
     _say({**answer, "unusable": rehearsed(said)})
     return 0
 
