@@ -21,7 +21,7 @@ from supervisord_lite.base.errors import SupervisordLiteError
 from supervisord_lite.base.suggest import nearest
 from supervisord_lite.cli import verbs
 from supervisord_lite.cli.errors import UsageError
-from supervisord_lite.cli.manual import headings, plain, read_manual, section
+from supervisord_lite.cli.manual import plain, read_manual, section
 from supervisord_lite.cli.text import COLUMNS, fold
 from supervisord_lite.cli.topics import OF_VERBS, TOPICS
 from supervisord_lite.config import reference
@@ -62,13 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def topics() -> str:
     """Return the list of topics."""
-    there = {heading for _, heading in headings(_manual())}
     lines = ["supervisord-lite help TOPIC", ""]
-    lines += [
-        f"  {topic.name:<{_NAME_COLUMNS}} {topic.text}"
-        for topic in TOPICS
-        if topic.heading in there
-    ]
+    lines += [f"  {topic.name:<{_NAME_COLUMNS}} {topic.text}" for topic in TOPICS]
     lines += [
         "",
         "help VERB tells the options of a verb (supervisord-lite --help lists them),",

@@ -34,6 +34,8 @@ one worker with its origins, `plan.py` what differs between two, both without wh
 takes for a secret; `secret_digests.py` tells a secret that has changed; `rewrite.py` changes one
 value in a file of people, and `turns.py` lets one command do that after the other.
 
+`reference.py` tells people what each key is for: a new key needs its text there.
+
 Rules where two meet
 --------------------
 

@@ -3,7 +3,8 @@
 The loader (`keys.py` and whoever reads the values) decides what is allowed; this says it. From here
 come the tables of README, `config/supervisord-lite.toml` and `supervisord-lite help KEY`. A test
 compares it with the loader: every key is here and no other, each default is the one that the loader
-takes, each effect is the one that a reload has.
+takes, each effect is the one that a reload has. Whoever changes a text types
+`python -m tests.support.readme` afterwards, which writes the tables and the file anew.
 
 No process of the daemon imports this module.
 """
