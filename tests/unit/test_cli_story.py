@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from supervisord_lite.cli import deciding, events, snapshot
+from supervisord_lite.cli.happened import line_of
 from supervisord_lite.cli.story import Story, lines_of
 from tests.support.control import a_worker
 
@@ -213,6 +214,15 @@ def test_a_signal_that_a_person_sent() -> None:
     assert "14:00:01  signal   SIGKILL sent by anna (uid 1003)\n" in text
     assert "killed by SIGKILL after 1s, sent by anna (uid 1003)" in text
     assert "sent by" not in told([sent | {"signal": "SIGHUP"}, killed]).split("failed")[1]
+
+
+def test_a_signal_that_two_processes_of_a_worker_got_is_told_once() -> None:
+    """While one takes over from the other; another one to the same process is another one."""
+    sent = {"event": "worker.signalled", "signal": "SIGHUP", "by_uid": 0, "at": "x"}
+    first, second = {**sent, "run": 1}, {**sent, "run": 2}
+    assert line_of(first, [], {}) == ("signal", "SIGHUP sent by uid 0")
+    assert line_of(second, [first], {}) is None
+    assert line_of(second, [first, second], {}) == ("signal", "SIGHUP sent by uid 0")
 
 
 def test_a_worker_that_somebody_stopped() -> None:
