@@ -225,10 +225,9 @@ OfRun = Fact | ReadySaid | JudgedFailed | RecycleRequested | Extended
 
 #: What a job's plan comes to; it means the same in all states with a process.
 OfPlan = PlanBegun | CameDue
-#: What a state decides about.
-OfState = (
-    OfRun
-    | GateMoved
+#: What is about a worker whether it has a run or not.
+OfSlot = (
+    GateMoved
     | StartRequested
     | StopRequested
     | RestartRequested
@@ -237,6 +236,8 @@ OfState = (
     | PolicyChanged
     | DeadlinePassed
 )
+#: What a state decides about.
+OfState = OfRun | OfSlot
 Event = OfState | OfPlan
 #: What one slot may hear, which can have two runs; each of them hears an `Event`.
 SlotEvent = Event | ReplaceRequested

@@ -6,7 +6,7 @@ from supervisord_lite.base.clock import Rng
 from supervisord_lite.base.record import replace
 from supervisord_lite.core import ends, events, jobs, moves, orders, states
 from supervisord_lite.core.actions import Announce, Spawn
-from supervisord_lite.core.events import Event, OfState
+from supervisord_lite.core.events import Event, OfSlot, OfState
 from supervisord_lite.core.gates import Gate, open_gate, through_gate
 from supervisord_lite.core.moves import Live, Moved
 from supervisord_lite.core.states import NEXT, Worker
@@ -69,6 +69,8 @@ def _dispatch(worker: Worker, event: Event, now_s: float, rng: Rng) -> Moved:
             return _on_starting(worker, state, event, now_s, rng)
         case states.Stopping():
             return _on_stopping(worker, state, event, now_s, rng)
+        case _ if isinstance(event, events.OfRun):
+            return worker, ()  # that run is over
         case states.Backoff():
             return _on_backoff(worker, state, event, now_s)
         case states.Tripped():
@@ -86,7 +88,7 @@ def _dispatch(worker: Worker, event: Event, now_s: float, rng: Rng) -> Moved:
 def _on_down(
     worker: Worker,
     state: states.Stopped | states.Exited,
-    event: OfState,
+    event: OfSlot,
     now_s: float,
 ) -> Moved:
     match event:
@@ -107,23 +109,11 @@ def _on_down(
             return jobs.change_policy(worker, changed, now_s)
         case events.DeadlinePassed() | events.GateMoved():
             return worker, ()
-        case (
-            events.Spawned()
-            | events.SpawnFailed()
-            | events.Exited()
-            | events.Emptied()
-            | events.Lost()
-            | events.ReadySaid()
-            | events.JudgedFailed()
-            | events.RecycleRequested()
-            | events.Extended()
-        ):
-            return worker, ()  # that run is over
         case _:
             assert_never(event)
 
 
-def _on_scheduled(worker: Worker, event: OfState, now_s: float) -> Moved:
+def _on_scheduled(worker: Worker, event: OfSlot, now_s: float) -> Moved:
     match event:
         case events.StartRequested(by_itself=True):
             return worker, ()
@@ -138,24 +128,13 @@ def _on_scheduled(worker: Worker, event: OfState, now_s: float) -> Moved:
         case events.PolicyChanged():
             changed = orders.adopt_policy(worker, event)
             return jobs.change_policy(worker, changed, now_s)
-        case events.DeadlinePassed() | events.GateMoved() | events.RecycleRequested():
+        case events.DeadlinePassed() | events.GateMoved():
             return worker, ()
-        case (
-            events.Spawned()
-            | events.SpawnFailed()
-            | events.Exited()
-            | events.Emptied()
-            | events.Lost()
-            | events.ReadySaid()
-            | events.JudgedFailed()
-            | events.Extended()
-        ):
-            return worker, ()  # that run is over
         case _:
             assert_never(event)
 
 
-def _on_waiting(worker: Worker, state: states.Waiting, event: OfState, now_s: float) -> Moved:
+def _on_waiting(worker: Worker, state: states.Waiting, event: OfSlot, now_s: float) -> Moved:
     match event:
         case events.GateMoved():
             return moves.start_as(worker, state.then, now_s)
@@ -173,23 +152,11 @@ def _on_waiting(worker: Worker, state: states.Waiting, event: OfState, now_s: fl
             return orders.adopt_policy(worker, event), ()
         case events.DeadlinePassed():
             return worker, ()
-        case (
-            events.Spawned()
-            | events.SpawnFailed()
-            | events.Exited()
-            | events.Emptied()
-            | events.Lost()
-            | events.ReadySaid()
-            | events.JudgedFailed()
-            | events.RecycleRequested()
-            | events.Extended()
-        ):
-            return worker, ()  # that run is over
         case _:
             assert_never(event)
 
 
-def _on_backoff(worker: Worker, state: states.Backoff, event: OfState, now_s: float) -> Moved:
+def _on_backoff(worker: Worker, state: states.Backoff, event: OfSlot, now_s: float) -> Moved:
     match event:
         case events.DeadlinePassed():
             if now_s < state.retry_at_s:
@@ -209,23 +176,11 @@ def _on_backoff(worker: Worker, state: states.Backoff, event: OfState, now_s: fl
             return orders.adopt_policy(worker, event), ()
         case events.GateMoved():
             return worker, ()
-        case (
-            events.Spawned()
-            | events.SpawnFailed()
-            | events.Exited()
-            | events.Emptied()
-            | events.Lost()
-            | events.ReadySaid()
-            | events.JudgedFailed()
-            | events.RecycleRequested()
-            | events.Extended()
-        ):
-            return worker, ()  # that run is over
         case _:
             assert_never(event)
 
 
-def _on_tripped(worker: Worker, state: states.Tripped, event: OfState, now_s: float) -> Moved:
+def _on_tripped(worker: Worker, state: states.Tripped, event: OfSlot, now_s: float) -> Moved:
     match event:
         case events.DeadlinePassed():
             if state.probe_at_s is None or now_s < state.probe_at_s:
@@ -247,18 +202,6 @@ def _on_tripped(worker: Worker, state: states.Tripped, event: OfState, now_s: fl
             return changed.in_state(replace(state, probe_at_s=probe_at_s)), ()
         case events.GateMoved():
             return worker, ()
-        case (
-            events.Spawned()
-            | events.SpawnFailed()
-            | events.Exited()
-            | events.Emptied()
-            | events.Lost()
-            | events.ReadySaid()
-            | events.JudgedFailed()
-            | events.RecycleRequested()
-            | events.Extended()
-        ):
-            return worker, ()  # that run is over
         case _:
             assert_never(event)
 
