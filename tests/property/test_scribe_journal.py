@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from supervisord_lite.scribe.calls import Calls
-from supervisord_lite.scribe.echo import LINE_BYTES, PATIENCE_S, Journal
+from supervisord_lite.scribe.echo import LINE_BYTES, PATIENCE_S
+from supervisord_lite.scribe.journal import Journal
 from supervisord_lite.scribe.plan import OVERRUN_BYTES
 from supervisord_lite.scribe.turns import LINE_S
 from supervisord_lite.wire import journald
