@@ -14,16 +14,16 @@ When the plain file has gone meanwhile, it was the oldest and had to go: then so
 from __future__ import annotations
 
 import errno
-import json
 import os
-import signal
 import stat
 import zlib
 
-from supervisord_lite.base.prctl import die_with_parent, set_name
-from supervisord_lite.scribe import gzipped
+from supervisord_lite.scribe import bound_child, gzipped
 from supervisord_lite.scribe.calls import Calls
-from supervisord_lite.scribe.note_child import say
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _PIECE_BYTES = 1 << 20
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -33,27 +33,13 @@ _WINDOW_BITS = -15
 
 
 def main(arguments: list[str]) -> int:
-    """Compress the file; say on 1 what came of it; return the exit code.
+    """Compress the file; return the exit code. Arguments as of `bound_child.do`."""
+    return bound_child.do(arguments, _work, name="sdl-compress", done="done")
 
-    Args:
-        arguments: The path, and how many seconds this may take.
-    """
-    path, limit_s = arguments[0], float(arguments[1])
-    signal.setitimer(signal.ITIMER_REAL, limit_s)
-    die_with_parent()
-    set_name("sdl-compress")
-    with open(0, "rb") as file:
-        told = json.load(file)
-    if os.getppid() != told["parent"]:
-        return 1  # it died before we could ask to die with it
+
+def _work(path: str, _told: dict[str, Any]) -> None:
     os.nice(19)
-    try:
-        compress(path, Calls())
-    except OSError as error:
-        say(f"failed {error.strerror}\n")
-        return 1
-    say("done\n")
-    return 0
+    compress(path, Calls())
 
 
 def compress(path: str, calls: Calls) -> None:

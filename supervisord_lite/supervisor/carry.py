@@ -35,7 +35,7 @@ from supervisord_lite.core import records
 from supervisord_lite.core.actions import Announce
 from supervisord_lite.core.carry import is_worth_carrying, stays_down
 from supervisord_lite.core.states import Worker
-from supervisord_lite.supervisor.child_file import ChildFile
+from supervisord_lite.supervisor.child_file import AGAIN_S, EVERY_S, ChildFile
 from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.escalation import StartNote
 from supervisord_lite.supervisor.fleet import Fleet
@@ -53,14 +53,8 @@ LIFE = "carry/life"
 MAY_BE_THERE = "carry/may_be_there"
 #: So much later is written what is not urgent: a fleet in trouble fails all the time.
 _FAILURES_AFTER_S = 5.0
-#: Between two writings: each is a process.
-_EVERY_S = 0.5
-#: After a writing that failed.
-_AGAIN_S = 30.0
 #: When this long has passed, what was taken over has not killed anybody.
 _PROVED_S = 30.0
-#: How long the child may take: the end of the service waits for it.
-_LIMIT_S = 2.0
 
 
 class CarryFile:
@@ -98,15 +92,14 @@ class CarryFile:
         self._may_be_there = MAY_BE_THERE in saves
         self._file = ChildFile(
             f"{fleet.settings.state_dir}/{FILE_NAME}", "" if self._may_be_there else None,
-            limit_s=_LIMIT_S, start_note=start_note, poller=poller, clock=clock,
-            on_failed=self._failed,
+            start_note=start_note, poller=poller, clock=clock, on_failed=self._failed,
         )  # fmt: skip
         self._hands = reloads.in_force.by_hand
         self._is_given_up = False
         self._was_stopping = False
         now_s = clock.now_s()
         self._began_s = now_s
-        self._last_s = -_EVERY_S
+        self._last_s = -EVERY_S
         #: When something is to be written; None: nothing is.
         self._due_s: float | None = now_s + _PROVED_S if self._life["tries"] else now_s
         fleet.listen(self._stepped)
@@ -116,7 +109,7 @@ class CarryFile:
     ) -> None:
         del slot, told
         if stays_down(before) != stays_down(after):
-            self._want(self._last_s + _EVERY_S)
+            self._want(self._last_s + EVERY_S)
         elif before.failures is not after.failures:
             self._want(self._clock.now_s() + _FAILURES_AFTER_S)
 
@@ -130,7 +123,7 @@ class CarryFile:
         """
         if self._reloads.in_force.by_hand is not self._hands:
             self._hands = self._reloads.in_force.by_hand
-            self._want(self._last_s + _EVERY_S)
+            self._want(self._last_s + EVERY_S)
         if self._daemon.is_stopping and not self._was_stopping:
             self._was_stopping = True
             self._due_s = now_s
@@ -173,7 +166,7 @@ class CarryFile:
         self._log("warning", "carry.not_written", path=self._file.path, reason=reason)
         if self._daemon.is_stopping and self._file.writing is None:
             self._is_given_up = True  # not where only a writing has failed: what is full can shrink
-        self._want(self._clock.now_s() + _AGAIN_S)
+        self._want(self._clock.now_s() + AGAIN_S)
 
     @property
     def deadline_s(self) -> float | None:

@@ -7,6 +7,13 @@ from supervisord_lite.scribe.note import Note
 from supervisord_lite.supervisor.escalation import StartNote
 from supervisord_lite.supervisor.poller import Poller
 
+#: Between two writings: each is a process.
+EVERY_S = 0.5
+#: After a writing that failed.
+AGAIN_S = 30.0
+#: How long the child may take: the end of the service waits for it.
+_LIMIT_S = 2.0
+
 
 class ChildFile:
     """One file, and the child that is at it.
@@ -22,7 +29,6 @@ class ChildFile:
         path: str,
         on_disk: str | None,
         *,
-        limit_s: float,
         start_note: StartNote,
         poller: Poller,
         clock: Clock,
@@ -33,7 +39,6 @@ class ChildFile:
         Args:
             path: Of the file.
             on_disk: What may stand in it already.
-            limit_s: How long a child may take.
             start_note: Starts the child: (path, content, now_s=, limit_s=).
             poller: Wakes the loop when the child has something to say.
             clock: Now.
@@ -42,7 +47,6 @@ class ChildFile:
         self.path = path
         self.on_disk = on_disk
         self.writing: str | None = None
-        self._limit_s = limit_s
         self._start_note = start_note
         self._poller = poller
         self._clock = clock
@@ -69,7 +73,7 @@ class ChildFile:
             return
         self._hung = None
         try:
-            self._note = self._start_note(self.path, content, now_s=now_s, limit_s=self._limit_s)
+            self._note = self._start_note(self.path, content, now_s=now_s, limit_s=_LIMIT_S)
         except OSError as error:
             self._on_failed(str(error))
             return

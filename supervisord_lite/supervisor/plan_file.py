@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 
 from supervisord_lite.base.clock import Clock
 from supervisord_lite.core.schedule import Schedule
-from supervisord_lite.supervisor.child_file import ChildFile
+from supervisord_lite.supervisor.child_file import AGAIN_S, EVERY_S, ChildFile
 from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.escalation import StartNote
 from supervisord_lite.supervisor.fleet import Fleet
@@ -34,12 +34,6 @@ PLANS = "plans"
 VERSION = 1
 #: In the state folder.
 FILE_NAME = "plans.json"
-#: Between two writings: each is a process.
-_EVERY_S = 0.5
-#: After a writing that failed.
-_AGAIN_S = 30.0
-#: How long the child may take: the end of the service waits for it.
-_LIMIT_S = 2.0
 
 
 class PlanFile:
@@ -74,8 +68,7 @@ class PlanFile:
         self._file = ChildFile(
             f"{fleet.settings.state_dir}/{FILE_NAME}",
             "" if PLANS in saves or self._wanted() else None,
-            limit_s=_LIMIT_S, start_note=start_note, poller=poller, clock=clock,
-            on_failed=self._failed,
+            start_note=start_note, poller=poller, clock=clock, on_failed=self._failed,
         )  # fmt: skip
         self._text = self._file.on_disk
         self._may_differ = True
@@ -108,13 +101,13 @@ class PlanFile:
         file = self._file
         if file.is_busy or self._text == file.on_disk or now_s < self._not_before_s:
             return
-        self._not_before_s = now_s + _EVERY_S
+        self._not_before_s = now_s + EVERY_S
         file.write(None if self._text is None else json.loads(self._text), self._text, now_s)
 
     def _failed(self, reason: str) -> None:
         self._log("warning", "plans.not_written", path=self._file.path, reason=reason)
         self._is_given_up = self._daemon.is_stopping
-        self._not_before_s = self._clock.now_s() + _AGAIN_S
+        self._not_before_s = self._clock.now_s() + AGAIN_S
 
     @property
     def deadline_s(self) -> float | None:
