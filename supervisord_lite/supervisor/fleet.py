@@ -1,35 +1,26 @@
 """Every worker, and the one way to change one: feed it an event."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from supervisord_lite.base.clock import Clock, Rng
 from supervisord_lite.base.record import replace
-from supervisord_lite.config.spec import MAX_START_BYTES, Settings, Spec, policy_from_data
-from supervisord_lite.core import actions, events, faults, fleet, records
+from supervisord_lite.config.spec import MAX_START_BYTES, Settings, Spec
+from supervisord_lite.core import actions, events, faults, fleet
 from supervisord_lite.core.events import Event, SlotEvent
 from supervisord_lite.core.moves import Live
 from supervisord_lite.core.pools import Pool
 from supervisord_lite.core.states import Stopped, Stopping, Worker, word_of
 from supervisord_lite.core.swap import due_s, run_of
+from supervisord_lite.supervisor import slot_record
 from supervisord_lite.supervisor.deadlines import Deadlines
 from supervisord_lite.supervisor.facts import event_of
 from supervisord_lite.supervisor.facts import number as number_of
 from supervisord_lite.supervisor.gone import Gone
 from supervisord_lite.supervisor.launch import action_request, printed_name, relog_request
-from supervisord_lite.supervisor.outbox import Outbox, Request, Slot, record_text
-from supervisord_lite.supervisor.twins import (
-    led_runs_of,
-    restored_twin,
-    runs_of,
-    saved_twin,
-    without_twin,
-)
+from supervisord_lite.supervisor.outbox import Outbox, Request, Slot
+from supervisord_lite.supervisor.twins import led_runs_of, runs_of, without_twin
 
-#: Failures kept in a record: a message has an end. Only after a crash of ours, and only where
-#: `max_restarts` is larger, fewer are known than there were.
-_FAILURES_SAVED = 1000
 _STARTS = (events.StartRequested, events.RestartRequested, events.ReplaceRequested)
 #: Told after each step: slot, the worker before, the worker now, the announcements.
 Listener = Callable[[Slot, Worker, Worker, tuple[actions.Announce, ...]], None]
@@ -267,27 +258,6 @@ class Fleet:
         for slot in self.core.graph.in_stop_order(self.workers):
             self.feed_guarded(slot, event)
 
-    def why_stuck(self, slot: Slot) -> str:
-        """Return for whom a worker waits in vain, for people; empty while it may still come."""
-        if not self.core.is_stuck(slot):
-            return ""
-        chain = self.core.standing.chain(slot[0])
-        name = chain[-1]
-        root = " and ".join(dict.fromkeys(self.word(each) for each in self.slots(name)))
-        through = "".join(f", which requires {each}" for each in chain[2:])
-        return f"requires {chain[1]}{through}, which is {root}"
-
-    def why_twin(self, slot: Slot) -> str | None:
-        """Return for whom the run beside that of a slot waits in vain; None: there is no such run.
-
-        Empty while it may still come, or has begun.
-        """
-        twin = self.twins.get(slot)
-        if twin is None:
-            return None
-        name = self.core.standing.blocks(slot[0]) if run_of(twin) is None else None
-        return f"requires {name}, which does not become ready" if name else ""
-
     def word(self, slot: Slot) -> str:
         """Return the state of a worker as people read it."""
         return word_of(self.workers[slot].state)
@@ -415,12 +385,8 @@ class Fleet:
         worker, ends = self.workers.get(slot), self.ends_of(slot)
         if worker is None:
             return self._gone.record(slot)
-        if len(worker.failures) > _FAILURES_SAVED:
-            worker = replace(worker, failures=worker.failures[-_FAILURES_SAVED:])
         policy, twin = self.spec(slot[0]).policy, self.twins.get(slot)
-        own = worker.policy if worker.policy is not policy else None
-        beside = None if twin is None else saved_twin(twin, policy)
-        return record_text(self._seen.get(slot, 0), records.to_record(worker), own, ends, beside)
+        return slot_record.text_of(worker, twin, policy, seen=self._seen.get(slot, 0), ends=ends)
 
     def _too_large(self, slot: Slot, request: Request) -> None:
         if request["do"] != "spawn":
@@ -455,20 +421,15 @@ class Fleet:
     def restore(self, slot: Slot, text: str) -> None:
         """Put a worker back as a dead supervisor had saved it."""
         try:
-            saved = json.loads(text)
-            own = saved.get("policy")
-            policy = self.spec(slot[0]).policy if own is None else policy_from_data(own)
-            worker = records.from_record(saved["worker"], policy)
-            beside = saved.get("twin")
-            twin = None if beside is None else restored_twin(beside, self.spec(slot[0]).policy)
-            self._seen[slot] = saved["seen"]
+            saved = slot_record.read(text, self.spec(slot[0]).policy)
         except (ValueError, KeyError, TypeError) as error:
             self.unusable[slot] = repr(error)
             self.outbox.touch(slot)
             return
-        self.restored[slot] = runs_of(worker, twin)
-        self.core.put(slot, worker)
-        self.core.put_twin(slot, twin)
+        self._seen[slot] = saved.seen
+        self.restored[slot] = runs_of(saved.worker, saved.twin)
+        self.core.put(slot, saved.worker)
+        self.core.put_twin(slot, saved.twin)
         self._arm(slot)
 
     def kill(self, slot: Slot, run: int) -> None:

@@ -17,6 +17,7 @@ from supervisord_lite.supervisor.escalation import LastEscalation
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.generations import Generations
 from supervisord_lite.supervisor.health import Health
+from supervisord_lite.supervisor.in_vain import why_stuck
 from supervisord_lite.supervisor.launch import log_places, outputs
 from supervisord_lite.supervisor.logs import Logs
 from supervisord_lite.supervisor.names import NoSuchWorkerError, resolve
@@ -127,7 +128,7 @@ class StatusVerbs:
                     output=self._output(slot),
                     words=self._said(slot, worker.run),
                     by_hand=self._reloads.in_force.by_hand.get(slot[0]),
-                    stuck=self._fleet.why_stuck(slot),
+                    stuck=why_stuck(self._fleet, slot),
                     generation=self._generations.of(slot, worker.run),
                     is_outdated=self._rolls.outdated.has(slot)
                     and not self._rolls.is_rolling(slot[0]),

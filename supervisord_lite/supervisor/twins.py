@@ -1,40 +1,20 @@
-"""What the records and requests of a slot say of the run beside it (`core.swap`), and its faults.
+"""Which runs a slot has while one stands beside it (`core.swap`), and what a fault makes of them.
 
-A slot and its twin are one record, so that no death of ours leaves half of a swap. A fault of ours
-in a step of either ends the swap: the twin is killed, and what the slot is without it is decided as
-for any other (`core.faults`).
+A fault of ours in a step of either ends the swap: the twin is killed, and what the slot is without
+it is decided as for any other (`core.faults`).
 """
 
 from collections.abc import Callable
-from typing import Any
 
 from supervisord_lite.base.record import replace
-from supervisord_lite.config.spec import policy_from_data
-from supervisord_lite.core import events, records
+from supervisord_lite.core import events
 from supervisord_lite.core.events import SlotEvent
 from supervisord_lite.core.faults import leaves_nothing
 from supervisord_lite.core.moves import Live
-from supervisord_lite.core.policy import Policy
 from supervisord_lite.core.states import Stopping, Worker
 from supervisord_lite.core.swap import is_coming, run_of
 
 _REASON = "a fault of the supervisor"
-
-
-def saved_twin(twin: Worker, policy: Policy) -> dict[str, object]:
-    """Return what a record has of a twin; *policy*: that of the spec in force."""
-    own = None if twin.policy is policy else twin.policy
-    return {"worker": records.to_record(twin), "policy": own}
-
-
-def restored_twin(saved: dict[str, Any], policy: Policy) -> Worker:
-    """Return the twin that `saved_twin` wrote.
-
-    Raises:
-        ValueError, KeyError, TypeError: Another version wrote it, or it is damaged.
-    """
-    own = saved.get("policy")
-    return records.from_record(saved["worker"], policy if own is None else policy_from_data(own))
 
 
 def runs_of(worker: Worker, twin: Worker | None) -> list[int]:

@@ -18,6 +18,7 @@ from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.events import Events
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.generations import Generations, NotBuilt
+from supervisord_lite.supervisor.in_vain import why_stuck, why_twin
 from supervisord_lite.supervisor.names import NoSuchWorkerError, resolve
 from supervisord_lite.supervisor.orders import (
     Goal,
@@ -78,7 +79,7 @@ class Verbs:
         self._reloads = reloads
         self.guard: Callable[[Call, Callable[[Call], None]], None] = lambda call, do: do(call)
         self._clock = clock
-        self._orders = Orders(fleet.why_stuck, fleet.why_twin)
+        self._orders = Orders(partial(why_stuck, fleet), partial(why_twin, fleet))
         self._replies: list[Callable[[], None]] = []
         fleet.listen(self._orders.stepped)
         self._watchers = Watchers(fleet)

@@ -16,6 +16,7 @@ from supervisord_lite.core.standing import ended_well, is_ready
 from supervisord_lite.core.states import Exited, Scheduled, Stopped, Tripped, Waiting, Worker
 from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.fleet import Fleet
+from supervisord_lite.supervisor.in_vain import why_stuck
 from supervisord_lite.supervisor.names import is_pattern, resolve
 from supervisord_lite.supervisor.orders import Outcome, describe_end, outcome_report
 from supervisord_lite.supervisor.outbox import Slot
@@ -129,7 +130,7 @@ class Waits:
             return Outcome("failed", ok=False, detail="the daemon is stopping")
         if outcome is not None:
             return outcome
-        stuck = self._fleet.why_stuck(slot) if isinstance(worker.state, Waiting) else ""
+        stuck = why_stuck(self._fleet, slot) if isinstance(worker.state, Waiting) else ""
         return Outcome("failed", ok=False, detail=f"waiting: {stuck}") if stuck else None
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
@@ -12,6 +13,7 @@ from supervisord_lite.core import events
 from supervisord_lite.core.policy import BackoffPolicy
 from supervisord_lite.core.standing import is_ready
 from supervisord_lite.core.states import Running, Starting, Stopped, Stopping, Tripped, Waiting
+from supervisord_lite.supervisor.in_vain import why_stuck
 from supervisord_lite.supervisor.orders import Order, Orders, Outcome
 from tests.support.supervisor import Daemon, a_fleet, a_spec
 
@@ -270,7 +272,7 @@ def test_a_start_fails_when_what_it_waits_for_has_given_up() -> None:
         a_spec("migrate", requires=["db"]),
         a_spec("web", requires=["migrate"]),
     )
-    orders = Orders(fleet.why_stuck)
+    orders = Orders(partial(why_stuck, fleet))
     fleet.listen(orders.stepped)
     told: list[Outcome] = []
     order = Order(WEB, "ready", 0, lambda _order, outcome: told.append(outcome))

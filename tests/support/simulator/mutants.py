@@ -67,7 +67,7 @@ MUTANTS = (
     ),
     Mutant(
         "a supervisor forgets who is coming", "supervisor/fleet.py",
-        "        self.core.put_twin(slot, twin)\n        self._arm(slot)\n",
+        "        self.core.put_twin(slot, saved.twin)\n        self._arm(slot)\n",
         "        self._arm(slot)\n",
         kind="whole",
     ),
@@ -250,8 +250,8 @@ MUTANTS = (
     ),
     Mutant(
         "deadlines die with the supervisor", "supervisor/fleet.py",
-        "        self.core.put_twin(slot, twin)\n        self._arm(slot)\n",
-        "        self.core.put_twin(slot, twin)\n",
+        "        self.core.put_twin(slot, saved.twin)\n        self._arm(slot)\n",
+        "        self.core.put_twin(slot, saved.twin)\n",
         kind="whole",
     ),
     Mutant(
