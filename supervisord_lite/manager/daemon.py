@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from typing import Any
 
 from supervisord_lite.base import exit_codes
 from supervisord_lite.base.errors import SupervisordLiteError
+from supervisord_lite.base.own_command import own_command, without_ours
 from supervisord_lite.control.client import ANSWER_TIMEOUT_S, Client
 from supervisord_lite.manager.errors import CriticalWorkerFailed, DaemonFailed, ManagerError
 from supervisord_lite.manager.standing import Standing, standing_of, standings_of_note
@@ -29,18 +29,6 @@ END_AT_ONCE_S = 15.0
 #: Between two looks for the control socket, and for the end of a daemon that does not answer.
 _PAUSE_S = 0.01
 _AGAIN_S = 0.1
-#: The current folder may hold anything, so nothing is imported from there (-P); and it must be this
-#: package, from wherever it is, and no other version of it.
-_ROOT = Path(__file__).parents[2]
-_ENTER = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from supervisord_lite.cli import main;"
-    " sys.exit(main(sys.argv[2:]))"
-)
-#: What a service manager says to us is not for the daemon.
-_SCRUBBED = (
-    "NOTIFY_", "LISTEN_", "WATCHDOG_", "RUNTIME_DIRECTORY", "STATE_DIRECTORY", "LOGS_DIRECTORY",
-    "SUPERVISORD_LITE_", "INVOCATION_ID", "JOURNAL_STREAM",
-)  # fmt: skip
 
 
 class Daemon:
@@ -138,12 +126,10 @@ class Daemon:
         return self._starter == threading.get_ident()
 
     def _launched(self) -> subprocess.Popen[bytes]:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(_SCRUBBED)}
-        command = [sys.executable, "-P", "-c", _ENTER, str(_ROOT)]
         return subprocess.Popen(
-            [*command, "run", "-c", self._config_path, "--owner", str(self.owner_pid)],
+            [*own_command(), "run", "-c", self._config_path, "--owner", str(self.owner_pid)],
             stdin=subprocess.DEVNULL,
-            env=environment,
+            env=without_ours(os.environ),
             # One Ctrl-C is one signal, and it is for this process.
             start_new_session=True,
         )

@@ -20,6 +20,7 @@ import tomli_w
 
 from supervisord_lite.base import exit_codes
 from supervisord_lite.base.errors import SupervisordLiteError
+from supervisord_lite.base.own_command import own_command, without_ours
 from supervisord_lite.config.effective import written_text
 from supervisord_lite.config.expand import literal_text
 from supervisord_lite.config.spec import MAX_SOCKET_PATH_BYTES
@@ -29,16 +30,6 @@ _START_S = 30.0
 _WAIT_S = 10.0
 _STOP_S = 60.0
 _PAUSE_S = 0.02
-_ROOT = Path(__file__).parents[2]
-_ENTER = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from supervisord_lite.cli import main;"
-    " sys.exit(main(sys.argv[2:]))"
-)
-#: What a service manager, or a daemon around the tests, says is not for this one.
-_SCRUBBED = (
-    "NOTIFY_", "LISTEN_", "WATCHDOG_", "RUNTIME_DIRECTORY", "STATE_DIRECTORY", "LOGS_DIRECTORY",
-    "SUPERVISORD_LITE_", "INVOCATION_ID", "JOURNAL_STREAM",
-)  # fmt: skip
 _STATES = (
     "stopped", "waiting", "starting", "running", "stopping", "backoff", "tripped", "probing",
     "exited",
@@ -75,7 +66,7 @@ class Daemon:
         """
         self.folder = Path(folder).resolve()
         self._file = Path(file).resolve()
-        self._environment = {k: v for k, v in os.environ.items() if not k.startswith(_SCRUBBED)}
+        self._environment = without_ours(os.environ)
         if sys.prefix != sys.base_prefix:
             self._environment.setdefault("VIRTUAL_ENV", sys.prefix)
         self._environment.update(env or {})
@@ -97,7 +88,7 @@ class Daemon:
             self._check(config)
             with (self.folder / "output").open("ab") as output:
                 self._process = subprocess.Popen(
-                    [*_command(), "run", "-c", config, "--owner", str(os.getpid())],
+                    [*own_command(), "run", "-c", config, "--owner", str(os.getpid())],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -249,7 +240,7 @@ class Daemon:
 
     def _check(self, config: str) -> None:
         done = subprocess.run(
-            [*_command(), "check", "-c", config], env=self._environment, check=False,
+            [*own_command(), "check", "-c", config], env=self._environment, check=False,
             capture_output=True, text=True, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         if done.returncode:
@@ -315,11 +306,6 @@ class Daemon:
         lock, self._lock = self._lock, -1
         if lock >= 0:
             os.close(lock)
-
-
-def _command() -> list[str]:
-    # This package, from wherever it is, and no other version of it.
-    return [sys.executable, "-P", "-c", _ENTER, str(_ROOT)]
 
 
 def _literal(text: str) -> str:

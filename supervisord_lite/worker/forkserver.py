@@ -65,6 +65,7 @@ import threading
 import traceback
 import warnings
 
+from supervisord_lite.worker.story import traceback_of
 from supervisord_lite.worker.target import TargetError, find
 
 TYPE_CHECKING = False
@@ -199,11 +200,7 @@ def _why(error: BaseException) -> dict[str, object]:
     if isinstance(error, _PreloadError):
         sys.stderr.write(f"supervisord-lite: {error}\n")
         return _told(str(error))
-    # Our own frames, and those of the import machinery, tell nobody anything.
-    trace = error.__traceback__
-    while trace is not None and _is_ours(trace.tb_frame.f_code.co_filename):
-        trace = trace.tb_next
-    lines = "".join(traceback.format_exception(type(error), error, trace)).splitlines()
+    lines = traceback_of(error).splitlines()
     with contextlib.suppress(Exception):
         sys.stderr.write("\n".join(lines) + "\n")
         sys.stderr.flush()
@@ -213,10 +210,6 @@ def _why(error: BaseException) -> dict[str, object]:
 
 def _told(reason: str) -> dict[str, object]:
     return {"reason": reason, "lines": []}
-
-
-def _is_ours(file: str) -> bool:
-    return file in (__file__, importlib.__file__) or file.startswith("<frozen importlib")
 
 
 def _inherited_sockets() -> list[str]:
