@@ -10,9 +10,13 @@ a server is            what was asked of it
 starting               is parked; nothing was made for it yet
 ready                  is opening at once
 gone while starting    has failed at the stage at which the server has ("preload" for its imports)
-gone while ready       said hello before: goes on; else has failed ("forkserver"), its gate closed
+killed while starting  is asked of another one
+gone while ready       said hello before: goes on; else its gate is closed, and another one is asked
 not answering          as gone: it is killed when its time is over
 =====================  =============================================================================
+
+What is asked of another one had not begun, so that is no failure of it; `_MOST_AGAIN` times, for a
+server may die of what it is asked.
 
 A server that is gone is built again by the next request that names it. The supervisor says which
 ones are needed (`keep`); another one ends when nothing that was asked of it is open any more.
@@ -74,6 +78,8 @@ if TYPE_CHECKING:
 
 #: A server that forks at all answers within milliseconds.
 _HANG_S = 30.0
+#: How often what never began is asked of another server.
+_MOST_AGAIN = 2
 #: From the end of its channel to its own.
 _LAST_S = 2.0
 _CREDENTIALS = struct.Struct("3i")
@@ -338,8 +344,17 @@ class Forkservers:
         if not server.is_wanted and is_idle and server.problem is None:
             self._give_up(server, StageError("forkserver", "not needed any more"), is_news=False)
 
-    def _give_up(self, server: Server, error: StageError, *, is_news: bool = True) -> None:
-        """Let nobody wait for it any more, and kill it: it has nothing to finish."""
+    def _give_up(
+        self, server: Server, error: StageError, *, is_news: bool = True, is_fault: bool = True
+    ) -> None:
+        """Let nobody wait for it any more, and kill it: it has nothing to finish.
+
+        Args:
+            server: Which.
+            error: Why.
+            is_news: The supervisor is told.
+            is_fault: That is a failure of all that waits; else another server is asked.
+        """
         if server.problem is not None:
             return
         server.problem = error
@@ -347,8 +362,7 @@ class Forkservers:
             del self._by_id[server.about["id"]]
         for gate in list(server.openings):
             self._read_gate(server, gate)
-        for gate in list(server.openings):
-            self._drop(server, gate, error)
+        waiting = [self._close_gate(server, gate).request for gate in list(server.openings)]
         server.deadline_s = None  # the last of its hellos has moved it
         if is_news:
             about = {"stage": error.stage, "reason": error.reason, **server.said}
@@ -357,9 +371,17 @@ class Forkservers:
             self._trees.clear(server.run, time.monotonic())
         else:
             self._by_run.pop(server.run, None)
-        parked, server.parked = server.parked, []
-        for request in parked:
-            self._office.has_failed(_key(request), error)
+        waiting += server.parked
+        server.parked = []
+        for request in waiting:
+            tries = request.get("again", 0)
+            if is_fault or tries >= _MOST_AGAIN:
+                self._office.has_failed(_key(request), error)
+            else:
+                self.take({**request, "again": tries + 1}, time.monotonic())
+        other = self._by_id.get(server.about["id"])
+        if other is not None:
+            other.is_wanted = server.is_wanted
 
     def _say(self, server: Server, about: dict[str, object]) -> None:
         self._tell({"servers": {server.about["id"]: about}})
@@ -375,7 +397,8 @@ class Forkservers:
             if server.channel is None:
                 self._give_up(server, StageError("forkserver", "it has closed its channel"))
             elif server.is_ready:
-                self._give_up(server, StageError("forkserver", f"no answer for {_HANG_S:g}s"))
+                error = StageError("forkserver", f"no answer for {_HANG_S:g}s")
+                self._give_up(server, error, is_fault=False)
             else:
                 reason = f"not ready after {server.about['timeout_s']:g}s"
                 self._give_up(server, StageError("preload", reason))
@@ -396,7 +419,8 @@ class Forkservers:
             error = StageError("forkserver", f"the forkserver has ended ({how})")
         else:
             error = StageError("preload", f"the forkserver has ended while it imported ({how})")
-        self._give_up(server, error)
+        was_killed = not server.told and (server.is_ready or "signal" in dead.how())
+        self._give_up(server, error, is_fault=not was_killed)
         self._trees.clear(server.run, time.monotonic())
         self._close_channel(server)
         return True
@@ -527,12 +551,16 @@ class Forkservers:
             ours.close()
 
     def _drop(self, server: Server, gate: int, error: StageError) -> None:
-        """Close a gate: whoever stands at it ends."""
+        """Start a run no more that was asked of it."""
+        self._office.has_failed(self._close_gate(server, gate).key, error)
+
+    def _close_gate(self, server: Server, gate: int) -> Start:
+        """Close a gate: whoever stands at it ends. Return for which start it was."""
         start, ours = server.openings.pop(gate)
         self._unwatch(gate)
         ours.close()
         self._starts.discard(start)
-        self._office.has_failed(start.key, error)
+        return start
 
 
 def _key(request: dict[str, Any]) -> Key:

@@ -187,6 +187,36 @@ def test_the_death_of_an_idle_forkserver_is_nobodys_matter(house: Household, fol
     assert not house.facts("a", "exited")
 
 
+def kill_server(house: Household) -> None:
+    """Kill the server, and wait until another one is there, or none."""
+    pid = server_pid(house)
+    os.kill(pid, signal.SIGKILL)
+    house.until(lambda: all(s.run.pid != pid for s in house.runs.servers._by_id.values()), "gone")
+
+
+def test_what_waits_for_a_server_that_is_killed_is_asked_of_another(
+    house: Household, folder: Path
+) -> None:
+    """It never began, so that is no failure; but a server may die of what it is asked."""
+    (folder / "slow.py").write_text(
+        "import os, time\nwhile not os.path.exists('go'): time.sleep(0.01)\n"
+    )
+    names = [f"p-{number}" for number in range(3)]
+    house.ask(*[forked(name, "rest", a_server(folder, "slow")) for name in names])
+    for _ in range(3):
+        assert not any(house.facts(name) for name in names)
+        kill_server(house)
+    for name in names:
+        fact = house.fact(name, "spawn_failed")
+        assert (fact["stage"], "SIGKILL" in fact["reason"]) == ("preload", True)
+
+    house.ask(*[forked(name, "leave", a_server(folder, "slow"), run=2) for name in names])
+    kill_server(house)
+    (folder / "go").touch()
+    for name in names:
+        assert house.fact(name, "exited")["run"] == 2
+
+
 def test_a_forkserver_killed_at_any_moment_loses_no_start(house: Household, folder: Path) -> None:
     """Each request ends as one start with its exit status, or as one failed start."""
     seed, rng = seeded()
