@@ -110,12 +110,14 @@ def _system(arguments: argparse.Namespace) -> dict[str, str]:
         own = _command(f"run -c {_quoted(_config(arguments))}")
         if _is_in_a_home(_config(arguments)):
             _tell(f"{_config(arguments)} belongs to a user, and root will obey it")
-    if own:
-        files["supervisord-lite.service.d/config.conf"] = _drop_in(own)
     elif not Path(ROOT_CONFIG_PATH).exists():
         _tell(f"there is no {ROOT_CONFIG_PATH} yet: write it first, then supervisord-lite check")
     if arguments.hardened:
         files["supervisord-lite.service.d/10-hardened.conf"] = _shipped("10-hardened.conf")
+        config = _config(arguments) if arguments.config is not None else ROOT_CONFIG_PATH
+        own += _of_homes([config, *_programs()])
+    if own:
+        files["supervisord-lite.service.d/config.conf"] = _drop_in(own)
     return files
 
 
@@ -127,12 +129,41 @@ def _template(arguments: argparse.Namespace) -> dict[str, str]:
         own.append(f"User={arguments.user}")
     if arguments.config is not None:
         own += _command(f"run -c {_quoted(_config(arguments))}")
-    homes = [path for path in (_config(arguments), _this_command()) if _is_in_a_home(path)]
-    if homes:
-        own += [f"# {homes[0]} stands there.", "ProtectHome=read-only"]
+    own += _of_homes([_config(arguments), *_programs()])
+    _warn_of_closed_folders(arguments.user or name)
     if own:
         files[f"supervisord-lite@{name}.service.d/config.conf"] = _drop_in(own)
     return files
+
+
+def _programs() -> list[str]:
+    """Return what must be readable to run this command: itself, and its interpreter."""
+    command = _this_command()
+    return [command, os.path.realpath(command), os.path.realpath(sys.executable)]
+
+
+def _of_homes(paths: list[str]) -> list[str]:
+    """Return lines for what is needed of a home, to a unit that closes them."""
+    homes = [path for path in paths if _is_in_a_home(path)]
+    return [f"# {homes[0]} stands there.", "ProtectHome=read-only"] if homes else []
+
+
+def _warn_of_closed_folders(user: str) -> None:
+    """Tell when *user* may not run the command: a virtual environment below /root, mostly."""
+    who = pwd.getpwnam(user)
+    groups = os.getgrouplist(user, who.pw_gid)
+    for program in _programs():
+        for folder in reversed(Path(program).parents):
+            if who.pw_uid == 0 or not folder.is_dir():
+                continue
+            found = folder.stat()
+            bit = 0o100 if found.st_uid == who.pw_uid else 0o010 if found.st_gid in groups else 0o1
+            if not found.st_mode & bit:
+                _tell(
+                    f"{user} may not enter {folder}, and so not run {program}: install "
+                    "supervisord-lite where everybody may read, in /opt for instance"
+                )
+                return
 
 
 def _of_user(arguments: argparse.Namespace) -> dict[str, str]:

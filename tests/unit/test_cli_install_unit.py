@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from supervisord_lite.cli import main
+from tests.support import leftovers
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: units of the system")
 
@@ -44,6 +45,32 @@ def test_an_instance_has_a_drop_in_of_its_own(
     said = capsys.readouterr().out
     assert f"wrote {tmp_path}/supervisord-lite@shopq.service.d/config.conf\n" in said
     assert said.endswith("now:  systemctl enable --now supervisord-lite@shopq\n")
+
+
+@needs_root
+def test_a_command_that_the_service_could_not_run_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A virtual environment in a folder that is closed to the user, as below /root."""
+    folder = leftovers.short_folder()
+    folder.chmod(0o755)
+    command = folder / "own/bin/supervisord-lite"
+    command.parent.mkdir(parents=True)
+    command.write_text("#!/bin/sh\n")
+    command.chmod(0o755)
+    command.parent.parent.chmod(0o700)
+    monkeypatch.setattr("sys.argv", [str(command)])
+    assert install(tmp_path / "units", "--name", "games") == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"games may not enter {command.parent.parent}, and so not run {command}" in said
+
+
+@needs_root
+def test_what_stands_in_a_home_can_be_read_by_a_hardened_service(tmp_path: Path) -> None:
+    """Else it could not even start: ProtectHome=yes hides it."""
+    assert install(tmp_path, "--hardened", "-c", "/home/anna/workers.toml") == 0
+    text = (tmp_path / "supervisord-lite.service.d/config.conf").read_text()
+    assert "ProtectHome=read-only\n" in text
 
 
 def test_programs_are_told_in_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
