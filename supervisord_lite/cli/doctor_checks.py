@@ -131,7 +131,7 @@ def _delegation(facts: Facts) -> Iterator[Finding]:
     if _has_unit(facts) and facts.unit.get("Delegate") != "yes":
         text = "without cgroups of their own, trees of workers are found by marks and sessions only"
         yield Finding("warning", "delegation", text, _delegation_remedy(facts))
-    elif not facts.has_cgroup_v2:
+    elif not facts.has_cgroup_v2 and facts.keeper_pid != 1:  # a container has what it was given
         text = "no cgroup v2 is mounted: trees of workers are found by marks and sessions only"
         yield Finding("warning", "delegation", text, _delegation_remedy(facts))
 

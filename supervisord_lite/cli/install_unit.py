@@ -112,6 +112,7 @@ def _system(arguments: argparse.Namespace) -> dict[str, str]:
             _tell(f"{_config(arguments)} belongs to a user, and root will obey it")
     elif not Path(ROOT_CONFIG_PATH).exists():
         _tell(f"there is no {ROOT_CONFIG_PATH} yet: write it first, then supervisord-lite check")
+    _warn_of_strangers_programs()
     if arguments.hardened:
         files["supervisord-lite.service.d/10-hardened.conf"] = _shipped("10-hardened.conf")
         config = _config(arguments) if arguments.config is not None else ROOT_CONFIG_PATH
@@ -162,6 +163,18 @@ def _warn_of_closed_folders(user: str) -> None:
                 _tell(
                     f"{user} may not enter {folder}, and so not run {program}: install "
                     "supervisord-lite where everybody may read, in /opt for instance"
+                )
+                return
+
+
+def _warn_of_strangers_programs() -> None:
+    """Tell when root would run what somebody else may change: that one is root then."""
+    for program in _programs():
+        for each in (Path(program), *Path(program).parents):
+            if each.exists() and (uid := each.stat().st_uid):
+                _tell(
+                    f"{each} belongs to uid {uid}, and root will run what stands there: install "
+                    "supervisord-lite as root, in /opt for instance"
                 )
                 return
 

@@ -156,6 +156,8 @@ def _other_daemon(path: str, environ: Mapping[str, str]) -> str:
         try:
             if Path(place).is_socket():
                 return f"\nthere is another one: --socket {place}"
-        except OSError:  # not even its folder may be looked at
+        except PermissionError:  # not even its folder may be looked at
+            return "\nthere may be one of root's, which is closed to you: sudo supervisord-lite …"
+        except OSError:
             continue
     return ""

@@ -206,6 +206,41 @@ def test_a_user_has_a_service_of_his_own(machine: Machine) -> None:
         machine.run("rm", "-rf", f"{home}/.config", f"{home}/.local")
 
 
+def test_what_the_manual_says_to_remove_is_all_there_is(machine: Machine) -> None:
+    """Unit, drop-ins, state, logs, sockets and the link into PATH: nothing is found afterwards."""
+    said = (CHECKOUT / "README.md").read_text().partition("To remove it,")[2]
+    block = re.search(r"```sh\n(.*?)```", said, re.DOTALL)
+    assert block is not None
+    machine.write("/opt/supervisord-lite/bin/supervisord-lite", "")
+    machine.run("mv", "/usr/bin/supervisord-lite", "/opt/supervisord-lite/bin/supervisord-lite")
+    machine.run("ln", "-s", "/opt/supervisord-lite/bin/supervisord-lite", "/usr/local/bin/")
+    machine.write(
+        CONFIG, f'[supervisor]\nlog_dir = "/var/log/supervisord-lite"\n[worker.web]\n{SLEEP}'
+    )
+    machine.run("rm", f"{UNITS}/supervisord-lite.service")
+    ctl(machine, "install-unit", "--hardened")
+    machine.write(f"{UNITS}/supervisord-lite.service.d/20-see-us.conf", SEE_US)
+    machine.systemctl("daemon-reload")
+    machine.systemctl("enable", "--now", "supervisord-lite")
+    assert set(workers(machine)) == {"web"}
+    stranger = ("setpriv", f"--reuid={UID}", "--regid=60", "--clear-groups")
+    done = machine.run(*stranger, "supervisord-lite", "status", check=False)
+    assert (done.returncode, "one of root's" in " ".join(done.stderr.split())) == (3, True)
+
+    machine.run("sh", "-ec", block[1].replace("sudo ", ""))
+
+    places = ("/etc", "/var", "/run", "/opt", "/usr/local", "/tmp", "/root/.config", "/root/.local")
+    known = {
+        path for path in places if machine.run("test", "-d", path, check=False).returncode == 0
+    }
+    ours = [str(CHECKOUT), str(machine.shared.parent)]
+    found = machine.run(
+        "find", *sorted(known), "-xdev", "-name", "supervisord-lite*"
+    ).stdout.split()
+    assert [path for path in found if not path.startswith(tuple(ours))] == []
+    assert machine.show("supervisord-lite", "LoadState")["LoadState"] == "not-found"
+
+
 def test_doctor_in_a_real_systemd(machine: Machine) -> None:
     """As shipped it has no error; with a bad drop-in it names the line that is missing."""
     machine.write(CONFIG, f"[worker.web]\n{SLEEP}")

@@ -171,6 +171,12 @@ def test_workers_of_others_that_the_daemon_may_not_look_at(facts: Any) -> None:
     assert findings(replace(blind, sees_all=True)) == []
 
 
+def test_a_container_has_the_cgroups_that_it_was_given(facts: Any) -> None:
+    """Nobody can boot it otherwise; whose trees that concerns is told by another check."""
+    quick = '[worker.a]\ncommand = "x"\nstop_timeout = "1s"\n'
+    assert findings(facts(quick, keeper_pid=1, unit={}, has_cgroup_v2=False)) == []
+
+
 def test_schedules_go_by_the_clock(facts: Any) -> None:
     """So a clock that is wrong hurts them, and a box without a time zone those that name none."""
     job = '[worker.a]\ncommand = "x"\nschedule = "@daily"\n'
