@@ -84,7 +84,7 @@ SUPERVISOR = Group("supervisor", "daemon", "supervisor", "the daemon", (
         "environment. In the first file only; \"-FILE\" may be missing",
         '"-/etc/default/supervisord-lite"'),
     Key("state_dir", "path", "", "next start",
-        "event journal, state, and the configuration in force",
+        "where event journal, state, and the configuration in force are kept",
         '"/var/lib/supervisord-lite"',
         "StateDirectory= of the unit, /var/lib/supervisord-lite, or "
         "~/.local/state/supervisord-lite"),
@@ -98,9 +98,9 @@ SUPERVISOR = Group("supervisor", "daemon", "supervisor", "the daemon", (
         '"/var/log/supervisord-lite"',
         "LogsDirectory= of the unit; else workers inherit the daemon's output"),
     Key("log_level", '"debug", "info", "warning" or "error"', '"info"', "next start",
-        "of the daemon's own lines, on its stderr"),
+        "how much the daemon says of itself, on its stderr"),
     Key("log_format", '"text" or "json"', "", "next start",
-        "of the daemon's own lines",
+        "how the daemon's own lines look",
         '"json"', "text on a terminal, else json"),
     Key("http", '"HOST:PORT"', "", "next start",
         "serves /livez, /readyz and /metrics there, to anybody who can reach it",
@@ -134,7 +134,7 @@ PROGRAM = Group("program", "program", "worker", "what runs", (
     Key("preload", "list of modules", "[]", "restart",
         "imported once, before the processes are forked: they share that memory"),
     Key("config.NAME", "anything but dates", "", "restart",
-        "keyword arguments of the Python target", "50"),
+        "a keyword argument of the Python target", "50"),
     Key("extends", "a worker", "", "",
         "takes over the keys of that worker, below its own", '"base"'),
     Key("enabled", _FLAG, "true", "",
@@ -181,7 +181,7 @@ START = Group("start", "starting", "worker", "when it starts, and when it is rea
     Key("ready", 'duration, "spawned", "exit", "health", "notify", "fd:3"', '"1s"', "live",
         'what makes it ready: to have lived so long, to be spawned, to end well ("exit", a job '
         'that others wait for), the first good answer, READY=1 on its notification socket, or a '
-        "newline on that descriptor (3 to 9). Between ways that need a voice and others: restart",
+        "newline on that descriptor (3 to 9). To or from the last two: restart",
         otherwise='"health" where health is set; a Python target: when it runs'),
     Key("start_timeout", _DURATION, '"60s"', "live",
         "not ready by then is a failure"),
@@ -191,11 +191,12 @@ START = Group("start", "starting", "worker", "when it starts, and when it is rea
 
 FAILURE = Group("failure", "failures", "worker", "when it ends or fails", (
     Key("restart", '"always", "on-failure" or "never"', '"on-failure"', "live",
-        "after which ends it is started again", otherwise='"never" with schedule'),
+        "after which ends it is started again: every one, failures, or none",
+        otherwise='"never" with schedule'),
     Key("ok_exit_codes", "list of whole numbers", "[0]", "live",
         "exit codes that are no failure"),
     Key("stable_run_period", _DURATION, '"30s"', "live",
-        "after a run of this length the waits begin anew"),
+        "after a run of this length the waits begin anew, and a start on trial has succeeded"),
     Key("max_restarts", "whole number, 1 to 1000", "5", "live",
         "this many failures inside the window open the breaker: the fifth of five, so five starts"),
     Key("circuit_window", _DURATION, '"10m"', "live",
@@ -210,7 +211,7 @@ FAILURE = Group("failure", "failures", "worker", "when it ends or fails", (
     Key("backoff.factor", "number, from 1", "2", "live",
         "each wait is so many times the one before"),
     Key("backoff.jitter", _FLAG, "true", "live",
-        "draws from the upper half of the wait, so that a pool does not restart in step"),
+        "each wait is drawn from its upper half, so that a pool does not restart in step"),
     Key("critical", 'true, false or "all"', "false", "live",
         "true: when its breaker opens the others are stopped in order, and `run` ends with 75; "
         '"all": when those of all its instances are open'),
@@ -218,8 +219,8 @@ FAILURE = Group("failure", "failures", "worker", "when it ends or fails", (
 
 STOP = Group("stop", "stopping", "worker", "how it stops", (
     Key("stop_signal", "signal, or list of them", '"SIGTERM"', "live",
-        "what is sent; a list is a ladder, with a stop_timeout for each. At its end the whole tree "
-        "gets SIGKILL"),
+        "what is sent to stop it; a list is a ladder, with a stop_timeout for each. At its end the "
+        "whole tree gets SIGKILL"),
     Key("stop_timeout", "duration, or list of them", '"10s"', "live",
         "how long each signal is waited for"),
     Key("stop_scope", '"leader" or "tree"', '"leader"', "live",
@@ -228,12 +229,13 @@ STOP = Group("stop", "stopping", "worker", "how it stops", (
 
 HEALTH = Group("health", "health", "worker", "whether it works", (
     Key("health.http", '"http://HOST:PORT/PATH" or "SOCKET:/PATH"', "", "live",
-        "good is an answer of 2xx or 3xx; SOCKET is a private one of sockets.NAME",
+        "asked by HTTP: good is an answer of 2xx or 3xx; SOCKET is a private one of sockets.NAME",
         '"http://127.0.0.1:8000/healthz"'),
     Key("health.tcp", '"HOST:PORT"', "", "live",
-        "good is a connection", '"127.0.0.1:8000"'),
+        "asked by connecting: good is a connection", '"127.0.0.1:8000"'),
     Key("health.exec", _COMMAND, "", "live",
-        "good is exit 0; it runs as the worker's user, in its directory and environment",
+        "asked by a command: good is exit 0. It runs as the worker's user, in its directory and "
+        "environment",
         '["/usr/bin/true"]'),
     Key("health.interval", _DURATION, '"10s"', "live",
         "once it is ready it is asked so often"),
@@ -248,11 +250,11 @@ HEALTH = Group("health", "health", "worker", "whether it works", (
 
 SCHEDULE = Group("schedule", "jobs", "worker", "jobs by the clock", (
     Key("schedule.cron", "a line of cron", "", "live",
-        'runs when it is time: "7 * * * *", "@daily"', '"7 * * * *"'),
+        'it runs when it is time: "7 * * * *", "@daily"', '"7 * * * *"'),
     Key("schedule.every", _DURATION, "", "live",
-        "instead: from start to start", '"1h"'),
+        "it runs so often, from start to start; instead of schedule.cron", '"1h"'),
     Key("schedule.timezone", "a name", "", "live",
-        "whose clock", '"Europe/Vienna"', "the machine's"),
+        "the clock that schedule.cron follows", '"Europe/Vienna"', "the machine's"),
     Key("schedule.overlap", '"skip" or "wait"', '"skip"', "live",
         'a run that is due while one is going is left out; "wait": begins when that has ended'),
     Key("schedule.missed", '"skip" or "once"', '"skip"', "live",
@@ -273,9 +275,9 @@ SOCKETS = Group("sockets", "sockets", "worker", "sockets that the daemon holds f
     Key("sockets.NAME.mode", "octal text", '"0660"', "restart",
         "permissions of a unix socket"),
     Key("sockets.NAME.owner", "name or number", "", "restart",
-        "of a unix socket", '"root"', "the worker's user"),
+        "who owns a unix socket", '"root"', "the worker's user"),
     Key("sockets.NAME.group", "name or number", "", "restart",
-        "of a unix socket", '"root"', "the worker's group"),
+        "the group of a unix socket", '"root"', "the worker's group"),
 ))  # fmt: skip
 
 SECRETS = Group("secrets", "secrets", "worker", "secrets", (
@@ -283,15 +285,15 @@ SECRETS = Group("secrets", "secrets", "worker", "secrets", (
         "where the secret is kept, never the value; read anew at each start",
         '"file:/etc/shop/secrets/database_url"'),
     Key("secrets_as", '"environment" or "files"', '"environment"', "restart",
-        'as variable NAME; "files": as a file that NAME_FILE names'),
+        'it gets a secret as variable NAME; "files": as a file that NAME_FILE names'),
 ))  # fmt: skip
 
 LIMITS = Group("limits", "limits", "worker", "what it may use, and when it has had its share", (
     Key("limits.memory", _SIZE, "", "restart",
-        "of its tree; by cgroup, where a controller is delegated, else `status NAME` says that it "
-        "does not hold", '"1G"'),
+        "memory of its tree; by cgroup, where a controller is delegated, else `status NAME` says "
+        "that it does not hold", '"1G"'),
     Key("limits.cpu", "number of cores", "", "restart",
-        "of its tree, by cgroup: 1.5 is one and a half", "1.5"),
+        "CPU of its tree, by cgroup: 1.5 is one and a half cores", "1.5"),
     Key("limits.pids", _WHOLE, "", "restart",
         "processes and threads of its tree, by cgroup", "200"),
     *(Key(f"limits.{name}", 'whole number or "unlimited"', "", "restart", _RLIMIT,
@@ -301,21 +303,24 @@ LIMITS = Group("limits", "limits", "worker", "what it may use, and when it has h
     Key("recycle.memory", _SIZE, "", "live",
         "a run whose tree uses so much gives way to a fresh one", '"900M"'),
     Key("recycle.age", _DURATION, "", "live",
-        "a run of this age does", '"24h"'),
+        "a run of this age gives way to a fresh one", '"24h"'),
     Key("recycle.runs", "whole number, from 1", "", "live",
-        "a run that has done so many units of work does; X_RUNS= on its notification socket counts "
-        "them, or context.loop. A worker without that socket: restart", "10000"),
+        "a run that has done so many units of work gives way to a fresh one; X_RUNS= on its "
+        "notification socket counts them, or context.loop. For a worker without that socket: "
+        "restart", "10000"),
     Key("recycle.jitter", "true, false or duration", "false", "live",
         "a run lasts longer by a part of its own: true, up to a tenth"),
 ))  # fmt: skip
 
 OUTPUT = Group("log", "logs", "worker", "its output", (
     Key("log.stdout", 'path, "journal", "inherit" or "null"', "", "reopen",
-        'a file, systemd\'s journal, the daemon\'s own output, or nowhere. log = "x" is log.stdout '
-        '= "x". To or from the last two: restart', '"/var/log/shop/web.log"',
+        'where its output goes: a file, systemd\'s journal, the daemon\'s own output, or nowhere. '
+        'log = "x" is log.stdout = "x". To or from the last two: restart',
+        '"/var/log/shop/web.log"',
         "log_dir/NAME.log where log_dir is set, else \"inherit\""),
     Key("log.stderr", "the same", "", "reopen",
-        "standard error", '"/var/log/shop/web.err.log"', "where stdout goes, in the order written"),
+        "where its standard error goes", '"/var/log/shop/web.err.log"',
+        "where stdout goes, in the order written"),
     Key("log.max_size", _SIZE, '"50M"', "reopen",
         "a file of this size is renamed to NAME.log.1, the next to NAME.log.2: a higher number is "
         "newer. 0: never by size"),

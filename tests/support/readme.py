@@ -34,8 +34,8 @@ _COLUMNS = 80
 _HEAD = """\
 # Every key of supervisord-lite.
 #
-# A key behind a # is switched off, and shows its default, or, where there is none, an example.
-# Copy what you need. `supervisord-lite help KEY` tells the same, and
+# A key behind a # is switched off, and shows its default, or, where there is none, an
+# example. Copy what you need. `supervisord-lite help KEY` tells the same, and
 # `supervisord-lite check -c FILE` judges a file.
 #
 # Durations are "500ms", "10s", "1h30m" or seconds; sizes "64K", "2G" or bytes; relative
@@ -48,7 +48,8 @@ _DEFAULTS = """\
 [defaults]
 """
 _WORKER = """\
-# A worker; as many as you like, each with a name of its own. It needs one of command and python.
+# A worker; as many as you like, each with a name of its own. It needs a command, or
+# python.
 
 [worker.example]
 """
