@@ -7,7 +7,6 @@ import secrets
 import shutil
 import subprocess
 import sys
-import sysconfig
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import pytest
 
 from tests.support import flood
 from tests.support.daemon import CHECKOUT, Daemon, MethodFailedError, clean_environment
+from tests.support.installations import environment
 from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
@@ -70,13 +70,6 @@ def wait_for(*doing: subprocess.Popen[str]) -> None:
         assert each.returncode == 0, f"{each.args!r}\n{said}"
 
 
-def environment(folder: Path) -> None:
-    """Make an environment without pip, which sees the libraries that this one has."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
-    (library,) = folder.glob("lib/python*/site-packages")
-    (library / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
-
-
 def changed(package: Path, version: str, **numbers: str) -> None:
     """Give a package another version, and other numbers: FILE__NAME = value."""
     file = package / "__init__.py"
@@ -117,9 +110,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Installed]:
     )  # fmt: skip
     doing = []
     for version in WHEELS:
-        environment(folder / version)
+        python = environment(folder / version)
         (wheel,) = wheels.glob(f"supervisord_lite-{version}-*.whl")
-        python = str(folder / version / "bin/python")
         doing.append(pip("--python", python, "install", "--no-deps", str(wheel)))
     wait_for(*doing)
     found = {version: Installed(folder / version, version) for version in WHEELS}

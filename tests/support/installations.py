@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import subprocess
 import sys
+import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -44,6 +46,14 @@ BROKEN: dict[str, tuple[Patches, str]] = {
 }  # fmt: skip
 
 
+def environment(folder: Path) -> str:
+    """Make an environment without pip that sees the libraries of this one; return its Python."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    (library,) = folder.glob("lib/python*/site-packages")
+    (library / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return str(folder / "bin/python")
+
+
 class Installation:
     """One version of the product in a folder of its own.
 
@@ -52,11 +62,18 @@ class Installation:
         package: The folder of the package.
     """
 
-    def __init__(self, folder: Path, version: str, patches: Patches | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        version: str,
+        patches: Patches | None = None,
+        *,
+        python: str = sys.executable,
+    ) -> None:
         """Copy the checkout's package, compiled files as well, and change it."""
         self.package = folder / "supervisord_lite"
         shutil.copytree(CHECKOUT / "supervisord_lite", self.package, dirs_exist_ok=True)
-        self.argv = (sys.executable, "-P", "-c", _ENTER, str(folder))
+        self.argv = (python, "-P", "-c", _ENTER, str(folder))
         self.become(version, patches)
 
     def become(self, version: str, patches: Patches | None = None) -> None:
