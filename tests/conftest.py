@@ -53,11 +53,19 @@ def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
         report.longrepr = f"in CI nothing may be missing, but this test {reason}"
 
 
+def _shorten_summary(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Let the summary at the end show one line of a failure; above it stands the whole."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if crash is not None:
+        crash.message = crash.message.partition("\n")[0]
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Reports:
     """Judge the skips of tests and fixtures."""
     report = yield
     _refuse_skip(report)
+    _shorten_summary(report)
     return report
 
 
