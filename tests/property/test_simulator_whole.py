@@ -11,7 +11,7 @@ from tests.support.simulator.fast import FastWorld
 from tests.support.simulator.whole import WholeWorld
 
 SEEDS = 80
-EVENTS = 500
+EVENTS = 600
 
 
 @pytest.mark.slow

@@ -261,7 +261,7 @@ MUTANTS = (
     ),
     Mutant(
         "a run that the replay begins is lost", "supervisor/adoption.py",
-        "run in restored and ", "", kind="whole",
+        "run in restored and ", "", kind="whole", first=9,
     ),
     Mutant(
         "the daemon ends before its workers", "supervisor/daemon_state.py",
@@ -276,7 +276,7 @@ MUTANTS = (
     ),
     Mutant(
         "one signal counts twice", "supervisor/daemon_state.py",
-        "if number <= self.seen:", "if False:", kind="whole",
+        "if number <= self.seen:", "if False:", kind="whole", first=11,
     ),
     Mutant(
         "a critical worker's end is nobody's", "supervisor/daemon_state.py",
@@ -296,7 +296,7 @@ MUTANTS = (
     ),
     Mutant(
         "a stop of several begins with the first", "supervisor/verbs.py",
-        "in_order.reverse()", "pass", kind="whole",
+        "in_order.reverse()", "pass", kind="whole", first=22,
     ),
     Mutant(
         "a stop by hand decides nothing", "supervisor/daemon_state.py",
@@ -318,7 +318,7 @@ MUTANTS = (
     ),
     Mutant(
         "a pid is a pid after its end", "keeper/table.py",
-        "        run.ended = True\n", "", kind="whole",
+        "        run.ended = True\n", "", kind="whole", first=15,
     ),
     Mutant(
         "what has happened meanwhile is not handed over", "keeper/table.py",
@@ -387,7 +387,7 @@ MUTANTS = (
         "what is set up keeps its old log", "supervisor/twins.py",
         "runs = [worker.run] if isinstance(worker.state, Live | Stopping) else []",
         'runs = [worker.run] if getattr(worker.state, "pid", None) is not None else []',
-        kind="whole", first=70,
+        kind="whole", first=79,
     ),
     # -- jobs
     Mutant(

@@ -12,8 +12,11 @@ from tests.support.simulator.living import LivingWorld
 from tests.support.simulator.violation import BrokenPromiseError
 
 _VERBS = ("Start", "Start", "Stop", "Restart", "Reset", "Signal", "Reload", "Scale")
-#: When faults have stopped: within the first everything is up, within the second down.
-_CALM_S, _END_S = 700.0, 300.0
+#: When faults have stopped: told so four times, everything is up, each time within the first; it
+#: stays so, and within the last it is down.
+_UP_S, _REST_S, _END_S = 150.0, 50.0, 300.0
+#: So often is looked whether everything is up.
+_LOOK_S = 10.0
 
 
 class WholeWorld(LivingWorld):
@@ -38,10 +41,12 @@ class WholeWorld(LivingWorld):
             self.faults.stop()
             self.is_calm, self._fuse = True, None
             self.pass_s(_END_S)  # a service that was ending has ended, and is there again
-            for each in range(4):
-                self.at(each * 150.0, self._say_to_all, "Reset")
-                self.at(each * 150.0 + 1.0, self._say_to_all, "Start")
-            self.pass_s(_CALM_S)
+            for _ in range(4):
+                self._say_to_all("Reset")
+                self.at(1.0, self._say_to_all, "Start")
+                if self._comes_up(_UP_S):
+                    break
+            self.pass_s(_REST_S)
             self._require_all_up()
             self._reload_all()
             self._roll_all()
@@ -89,22 +94,36 @@ class WholeWorld(LivingWorld):
             raise BrokenPromiseError(message)
         self._say_to_all("Reset")
         self._say_to_all("Start")
-        self.pass_s(_END_S)
+        self._comes_up(_END_S)
+        self.pass_s(_REST_S)
         self._require_all_up()
         for slot in self.force.slots():
             if self._can_be_well(slot[0]) and (slot, self.models[slot].run) in self._stale:
                 message = f"{slot} still runs what was in force before"
                 raise BrokenPromiseError(message)
 
+    def _comes_up(self, most_s: float) -> bool:
+        """Let time pass until all are up, not more than so much; return whether they are."""
+        until_s = self.now_s + most_s
+        while self.now_s < until_s:
+            self.pass_s(_LOOK_S)
+            if not self._what_is_missing():
+                return True
+        return False
+
     def _require_all_up(self) -> None:
+        missing = self._what_is_missing()
+        if missing:
+            raise BrokenPromiseError(missing)
+
+    def _what_is_missing(self) -> str:
+        """Return what is not as it must be when all are wanted up; empty: nothing."""
         if set(self.models) != self._places():
-            message = f"{set(self.models) - self._places()} have no place, and are still there"
-            raise BrokenPromiseError(message)
+            return f"{set(self.models) - self._places()} have no place, and are still there"
         for slot, model in self.models.items():
             is_up = model.ready and self.keeper.tree(slot) == "alive"
             if self._can_be_well(slot[0]) and not is_up:
-                message = f"{slot} is wanted, and is {model.state_name()}"
-                raise BrokenPromiseError(message)
+                return f"{slot} is wanted, and is {model.state_name()}"
         for talk in self._open:
             # Whoever waits for a program that is never ready waits as long as that is tried.
             pools = {pool for pool, _ in talk.slots}
@@ -113,8 +132,8 @@ class WholeWorld(LivingWorld):
                 pools = set(self.force.specs)
             has_end = talk.method == "Stop" or all(map(self._can_be_well, pools))
             if has_end and not (talk.is_done or talk.closed):
-                message = f"{talk.method} of {talk.slots} is not answered"
-                raise BrokenPromiseError(message)
+                return f"{talk.method} of {talk.slots} is not answered"
+        return ""
 
     # -- people, and misfortune --------------------------------------------------------------------
 
