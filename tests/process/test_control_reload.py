@@ -13,6 +13,7 @@ import pytest
 import supervisord_lite
 from supervisord_lite.config.digests import digest_of
 from supervisord_lite.control.calls import Call
+from supervisord_lite.control.interface import METHOD_NOT_FOUND
 from tests.support.control import MANAGER, FakeDaemon, a_worker
 
 pytestmark = pytest.mark.process
@@ -214,11 +215,14 @@ def test_a_file_is_saved_only_when_the_daemon_agrees(tmp_path: Path) -> None:
         assert "web is a singleton" in told.stderr
         assert len(list(tmp_path.iterdir())) == 1
         daemon.answers["Scale"] = lambda call: call.reply({"pools": pools})
+        daemon.answers["SizesSaved"] = lambda call: call.error(
+            METHOD_NOT_FOUND, {"method": call.method}
+        )
         told = sdl(daemon, "scale", "web=3", "--save", "--json")
         assert "pool_size = 3" in path.read_text()
         saved = [{**pools[0], "file": 3}]
         assert json.loads(told.stdout) == {"ok": True, "saved": True, "pools": saved}
-        # This daemon is of an earlier version, and does not know the last word.
+        # An earlier version does not know the last word.
         assert "saved, but the daemon could not be told" in told.stderr
         before, after = digest_of(text.encode()), digest_of(path.read_bytes())
         assert daemon.asked[-1] == (

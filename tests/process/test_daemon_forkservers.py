@@ -5,7 +5,6 @@ import random  # noqa: TID251  # seeded, and the seed is printed
 import re
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -15,7 +14,7 @@ import psutil
 import pytest
 
 from tests.support.daemon import Daemon
-from tests.support.wait import wait_until
+from tests.support.wait import pass_random_time, wait_until
 
 pytestmark = pytest.mark.process
 
@@ -229,8 +228,7 @@ def test_supervisors_come_and_go_while_workers_are_being_forked(project: Path) -
     rng = random.Random(seed)
     with Daemon(pool(project, "pool_size = 40")) as daemon:
         for _ in range(4):
-            until_s = time.monotonic() + rng.random() * 0.4
-            wait_until(lambda until_s=until_s: time.monotonic() >= until_s, what="a while")  # type: ignore[misc]
+            pass_random_time(rng, at_most_s=0.4)
             daemon.kill_supervisor()
         pids = running(daemon, 40)
         assert len(set(pids.values())) == 40

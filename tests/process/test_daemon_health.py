@@ -7,17 +7,15 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 
 import psutil
 import pytest
 
 from tests.support.daemon import MODULE, Daemon
 from tests.support.leftovers import is_alive
-from tests.support.programs import program
+from tests.support.programs import PYTHON, program
 from tests.support.sockets import free_port
-from tests.support.wait import wait_until
+from tests.support.wait import pass_random_time, pass_time, wait_until
 
 pytestmark = pytest.mark.process
 
@@ -90,7 +88,7 @@ class Site(Daemon):
 
     def __init__(self, lines: str = "", *, probe: str = "", mode: str = "good") -> None:
         port = free_port()
-        command = json.dumps(["python3", "-c", SERVER, "@DIR@", str(port)])
+        command = json.dumps([*PYTHON, SERVER, "@DIR@", str(port)])
         probe = probe or 'health.http = "http://127.0.0.1:PORT/healthz"'
         keys = f"{probe.replace('PORT', str(port))}\n{QUICK}{lines}"
         super().__init__(f"[worker.web]\ncommand = {command}\n{keys}")
@@ -112,10 +110,6 @@ class Site(Daemon):
     def note(self) -> str | None:
         note: str | None = self.workers()["web"]["note"]
         return note
-
-
-def elapsed(since_s: float, span_s: float) -> Callable[[], bool]:
-    return lambda: time.monotonic() >= since_s + span_s
 
 
 def test_the_first_good_answer_makes_it_ready_and_bad_ones_before_are_shown() -> None:
@@ -215,8 +209,7 @@ def test_nobody_is_judged_for_our_own_absence() -> None:
             site.wait_asked(1)
             supervisor = site.supervisor_pid
             os.kill(supervisor, signal.SIGSTOP)
-            stopped_s = time.monotonic()
-            wait_until(elapsed(stopped_s, 1.8), what="its time is long over")
+            pass_time(1.8)  # a second more than an answer may take is no absence yet
             if release_first:
                 site.behave("good")
             os.kill(supervisor, signal.SIGCONT)
@@ -446,7 +439,7 @@ while True:
 def test_while_one_takes_over_from_another_each_is_asked_by_itself() -> None:
     """A new process that answers badly is never ready; its answers are not those of the old one."""
     daemon = Daemon(
-        f"[worker.web]\ncommand = {json.dumps(['python3', '-c', RELEASE, '@DIR@'])}\n"
+        f"[worker.web]\ncommand = {json.dumps([*PYTHON, RELEASE, '@DIR@'])}\n"
         'sockets.probe = "private"\nhealth.http = "probe:/"\nmax_surge = 1\nmax_unavailable = 0\n'
         f'start_timeout = "2s"\n{QUICK}'
     )
@@ -501,7 +494,7 @@ def test_supervisors_that_die_all_the_time_leave_no_program_and_judge_nobody() -
         before = {name: worker["pid"] for name, worker in daemon.workers().items()}
         for _ in range(8):
             wait_until(lambda: helpers(daemon), what="somebody is asked")
-            wait_until(elapsed(time.monotonic(), rng.uniform(0.0, 0.2)), what="a moment")
+            pass_random_time(rng, at_most_s=0.2)
             daemon.kill_supervisor()
         now = daemon.workers()
         assert {name: worker["pid"] for name, worker in now.items()} == before

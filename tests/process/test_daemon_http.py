@@ -29,7 +29,7 @@ ready = "exit"
 command = ["true"]
 schedule.every = "1h"
 [worker.slow]
-command = ["python3", "-c", "import time; time.sleep(1000)"]
+command = ["sleep", "1000"]
 ready = "notify"
 autostart = false
 start_timeout = "1h"

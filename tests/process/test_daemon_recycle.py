@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.daemon import CHECKOUT, Daemon
+from tests.support.programs import PYTHON
 from tests.support.python_targets import MODULE
 from tests.support.wait import wait_until
 
@@ -42,7 +43,7 @@ SLEEP = "command = ['/bin/sleep', '1000']\nready = 'spawned'\n"
 
 def python(script: str, *arguments: str) -> str:
     """Return the command of a worker that runs *script*."""
-    return f"command = {json.dumps(['python3', '-c', script, *arguments])}\n"
+    return f"command = {json.dumps([*PYTHON, script, *arguments])}\n"
 
 
 def recycled(daemon: Daemon, *names: str) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import pytest
 
 from supervisord_lite.supervisor import sampling_child
 from tests.support.daemon import Daemon
+from tests.support.programs import PYTHON
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.process
@@ -47,7 +48,7 @@ signal.pause()
 
 def python(name: str, script: str, more: str = "") -> str:
     """Return a worker that runs *script* with the path of a file that it makes when it is there."""
-    command = json.dumps(["python3", "-c", script, f"@DIR@/{name}"])
+    command = json.dumps([*PYTHON, script, f"@DIR@/{name}"])
     return f"[worker.{name}]\ncommand = {command}\n{more}"
 
 

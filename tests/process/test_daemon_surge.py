@@ -11,6 +11,7 @@ import pytest
 
 from tests.support import leftovers
 from tests.support.daemon import Daemon
+from tests.support.programs import PYTHON
 from tests.support.sockets import Load, free_port, server
 from tests.support.wait import pass_random_time, wait_until
 
@@ -299,7 +300,7 @@ def test_both_write_to_one_log_and_the_new_one_may_say_much_before_it_is_ready()
         "print('up', flush=True); open(3, 'w').write('\\n')\n"
         "while True: time.sleep(0.01); print('tick', flush=True)\n"
     )
-    command = json.dumps(["python3", "-c", script])
+    command = json.dumps([*PYTHON, script])
     with Daemon(f'[worker.web]\ncommand = {command}\nready = "fd:3"\n{SURGE}') as daemon:
         all_ready(daemon, 1)
         daemon.ctl("restart", "web", check=True)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.daemon import Daemon
+from tests.support.programs import PYTHON
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.process
@@ -35,7 +36,8 @@ while True:
 
 
 def speaker(name: str = "web", **keys: str) -> str:
-    command = ["python3", "-c", SPEAKER, "@DIR@"]
+    python = ("python3", "-c") if "user" in keys else PYTHON  # one that every user may run
+    command = [*python, SPEAKER, "@DIR@"]
     text = "".join(f"{key.replace('__', '.')} = {value}\n" for key, value in keys.items())
     return f"[worker.{name}]\ncommand = {json.dumps(command)}\n{QUICK}{text}"
 
@@ -180,7 +182,7 @@ def test_words_without_end_or_sense_hurt_nobody() -> None:
         " s.send([b'STATUS=%d' % n, b'\\xff\\x00=\\n\\n=', b'EXTEND_TIMEOUT_USEC=' + b'9'*400,"
         " b'WATCHDOG=1', b'READY=1', b'X'*100000][n % 6])\n"
     )
-    other = f'[worker.mad]\ncommand = {json.dumps(["python3", "-c", flood])}\nready = "notify"\n'
+    other = f'[worker.mad]\ncommand = {json.dumps([*PYTHON, flood])}\nready = "notify"\n'
     with Daemon(other + '[worker.calm]\ncommand = ["sleep", "1000"]\nready = "20ms"\n') as daemon:
         daemon.wait_state("mad", "running")
         for _ in range(3):

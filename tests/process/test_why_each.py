@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.daemon import Daemon
+from tests.support.programs import PYTHON
 
 pytestmark = pytest.mark.process
 
@@ -36,7 +37,7 @@ ready = "1s"
 command = ["sh", "-c", "kill -SEGV $$"]
 
 [worker.heartbeat]
-command = ["python3", "-c", {json.dumps(SILENT)}]
+command = {json.dumps([*PYTHON, SILENT])}
 ready = "notify"
 heartbeat_timeout = "500ms"
 

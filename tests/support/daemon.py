@@ -12,8 +12,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
 
-import psutil
-
 from tests.support import leftovers
 from tests.support.wait import wait_until
 
@@ -280,13 +278,14 @@ class Daemon:
 
     def _role_pid(self, role: str) -> int:
         def find() -> int | None:
-            for child in psutil.Process(self.keeper_pid).children():
+            keeper = Path(f"/proc/{self.keeper_pid}")
+            for pid in (keeper / f"task/{self.keeper_pid}/children").read_text().split():
                 try:
-                    words = child.cmdline()
-                except psutil.Error:
+                    words = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
+                except OSError:  # it has ended
                     continue
                 if role in words[:6] and any(word.endswith("resident.py") for word in words[:5]):
-                    return child.pid
+                    return int(pid)
             return None
 
         return wait_until(find, what=f"a {role} runs")

@@ -1,4 +1,4 @@
-"""Programs that tests run and that somebody else has written."""
+"""Programs that tests run."""
 
 import os
 import shutil
@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+#: Runs the script that follows. What is called python3 may be a shim that takes its time.
+PYTHON = (sys.executable, "-I", "-S", "-c")
 
 
 def program(name: str, package: str) -> str:

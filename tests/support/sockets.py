@@ -7,6 +7,8 @@ import threading
 from collections import Counter
 from typing import Self
 
+from tests.support.programs import PYTHON
+
 #: Answers each connection with its pid and what it was given, one after the other.
 SERVER = """
 import json, os, signal, socket, sys
@@ -26,7 +28,7 @@ while not is_over:
 
 
 def server(name: str, *arguments: str, **keys: str) -> str:
-    command = ["python3", "-c", SERVER, *arguments]
+    command = [*PYTHON, SERVER, *arguments]
     text = "".join(f"{key.replace('__', '.')} = {value}\n" for key, value in keys.items())
     return f'[worker.{name}]\ncommand = {json.dumps(command)}\nready = "100ms"\n{text}'
 

@@ -23,7 +23,8 @@ def wait_until(
         predicate: Asked again and again; what it raises is not caught.
         what: The condition in words, for the message.
         timeout_s: How long to go on; generous, since a true condition returns at once.
-        every_s: Pause between two questions.
+        every_s: Pause between two questions; at least as long as the last one took, for a question
+            that is much work must not hold up what it waits for.
         on_timeout: Gives the evidence to print when time is up.
 
     Raises:
@@ -31,7 +32,8 @@ def wait_until(
     """
     end_s = time.monotonic() + timeout_s
     while True:
-        is_last = time.monotonic() >= end_s
+        asked_s = time.monotonic()
+        is_last = asked_s >= end_s
         value = predicate()
         if value:
             return value
@@ -39,7 +41,12 @@ def wait_until(
             evidence = f"\n{on_timeout()}" if on_timeout else ""
             message = f"not within {timeout_s:g} s: {what} (last answer: {value!r}){evidence}"
             raise AssertionError(message)
-        time.sleep(every_s)
+        time.sleep(max(every_s, time.monotonic() - asked_s))
+
+
+def pass_time(span_s: float) -> None:
+    """Let a limit of the program's run out where nobody can see that it has."""
+    time.sleep(span_s)
 
 
 def pass_random_time(rng: Rng, *, at_most_s: float) -> None:
