@@ -322,7 +322,8 @@ MUTANTS = (
     ),
     Mutant(
         "what has happened meanwhile is not handed over", "keeper/table.py",
-        '"facts": list(self.facts)', '"facts": []', kind="whole",
+        '"facts": list(self.facts),\n                "inventory"', '"facts": [], "inventory"',
+        kind="whole",
     ),
     Mutant(
         "facts are kept for ever", "keeper/table.py",
