@@ -33,7 +33,7 @@ _VARYING = (
     (re.compile(r"(?<= )-(?= )"), "N"),
 )
 #: Who looks too early looks again.
-_LOOKS = ("supervisord-lite status", "supervisord-lite logs")
+_LOOKS = tuple(f"supervisord-lite {verb}" for verb in ("status", "logs", "wait"))
 
 
 def steps() -> list[tuple[str, str]]:

@@ -49,6 +49,7 @@ def test_each_promise_names_a_test_that_there_is() -> None:
 ELSEWHERE = {
     "From supervisord": (words._SUPERVISORD, {"environment", "files", "include"}),
     "From unit files": (words._SYSTEMD, set[str]()),
+    "From circus": (words._CIRCUS, set[str]()),
     "From pm2": (words._PM2, {"apps", "args", "env", "interpreter", "max_restarts"}),
 }
 
