@@ -36,6 +36,7 @@ from supervisord_lite.supervisor.launch import private_place, probe_request
 from supervisord_lite.supervisor.outbox import Request, Slot
 from supervisord_lite.supervisor.poller import Poller
 from supervisord_lite.supervisor.probes import Question, Target
+from supervisord_lite.supervisor.words import without_secrets
 from supervisord_lite.wire import http_probe
 
 #: Being this late means that we were stopped ourselves.
@@ -343,7 +344,9 @@ class Health:
         if case is None or not is_asked or case.number != number:
             return
         self._programs -= 1
+        spec, settings = self._fleet.spec(pool), self._fleet.settings
         now_s, problem = self._clock.now_s(), _problem(outcome)
+        problem = without_secrets(problem, spec, index, settings)
         if outcome.get("is_its_own", True):
             self._take(key, case, problem, now_s)
         else:

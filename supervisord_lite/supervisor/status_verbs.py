@@ -8,7 +8,6 @@ from functools import partial
 from supervisord_lite import __version__
 from supervisord_lite.base.clock import Clock
 from supervisord_lite.base.log_line import rfc3339
-from supervisord_lite.config.secrecy import masked
 from supervisord_lite.control import interface, parameters
 from supervisord_lite.control.calls import Call
 from supervisord_lite.supervisor.adoption import Handover
@@ -28,7 +27,7 @@ from supervisord_lite.supervisor.rolls import Rolls
 from supervisord_lite.supervisor.samples import Samples
 from supervisord_lite.supervisor.status import worker_status
 from supervisord_lite.supervisor.twins import shown
-from supervisord_lite.supervisor.words import Words, known_secrets
+from supervisord_lite.supervisor.words import Words, without_secrets
 
 #: Of the keeper, for each worker's pipes; and for everything else.
 _DESCRIPTORS_EACH = 3
@@ -139,11 +138,9 @@ class StatusVerbs:
 
     def _said(self, slot: Slot, run: int) -> str:
         """Return what is said of a run: how its probe fares, else its own words."""
-        said = self._health.note(slot, run) or self._words.of(slot, run)
-        if not said:
-            return ""
-        known = known_secrets(self._fleet.spec(slot[0]), slot[1], self._fleet.settings)
-        return str(masked(said, known))
+        spec, settings = self._fleet.spec(slot[0]), self._fleet.settings
+        own = without_secrets(self._words.of(slot, run), spec, slot[1], settings)
+        return self._health.note(slot, run) or own
 
     def _supervisor(self, now_s: float, wall_s: float) -> dict[str, object]:
         return {

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from supervisord_lite.config.expand import instance_text
-from supervisord_lite.config.secrecy import secrets_of
+from supervisord_lite.config.secrecy import masked, secrets_of
 from supervisord_lite.config.spec import Settings, Spec
 from supervisord_lite.supervisor.outbox import Slot
 
@@ -56,11 +56,14 @@ class Words:
         return ": ".join(filter(None, (words.get("state"), words.get("status"))))
 
 
-def known_secrets(spec: Spec, index: int, settings: Settings) -> list[str]:
-    """Return the texts that nobody is to read in what a worker says, longer ones first."""
+def without_secrets(said: str, spec: Spec, index: int, settings: Settings) -> str:
+    """Return what a worker, or a program that looks after it, has said, as people may read it."""
+    if not said:
+        return ""
     given = {
         name: instance_text(value, index)
         for name, value in spec.launch.environment
         if value is not None
     }
-    return sorted({*secrets_of(given), *settings.secrets}, key=len, reverse=True)
+    known = sorted({*secrets_of(given), *settings.secrets}, key=len, reverse=True)
+    return str(masked(said, known))

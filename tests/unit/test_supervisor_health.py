@@ -95,6 +95,20 @@ def test_a_program_makes_ready_and_then_ends_what_answers_badly(run: Run) -> Non
     assert daemon.supervisor._health.deadline_s is None
 
 
+def test_what_a_program_says_is_told_without_the_secrets_of_its_worker(run: Run) -> None:
+    """In the note, and in the reason of the end that everybody is told."""
+    launch = {"environment": (("DB_PASSWORD", "hunter2"),)}
+    pace = replace(PACE, failures=1)
+    daemon = run(asked(replace(PROGRAM, pace=pace), launch=launch))
+    answer(daemon, next_question(daemon), code=1, line="no login with hunter2")
+    assert note(daemon) == "health: exit 1: no login with ***"
+    answer(daemon, next_question(daemon))
+    answer(daemon, next_question(daemon), code=1, line="no login with hunter2")
+    state = daemon.workers[WEB].state
+    assert isinstance(state, Stopping)
+    assert "hunter2" not in state.reason
+
+
 def test_only_the_answer_to_the_question_that_is_under_way_counts(run: Run) -> None:
     """Not one of an older run, nor a doubled one, nor one that nobody asked for."""
     daemon = run(asked())
