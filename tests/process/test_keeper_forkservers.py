@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from supervisord_lite.scribe.marks import NO_RUN
 from supervisord_lite.wire import channel
 from tests.support.forkserver import BOOT, a_server, forked, with_targets
 from tests.support.keeper import (
@@ -185,6 +186,17 @@ def test_the_death_of_an_idle_forkserver_is_nobodys_matter(house: Household, fol
     assert server_pid(house) != first
     os.kill(pid, 0)
     assert not house.facts("a", "exited")
+
+
+def test_what_a_server_prints_is_the_output_of_no_run(house: Household, folder: Path) -> None:
+    """Though it stands in the log of one: marks tell them apart."""
+    server = a_server(folder, stdout=log(str(folder / "pool.log")))
+    house.ask(forked("p", "rest", server, stdout=log(str(folder / "pool.log"))))
+    house.fact("p", "spawned")
+    (own,) = house.runs.servers._by_id["1"].start.streams
+    (run,) = house.table.runs.values()
+    assert own.entry["run"].startswith(NO_RUN)
+    assert [stream.entry["run"].partition(".")[0] for stream in run.streams] == ["1"]
 
 
 def kill_server(house: Household) -> None:
