@@ -91,7 +91,7 @@ def _daemon(facts: Facts) -> Iterator[Finding]:
     for sentence, names in unmet.items():
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         text = f"limits of {', '.join(names[:3])}{more}: {sentence}"
-        yield Finding("warning", "limits", text, _delegation_remedy(facts))
+        yield Finding("warning", "limits", text, _limits_remedy(facts))
 
 
 def _descriptors(facts: Facts) -> Iterator[Finding]:
@@ -120,11 +120,13 @@ def _edit(facts: Facts, line: str, section: str = "Service") -> str:
 def _delegation_remedy(facts: Facts) -> str:
     if _has_unit(facts) and facts.unit.get("Delegate") != "yes":
         return _edit(facts, "Delegate=yes")
-    if not facts.has_cgroup_v2:
-        return (
-            "boot with cgroup v2: systemd.unified_cgroup_hierarchy=1 on the kernel's command line"
-        )
-    return "the controller is not in cgroup v2 here: cat /sys/fs/cgroup/cgroup.controllers"
+    return "systemd.unified_cgroup_hierarchy=1 on the kernel's command line, and a boot"
+
+
+def _limits_remedy(facts: Facts) -> str:
+    if facts.keeper_pid == 1:
+        return "docker run --memory SIZE …, which limits the whole container, or leave limits out"
+    return f"{_delegation_remedy(facts)}, or leave limits out"
 
 
 def _delegation(facts: Facts) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ import os
 import pwd
 import shlex
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -68,12 +69,21 @@ def run(arguments: argparse.Namespace) -> int:
         _write(folder / name, text)
         if not arguments.json:
             print(f"wrote {folder / name}")
-    command = f"systemctl {'' if as_root else '--user '}enable --now {unit}"
+    command = _next(unit, "systemctl" if as_root else "systemctl --user")
     if arguments.json:
         print(json.dumps({"wrote": [str(folder / name) for name in files], "next": command}))
     else:
         print(f"now:  {command}")
     return exit_codes.OK
+
+
+def _next(unit: str, manager: str) -> str:
+    """Return what is to be typed: a service that runs goes on as it was until it is restarted."""
+    if shutil.which("systemctl") is not None:
+        words = [*manager.split(), "is-active", "--quiet", unit]
+        if subprocess.run(words, capture_output=True, check=False).returncode == 0:
+            return f"{manager} daemon-reload && {manager} restart {unit}"
+    return f"{manager} enable --now {unit}"
 
 
 def _check(arguments: argparse.Namespace, *, as_root: bool) -> None:

@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 from collections.abc import Generator
-from typing import Any
 
 import pytest
 
@@ -21,6 +20,7 @@ SLEEP = 'command = ["/bin/sleep", "100000"]\nready = "spawned"\n'
 WORKERS = f"""
 [worker.slow]
 {SLEEP}stop_timeout = "3m"
+limits.memory = "1G"
 [worker.key]
 {SLEEP}critical = true
 backoff.min = "5m"
@@ -62,14 +62,18 @@ def machine(installed: Machine) -> Generator[Machine]:
     installed.run("rm", "-rf", "/opt/a shop")
 
 
+def everything(machine: Machine, *words: str) -> list[dict[str, str]]:
+    """Return what is found."""
+    done = machine.run("supervisord-lite", "doctor", "--json", *words, check=False)
+    found: list[dict[str, str]] = json.loads(done.stdout)["findings"]
+    return found
+
+
 def doctor(machine: Machine, *words: str) -> list[dict[str, str]]:
     """Return what is found, but for what no test can change: this machine's clock and kernel."""
-    done = machine.run("supervisord-lite", "doctor", "--json", *words, check=False)
-    answer: dict[str, Any] = json.loads(done.stdout)
-    found: list[dict[str, str]] = answer["findings"]
     return [
         each
-        for each in found
+        for each in everything(machine, *words)
         if "synchronised" not in each["text"] and "NOT ENFORCED" not in each["text"]
     ]
 
@@ -159,6 +163,20 @@ def test_what_is_asked_of_a_unit_is_told_too(machine: Machine) -> None:
     assert (note["level"], note["about"]) == ("note", "stop time")
     obey(machine, [note["remedy"]])
     assert doctor(machine) == []
+
+    done = machine.run("supervisord-lite", "doctor", "--json", check=False)
+    looked_at = set(json.loads(done.stdout)["looked_at"])
+    assert {"unit", "stop time", "start limit", "limits", "trees"} <= looked_at
+
+    # What is so of this machine, whatever that is.
+    found = everything(machine)
+    limits = [each["text"] for each in found if each["about"] == "limits"]
+    has_memory = "memory" in machine.read("/sys/fs/cgroup/cgroup.controllers").split()
+    told = "limits of slow: memory 1.0G NOT ENFORCED: no memory controller here"
+    assert limits == ([] if has_memory else [told])
+    words = ("timedatectl", "show", "--property=NTPSynchronized", "--value")
+    is_synchronised = machine.run(*words).stdout.strip() == "yes"
+    assert any("not synchronised" in each["text"] for each in found) != is_synchronised
 
     (error,) = doctor(machine, "--socket", "/run/none")
     assert error["text"].endswith("though its unit is active")
