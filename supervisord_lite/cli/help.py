@@ -23,8 +23,9 @@ from supervisord_lite.cli import verbs
 from supervisord_lite.cli.errors import UsageError
 from supervisord_lite.cli.manual import plain, read_manual, section
 from supervisord_lite.cli.text import COLUMNS, fold
-from supervisord_lite.cli.topics import OF_VERBS, TOPICS
-from supervisord_lite.config import reference
+from supervisord_lite.cli.topics import ALIASES, OF_VERBS, TOPICS
+from supervisord_lite.config import later, reference
+from supervisord_lite.config.words import foreign_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,12 +87,15 @@ def told_of(word: str) -> str:
 
 def unknown(word: str) -> UsageError:
     """Return the error for a word that is no topic, no verb and no key."""
-    known = [topic.name for topic in TOPICS] + list(verbs.HELP)
+    if word in later.WORKER or word in later.TOP:
+        return UsageError(f'"{word}" is not in this version')
+    known = [topic.name for topic in TOPICS] + list(ALIASES) + list(verbs.HELP)
     known += [key.key for _, key in reference.every()]
     known += [key.key.rpartition(".")[2] for _, key in reference.every()]
-    near = nearest(word.lower(), known)
+    elsewhere = foreign_key(word, "…")
+    near = nearest(word.lower(), known) if not elsewhere else None
     message = f'there is no topic "{word}"' + (f"; did you mean {near}?" if near else "")
-    return UsageError(message, hint="supervisord-lite help lists the topics")
+    return UsageError(message, hint=elsewhere or "supervisord-lite help lists the topics")
 
 
 def _of_verb(word: str) -> Iterator[str]:
@@ -109,8 +113,9 @@ def _of_keys(word: str) -> Iterator[str]:
 
 
 def _of_topic(word: str) -> Iterator[str]:
+    name = ALIASES.get(word, word)
     for topic in TOPICS:
-        if topic.name == word:
+        if topic.name == name:
             found = section(_manual(), topic.heading)
             if found is not None:
                 yield plain(found)

@@ -71,3 +71,27 @@ OF_VERBS = {
     "stop": "stopping",
     "wait": "scripts",
 }
+
+#: Other words for topics: tables and states, and what people from elsewhere would type.
+ALIASES = {
+    "breaker": "failures",
+    "circus": "coming-from",
+    "compose": "container",
+    "context": "python",
+    "control": "daemon",
+    "cron": "jobs",
+    "defaults": "configuration",
+    "docker": "container",
+    "gunicorn": "coming-from",
+    "journal": "logs",
+    "keys": "configuration",
+    "pm2": "coming-from",
+    "prometheus": "http",
+    "signals": "exit-codes",
+    "supervisor": "daemon",
+    "supervisord": "coming-from",
+    "varlink": "scripts",
+    "worker": "program",
+    **dict.fromkeys(("backoff", "tripped", "probing"), "failures"),
+    **dict.fromkeys(("exited", "running", "scheduled", "stopped", "waiting"), "states"),
+}

@@ -9,7 +9,7 @@ import pytest
 
 from supervisord_lite.cli import main, manual, verbs
 from supervisord_lite.cli.help import told_of
-from supervisord_lite.cli.topics import OF_VERBS, TOPICS, Topic
+from supervisord_lite.cli.topics import ALIASES, OF_VERBS, TOPICS, Topic
 from supervisord_lite.config import reference
 
 
@@ -92,6 +92,9 @@ def test_everything_that_is_listed_can_be_asked_for(capsys: pytest.CaptureFixtur
         assert key.key in told
     for verb in verbs.HELP:
         assert f"usage: supervisord-lite {verb}" in told_of(verb)
+    sections = {topic.name: topic.heading for topic in TOPICS}
+    for word, name in ALIASES.items():
+        assert f"{sections[name]}\n" in told_of(word), word
     assert OF_VERBS.keys() <= verbs.HELP.keys()
     assert set(OF_VERBS.values()) <= {topic.name for topic in TOPICS}
 
@@ -117,6 +120,23 @@ def test_an_unknown_topic_is_told_with_the_nearest(
     told = " ".join(captured.err.split())
     assert f'there is no topic "{word}"; did you mean {near}?' in told
     assert "supervisord-lite help lists the topics" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("word", "answer"),
+    [
+        ("stopwaitsecs", 'supervisord\'s stopwaitsecs is stop_timeout = "…" here'),
+        ("ExecStart", 'systemd\'s ExecStart is command = "…" here'),
+        ("capabilities", '"capabilities" is not in this version'),
+    ],
+)
+def test_a_word_of_another_program_or_version_is_told_apart(
+    word: str, answer: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who asks for supervisord's key learns what it is called here."""
+    assert main(["help", word]) == 2
+
+    assert answer in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_terminal_gets_a_pager_for_what_is_long() -> None:

@@ -34,6 +34,11 @@ def test_every_block_that_can_be_made_is_there_once() -> None:
     assert sorted(readme.blocks_of(TEXT)) == sorted([*names, "exit-codes", "states", "diagram"])
 
 
+def test_the_tour_begins_after_two_screens() -> None:
+    """Who comes for the first time need not look for it."""
+    assert TEXT[: TEXT.index("\n## The tour\n")].count("\n") <= 72
+
+
 def test_each_promise_names_a_test_that_there_is() -> None:
     """Whoever doubts a promise can run its test."""
     named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", part("Promises"))
