@@ -34,6 +34,7 @@ import os
 import resource
 import signal
 
+from supervisord_lite.base.plain_signals import change_mask
 from supervisord_lite.base.secret_file import SecretError, read, value_of
 
 TYPE_CHECKING = False
@@ -167,7 +168,7 @@ def hand_on(calls: Calls, request: Mapping[str, Any], credentials: str | None) -
     """
     reader, writer = calls.pipe2(os.O_CLOEXEC)
     everything = set(range(1, 65)) - {signal.SIGKILL, signal.SIGSTOP, 32, 33}
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, everything)
+    mask = change_mask(signal.SIG_BLOCK, everything)
     try:
         pid = calls.fork()
         if pid == 0:
@@ -176,7 +177,7 @@ def hand_on(calls: Calls, request: Mapping[str, Any], credentials: str | None) -
         calls.close(reader)
         raise
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        change_mask(signal.SIG_SETMASK, mask)
         calls.close(writer)
     return reader, pid
 

@@ -18,6 +18,7 @@ import os
 import resource
 import signal
 
+from supervisord_lite.base.plain_signals import change_mask, restore_defaults
 from supervisord_lite.base.secret_file import SecretError
 from supervisord_lite.keeper import secret_stage
 
@@ -228,7 +229,7 @@ class Launcher:
         except OSError as error:
             raise _failed("fork", error, "pipe") from None
         everything = set(range(1, 65)) - {signal.SIGKILL, signal.SIGSTOP, 32, 33}
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, everything)
+        mask = change_mask(signal.SIG_BLOCK, everything)
         try:
             pid = self._calls.fork() if cgroup < 0 else self._calls.fork_into(cgroup)
         except OSError as error:
@@ -240,7 +241,7 @@ class Launcher:
             if pid == 0:
                 _set_up(request, environment, files, reporter, self._nofile)
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            change_mask(signal.SIG_SETMASK, mask)
             self._calls.close(reporter)
         return pid, report
 
@@ -274,8 +275,7 @@ def _set_up(
             os.close(fd)
         _name_sockets(request, environment)
         stage = "session"
-        for number in _DEFAULTS:
-            signal.signal(number, signal.SIG_DFL)
+        restore_defaults(_DEFAULTS)
         os.setsid()
         if request.get("secrets"):
             stage = "secret"
@@ -301,7 +301,7 @@ def _set_up(
         stage = "directory"
         os.chdir(request["directory"])
         stage = "exec"
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        change_mask(signal.SIG_SETMASK, ())
         _exec(request["argv"], environment)
     except BaseException as error:  # noqa: BLE001  # whatever it is, the parent must hear of it
         told = error if isinstance(error, StageError) else _in_words(stage, error, request)
