@@ -2,8 +2,8 @@
 
 import os
 import re
+import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tests.bench.contenders.ours import Ours
 from tests.bench.ends import wait_ends
 from tests.bench.native import Natives, build
 from tests.bench.runs import Writer
-from tests.bench.sweep import FOLDER_PREFIX, sweep
+from tests.bench.sweep import FOLDER_PREFIX, MARKER, sweep
 from tests.bench.workloads import common
 from tests.bench.written import check_lines
 from tests.support import leftovers
@@ -119,7 +119,7 @@ def _said(natives: Natives, mode: list[str], folder: Path) -> tuple[list[str], b
         writes = mode[:1] in (["flood"], ["pace"])
         wait_until(births.read_text, what="a birth")
         if writes:
-            child.send_signal(10)
+            child.send_signal(signal.SIGUSR1)
             wanted = int(mode[1]) * 100
             wait_until(lambda: output.stat().st_size >= wanted, what="all lines")
         if mode == ["daemonize"]:
@@ -198,21 +198,16 @@ def test_who_does_not_end_is_told() -> None:
 
 def test_what_a_killed_run_has_left_is_cleared_away_by_the_next(folder: Path) -> None:
     """Processes and folders of a run that was itself killed by SIGKILL are found by its pid."""
-    words = ["--only", "start", "--size", "start=3", "--alone", "--folder", str(folder)]
-    run = subprocess.Popen(
-        [sys.executable, "-m", "tests.bench", *words], cwd=Path(__file__).parents[2],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    births = f"{FOLDER_PREFIX}{run.pid}-*/*/births"
-    try:
-        wait_until(lambda: any(p.read_bytes() for p in folder.glob(births)), what="a birth")
-    finally:
-        run.kill()
-        run.wait()
+    run = subprocess.Popen(["true"])
+    run.wait()
+    its_folder = folder / f"{FOLDER_PREFIX}{run.pid}-x"
+    its_folder.mkdir()
+    environment = os.environ | {MARKER: f"{run.pid}-x"}
+    with subprocess.Popen(["sleep", "60"], env=environment, cwd=its_folder) as left:
+        assert any(str(its_folder) in line for line in sweep(folder))
+        assert left.wait(10) == -signal.SIGKILL
 
-    assert any(str(run.pid) in line for line in sweep(folder))
-    assert not list(folder.glob(f"{FOLDER_PREFIX}*"))
-    assert not leftovers.marked("SDL_BENCH_RUN", f"{os.getpid()}-")
+    assert list(folder.iterdir()) == []
 
 
 def test_a_live_run_is_let_alone(folder: Path) -> None:
