@@ -74,6 +74,9 @@ def test_the_recipe_of_the_readme_works() -> None:
         container.config.write_text(workers.replace("2000", "2002"))
         assert container.exec("supervisord-lite", "reload").returncode == 0
         assert "2002" in sleeps(container)
+        before_pids = {name: each["pid"] for name, each in container.status().items()}
+        assert container.exec("supervisord-lite", "upgrade", "--keeper").returncode == 0
+        assert {name: each["pid"] for name, each in container.status().items()} == before_pids
         doctor = container.exec("supervisord-lite", "doctor").stdout
         assert "docker run --stop-timeout 40" in " ".join(doctor.split())
 
