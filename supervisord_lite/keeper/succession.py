@@ -31,6 +31,9 @@ killed in between              as the keeper's death at any other time
 Unpacking does nothing that could be seen: no signal, no read, no write, no process. So the way back
 is open until the first turn; and a dry start does the very same on stand-ins (`read`).
 
+Between execve and its first steps the new keeper is an ordinary process to others of its user, as
+`run` is at the start of the daemon. The values of `secrets` are never in the state.
+
 Descriptors: only those that some part has packed lose close-on-exec, for the moment of the execve,
 with all signals blocked and nothing forked; everything that the new keeper finds open is closed on
 exec again at once. What it has no use for, because a later version had packed it, it closes.

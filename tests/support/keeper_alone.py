@@ -8,6 +8,7 @@ hands the descriptors that it got to the test, and lives until the test lets it 
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import signal
@@ -92,8 +93,13 @@ class AloneKeeper:
         on_fact: Called with each fact, once.
     """
 
-    def __init__(self, folder: Path, *, cgroups: bool = True) -> None:
-        """Start a keeper; *folder* holds its sockets and what it writes; its path is short."""
+    def __init__(
+        self, folder: Path, *, cgroups: bool = True, environment: dict[str, str] | None = None
+    ) -> None:
+        """Start a keeper, with more in its environment.
+
+        *folder* holds its sockets and what it writes; its path is short.
+        """
 
         self.folder = folder
         self.facts: dict[int, dict[str, Any]] = {}
@@ -107,22 +113,25 @@ class AloneKeeper:
         self._office.bind(f"{folder}/office")
         self._office.listen()
         self._office.setblocking(False)
-        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.listener.bind(f"{folder}/control")
-        self.listener.listen(64)
+        self.listeners = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(3)]
+        for each, name in zip(self.listeners, ("control", "http", "systemd"), strict=True):
+            each.bind(f"{folder}/{name}")
+            each.listen(64)
+        control, http, systemd = (each.fileno() for each in self.listeners)
         lock = os.open(f"{folder}/lock", os.O_RDWR | os.O_CREAT)
+        fcntl.flock(lock, fcntl.LOCK_EX)
         memory = boot.prepare(
-            name=f"alone-{os.getpid()}-{folder.name}", saves={"settings": "{}"},
-            listener=self.listener.fileno(), locks=[lock], log_style="json", log_level="debug",
-            remove=[], inherited={}, events=f"{folder}/events.jsonl",
+            name=f"alone-{os.getpid()}-{folder.name}", saves={"settings": "{}"}, listener=control,
+            http=http, inherited={"systemd": systemd}, locks=[lock], log_style="json",
+            log_level="debug", remove=[], events=f"{folder}/events.jsonl", owner_pid=os.getpid(),
         )  # fmt: skip
-        environment = {**os.environ, OFFICE: f"{folder}/office"}
+        own = {**os.environ, **(environment or {}), OFFICE: f"{folder}/office"}
         if not cgroups:
-            environment[NO_CGROUP] = "1"
+            own[NO_CGROUP] = "1"
         with (folder / "output").open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-I", "-S", HERE, "keeper", str(memory)],
-                pass_fds=(memory, self.listener.fileno(), lock), env=environment,
+                pass_fds=(memory, control, http, systemd, lock), env=own,
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd="/",
                 start_new_session=True,
             )  # fmt: skip
@@ -253,7 +262,8 @@ class AloneKeeper:
         status = self.process.wait(30)
         self._leave()
         self._office.close()
-        self.listener.close()
+        for each in self.listeners:
+            each.close()
         return status
 
 
