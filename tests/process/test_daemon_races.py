@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 ORDERS = 10_000
 FILES = 1_000
+RELOADED_EACH = 4
 _MANAGER = "io.supervisordlite.Manager"
 _ENDS = ("worker.stopped", "worker.exited", "worker.failed")
 #: From those that end at once to one that never does.
@@ -67,12 +68,14 @@ def test_ten_thousand_orders_race_with_exits() -> None:
         assert len(started) > 500
 
 
-def _is_good(daemon: Daemon) -> bool:
+def _places(daemon: Daemon) -> list[tuple[int, int]]:
+    """Judge the file as a daemon's child does; return where something is wrong: line, column."""
     try:
         judge(str(daemon.config), environ=daemon.environment, as_root=os.geteuid() == 0)
-    except ConfigurationError:
-        return False
-    return True
+    except ConfigurationError as error:
+        assert error.problems
+        return [(problem.line, problem.column) for problem in error.problems]
+    return []
 
 
 def _problems(daemon: Daemon) -> list[dict[str, Any]]:
@@ -106,12 +109,14 @@ def test_a_thousand_damaged_files_change_nothing() -> None:
         for _ in range(FILES):
             daemon.config.write_bytes(head.encode() + damaged(good[len(head) :], rng))
             set_back(daemon.config)  # a thousand waits of a tenth of a second
-            if _is_good(daemon):
-                continue  # and another one: not to be put in force here
+            places = _places(daemon)
+            if not places:
+                continue  # a good one, and another one: not to be put in force here
+            assert min(line for line, _ in places) >= 1, places
             refused += 1
-            problems = _problems(daemon)
-            assert problems
-            assert all(problem["line"] >= 1 for problem in problems), problems
+            if refused % RELOADED_EACH == 0:  # each of these is a process
+                problems = _problems(daemon)
+                assert [(each["line"], each["column"]) for each in problems] == places
         assert refused > FILES / 4
         assert {name: worker["pid"] for name, worker in daemon.workers().items()} == before
         assert daemon.status()["supervisor"]["generation"] == 1
