@@ -73,9 +73,11 @@ def _places(daemon: Daemon) -> list[tuple[int, int]]:
     try:
         judge(str(daemon.config), environ=daemon.environment, as_root=os.geteuid() == 0)
     except ConfigurationError as error:
-        assert error.problems
-        return [(problem.line, problem.column) for problem in error.problems]
-    return []
+        problems = error.problems
+    else:
+        return []
+    assert problems
+    return [(problem.line, problem.column) for problem in problems]
 
 
 def _problems(daemon: Daemon) -> list[dict[str, Any]]:

@@ -23,8 +23,7 @@ def wait_until(
         predicate: Asked again and again; what it raises is not caught.
         what: The condition in words, for the message.
         timeout_s: How long to go on; generous, since a true condition returns at once.
-        every_s: Pause between two questions; at least as long as the last one took, for a question
-            that is much work must not hold up what it waits for.
+        every_s: Pause between two questions; longer for one that is much work, as a command is.
         on_timeout: Gives the evidence to print when time is up.
 
     Raises:
@@ -32,8 +31,7 @@ def wait_until(
     """
     end_s = time.monotonic() + timeout_s
     while True:
-        asked_s = time.monotonic()
-        is_last = asked_s >= end_s
+        is_last = time.monotonic() >= end_s
         value = predicate()
         if value:
             return value
@@ -41,7 +39,7 @@ def wait_until(
             evidence = f"\n{on_timeout()}" if on_timeout else ""
             message = f"not within {timeout_s:g} s: {what} (last answer: {value!r}){evidence}"
             raise AssertionError(message)
-        time.sleep(max(every_s, time.monotonic() - asked_s))
+        time.sleep(every_s)
 
 
 def pass_time(span_s: float) -> None:

@@ -132,8 +132,18 @@ def test_a_main_process_that_hangs_is_replaced_by_systemd(machine: Machine) -> N
     machine.systemctl("start", UNIT)
     before, main_pid = pids(machine), machine.main_pid(UNIT)
     machine.kill(main_pid, signal.SIGSTOP)
-    wait_until(lambda: shown(machine, "NRestarts") == "1", what="it was replaced", timeout_s=30)
-    wait_until(lambda: shown(machine, "ActiveState") == "active", what="it is up", timeout_s=30)
+    wait_until(
+        lambda: shown(machine, "NRestarts") == "1",
+        what="it was replaced",
+        timeout_s=30,
+        every_s=0.2,
+    )
+    wait_until(
+        lambda: shown(machine, "ActiveState") == "active",
+        what="it is up",
+        timeout_s=30,
+        every_s=0.2,
+    )
     machine.run("journalctl", "--sync")
     assert "Failed with result 'watchdog'" in machine.journal(UNIT)
     after = pids(machine)
@@ -153,7 +163,7 @@ def test_a_supervisor_that_hangs_is_replaced_by_the_main_process(machine: Machin
     def is_replaced() -> bool:
         return supervisor not in machine.run("pgrep", "sdl-supervisor", check=False).stdout.split()
 
-    wait_until(is_replaced, what="there is another supervisor", timeout_s=30)
+    wait_until(is_replaced, what="there is another supervisor", timeout_s=30, every_s=0.2)
     assert pids(machine) == before
     assert machine.main_pid(UNIT) == main_pid
     assert (shown(machine, "NRestarts"), shown(machine, "ActiveState")) == ("0", "active")
