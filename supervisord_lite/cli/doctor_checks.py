@@ -346,9 +346,20 @@ def seconds_of(text: str) -> float | None:
 
 
 #: In the order in which they are told.
+def _installation(facts: Facts) -> Iterator[Finding]:
+    if facts.unit_starts is None:
+        return
+    unit, command = facts.unit_starts["unit"], facts.unit_starts["command"]
+    text = (
+        f"{unit} starts {command}, and another installation runs since an upgrade: with the next "
+        "start of the unit, after a boot say, the one before is back"
+    )
+    yield Finding("warning", "unit", text, "supervisord-lite install-unit, with the one that runs")
+
+
 CHECKS: tuple[Callable[[Facts], Iterable[Finding]], ...] = (
     _configuration, _daemon, _descriptors, _delegation, _trees, _journald, _clock, _unit,
-    _stop_time, _start_limit, _permissions,
+    _stop_time, _start_limit, _permissions, _installation,
 )  # fmt: skip
 _ALWAYS = ("configuration", "daemon", "delegation")
 _OF_A_CONFIGURATION = ("descriptors", "trees", "journald", "clock", "permissions")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from supervisord_lite.base.errors import SupervisordLiteError
 from supervisord_lite.base.record import record
 from supervisord_lite.cli import place
+from supervisord_lite.cli.installation import interpreter_of, other_command
 from supervisord_lite.config.defaults import default_config_path
 from supervisord_lite.config.errors import ConfigurationError
 from supervisord_lite.config.load import judge
@@ -84,6 +85,8 @@ class Facts:
         is_clock_synchronised: None: the kernel does not say.
         has_timezone: /etc/localtime, or TZ, is there.
         folders: Whatever others might change, each once.
+        unit_starts: The `unit` of that daemon, and the `command` of another installation that it
+            starts; None: it is the one that runs, or nobody can tell.
     """
 
     config_path: str
@@ -106,6 +109,7 @@ class Facts:
     is_clock_synchronised: bool | None
     has_timezone: bool
     folders: tuple[Folder, ...]
+    unit_starts: dict[str, str] | None = None
 
 
 def gather(arguments: argparse.Namespace) -> Facts:
@@ -149,6 +153,9 @@ def gather(arguments: argparse.Namespace) -> Facts:
         is_clock_synchronised=_is_synchronised(),
         has_timezone=bool(os.environ.get("TZ")) or Path("/etc/localtime").exists(),
         folders=() if judged is None else tuple(_folders(judged)),
+        unit_starts=None
+        if status is None
+        else other_command(keeper_pid, interpreter_of(status["supervisor"].get("pid"))),
     )
 
 

@@ -7,25 +7,24 @@ import sys
 from pathlib import Path
 
 
-def other_command(keeper_pid: int | None) -> dict[str, str] | None:
-    """Return what the unit of a daemon starts, where that is no command of this installation.
+def other_command(keeper_pid: int | None, interpreter: str | None = None) -> dict[str, str] | None:
+    """Return what the unit of a daemon starts, where that is another installation than runs.
 
     Args:
         keeper_pid: Of the daemon's main process.
+        interpreter: That its supervisor runs with; None: that of this command.
 
     Returns:
-        Its `unit` and `command`; None: it starts this installation, or is started by no unit, or
-        nobody can tell.
+        Its `unit` and `command`; None: it is of the same one, or is started by no unit, or nobody
+        can tell.
     """
     unit, is_user = unit_of(keeper_pid)
-    if not unit:
+    if not unit or keeper_pid is None:
         return None
-    command = _exec_start(unit, is_user=is_user)
-    return (
-        None
-        if not command or is_of_this_installation(command)
-        else {"unit": unit, "command": command}
-    )
+    command = _exec_start(unit, keeper_pid, is_user=is_user)
+    if not command or not is_of_another(command, interpreter or sys.executable):
+        return None
+    return {"unit": unit, "command": command}
 
 
 def unit_of(pid: int | None) -> tuple[str, bool]:
@@ -41,15 +40,28 @@ def unit_of(pid: int | None) -> tuple[str, bool]:
     return (units[0], is_user) if units else ("", is_user)
 
 
-def is_of_this_installation(command: str) -> bool:
-    """Return whether a command is one of this installation, or starts with its interpreter.
+def interpreter_of(pid: int | None) -> str | None:
+    """Return what a Python process was started with; None where nobody can tell."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return None
+    return os.fsdecode(words[0]) or None
 
-    Interpreters are told apart by their path: those of two environments may be links to one.
+
+def is_of_another(command: str, interpreter: str) -> bool:
+    """Return whether a command is run by another Python than *interpreter*.
+
+    They are told apart by their path: those of two environments may be links to one program. Of
+    what is neither a Python nor a script of one (a wrapper in shell) nobody can tell.
     """
-    here = Path(sys.executable).parent
-    ours = {os.path.realpath(here / name) for name in ("supervisord-lite", "sdl")}
-    ours.add(os.path.realpath(Path(sys.argv[0]).absolute()))
-    return os.path.realpath(command) in ours or sys.executable in (command, _interpreter(command))
+    here = Path(interpreter).parent
+    if os.path.realpath(command) in {
+        os.path.realpath(here / n) for n in ("supervisord-lite", "sdl")
+    }:
+        return False
+    runs = _interpreter(command) or command
+    return Path(runs).name.startswith("python") and runs != interpreter
 
 
 def _interpreter(script: str) -> str:
@@ -63,16 +75,19 @@ def _interpreter(script: str) -> str:
     return words[0] if words else ""
 
 
-def _exec_start(unit: str, *, is_user: bool) -> str:
-    """Return the program that a unit starts; empty: nobody tells."""
+def _exec_start(unit: str, main_pid: int, *, is_user: bool) -> str:
+    """Return the program that a unit starts whose main process this is; empty: nobody tells."""
     systemctl = shutil.which("systemctl")
     if systemctl is None or not Path("/run/systemd/system").is_dir():
         return ""
     manager = ["--user"] if is_user else []
     done = subprocess.run(
-        [systemctl, *manager, "show", unit, "--property=ExecStart"],
+        [systemctl, *manager, "show", unit, "--property=ExecStart,MainPID"],
         capture_output=True, text=True, timeout=10, check=False,
     )  # fmt: skip
+    shown = dict(line.partition("=")[::2] for line in done.stdout.splitlines() if "=" in line)
+    if shown.get("MainPID") != str(main_pid):
+        return ""
     # ExecStart={ path=/usr/bin/x ; argv[]=/usr/bin/x run ; ignore_errors=no ; … }
-    _, _, rest = done.stdout.partition("path=")
+    _, _, rest = shown.get("ExecStart", "").partition("path=")
     return rest.partition(" ;")[0].strip()

@@ -12,7 +12,7 @@ import pytest
 from tests.support import leftovers
 from tests.support.daemon import Daemon, MethodFailedError
 from tests.support.installations import BROKEN, Installation
-from tests.support.wait import wait_until
+from tests.support.wait import pass_random_time, wait_until
 
 pytestmark = pytest.mark.process
 
@@ -118,6 +118,7 @@ def test_another_version_takes_over_and_why_tells_both_sides(
 
 def test_versions_that_are_no_good_are_refused(old: Installation, folder: Path) -> None:
     """The dry start finds out; the daemon goes on with the same processes, all of them."""
+    old.become("1.0", {"keeper/trial.py": ("LIMIT_S = 30.0", "LIMIT_S = 1.5")})
     with Daemon(FLEET, argv=old.argv) as daemon:
         before = running(daemon)
         supervisor = daemon.status()["supervisor"]["pid"]
@@ -185,6 +186,43 @@ def test_files_that_are_replaced_in_place_are_not_mixed(old: Installation) -> No
         assert daemon.ctl("reload", check=True).stdout.strip().endswith("Nothing has changed.")
         (event,) = events(daemon, "daemon.upgraded")
         assert event["by"] == "SIGUSR2"
+
+
+def test_a_supervisor_of_another_protocol_has_the_keeper_replaced_first(old: Installation) -> None:
+    """The files were replaced by hand, and a supervisor died: no word is misunderstood."""
+    with Daemon(FLEET, argv=old.argv) as daemon:
+        before = running(daemon)
+        keeper_pid = daemon.keeper_pid
+        old.become("2.0", {"wire/channel.py": ("PROTOCOL = 1\n", "PROTOCOL = 2\n")})
+        os.kill(daemon.status()["supervisor"]["pid"], signal.SIGKILL)
+        wait_until(lambda: daemon.answers() and version(daemon) == "2.0", what="2.0 answers")
+        assert '"event": "keeper.replaced"' in daemon.output()
+        assert pids(daemon) == before
+        assert daemon.keeper_pid == keeper_pid
+        last = crash(daemon, "web-1")
+        assert daemon.workers()["web-1"]["restarts"] == 1
+        assert last != before["web-1"]
+
+
+def test_a_stop_that_comes_with_an_upgrade_is_a_stop(old: Installation) -> None:
+    """Wherever it meets it: the daemon ends with 0, and nothing is left."""
+    for wait_s in (0.0, 0.15, 0.3):
+        with Daemon(FLEET, argv=old.argv) as daemon:
+            running(daemon)
+            assert daemon.process is not None
+            daemon.process.send_signal(signal.SIGUSR2)
+            pass_random_time(Always(wait_s), at_most_s=1.0)
+            assert daemon.stop() == 0
+
+
+class Always:
+    """No chance."""
+
+    def __init__(self, value: float) -> None:
+        self._value = value
+
+    def random(self) -> float:
+        return self._value
 
 
 def test_nothing_is_imported_after_the_start(old: Installation) -> None:

@@ -40,6 +40,10 @@ BROKEN: dict[str, tuple[Patches, str]] = {
         {"supervisor/trial.py": ("    signal.alarm(_ALARM_S)\n", "    print([1])\n    return 0\n")},
         "cannot be understood",
     ),
+    "it hangs": (
+        {"supervisor/trial.py": ("    signal.alarm(_ALARM_S)\n", "    signal.pause()\n")},
+        "no answer within 1.5 s",
+    ),
     "a short-lived child is no Python": (
         {"config/worker.py": ("from __future__", "from from")}, "SyntaxError",
     ),

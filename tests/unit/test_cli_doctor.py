@@ -18,6 +18,7 @@ from supervisord_lite.cli.doctor_checks import (
     trip_s,
 )
 from supervisord_lite.cli.doctor_facts import Facts, Folder
+from supervisord_lite.cli.installation import is_of_another
 from supervisord_lite.config.load import judge
 
 #: As the unit that is shipped has it.
@@ -175,6 +176,33 @@ def test_a_container_has_the_cgroups_that_it_was_given(facts: Any) -> None:
     """Nobody can boot it otherwise; whose trees that concerns is told by another check."""
     quick = '[worker.a]\ncommand = "x"\nstop_timeout = "1s"\n'
     assert findings(facts(quick, keeper_pid=1, unit={}, has_cgroup_v2=False)) == []
+
+
+def test_a_unit_that_starts_another_installation_than_runs(facts: Any) -> None:
+    """An upgrade to a place of its own holds until the unit is started again."""
+    starts = {"unit": "shop.service", "command": "/opt/old/bin/supervisord-lite"}
+    finding = the_one(findings(facts(unit_starts=starts)))
+    assert (finding.level, finding.about) == ("warning", "unit")
+    assert "shop.service starts /opt/old/bin/supervisord-lite" in finding.text
+
+
+@pytest.mark.parametrize(
+    ("script", "is_other"),
+    [
+        ("#!/opt/old/bin/python3\n", True),
+        ("#!/opt/new/bin/python\n", False),
+        ("#!/bin/sh\nexec /opt/new/bin/supervisord-lite\n", False),
+        ("\x7fELF", False),
+    ],
+)
+def test_installations_are_told_apart_by_their_python(
+    tmp_path: Path, script: str, *, is_other: bool
+) -> None:
+    """Of what is no script of a Python nobody can tell."""
+    command = tmp_path / "supervisord-lite"
+    command.write_text(script)
+    assert is_of_another(str(command), "/opt/new/bin/python") == is_other
+    assert is_of_another("/opt/old/bin/python", "/opt/new/bin/python")
 
 
 def test_schedules_go_by_the_clock(facts: Any) -> None:
