@@ -124,7 +124,7 @@ class ScribeSide(Child):
             self._clear_trouble(path)
         is_leaving = self.is_leaving
         self.died(now_s)
-        if self._is_finishing and dead.code == 0:
+        if self._is_finishing and dead.code == 0 and not is_leaving:
             self.start_at_s = None
             return
         if not is_leaving:

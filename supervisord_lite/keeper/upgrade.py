@@ -99,6 +99,8 @@ class Upgrade:
         self._succeed = succeed
         self.fell_back = ""
         self._trial: Trial | None = None
+        # Since other code came into force, until supervisor and scribe of it have both answered.
+        self._is_unproven = False
         # The code before, as long as there is a way back to it; and whether this process is of it.
         self._former: Code | None = None
         self._replaces_keeper = False
@@ -120,7 +122,9 @@ class Upgrade:
         former = said.get("former")
         if refused:
             self.fell_back = f"its keeper could not go on with the state: {refused}"
-        elif former is not None:
+            return
+        self._is_unproven = True
+        if former is not None:
             self._former = former[0], former[1]
             self._replaces_keeper = True
 
@@ -153,7 +157,10 @@ class Upgrade:
 
     def _replace(self, order: dict[str, Any], now_s: float) -> None:
         code = str(order["interpreter"]), str(order["resident"])
-        self._former = None if code == self._supervisor.code else self._supervisor.code
+        if not self._is_unproven:
+            self._former = self._supervisor.code
+        self._former = None if code == self._former else self._former
+        self._is_unproven = True
         self.fell_back = ""
         self._replaces_keeper = bool(order["keeper"])
         self._journal.write(
@@ -197,7 +204,7 @@ class Upgrade:
             self._trial.check(now_s)
         if self._leave_at_s is not None:
             self._wait_for_both(now_s)
-        elif self._former is not None:
+        elif self._is_unproven:
             self._judge(now_s)
         elif self.fell_back and self._supervisor.is_settled:
             self.fell_back = ""  # it was told, with the handover
@@ -227,16 +234,17 @@ class Upgrade:
     def _judge(self, now_s: float) -> None:
         """See whether the other code has proven itself, or has failed."""
         if self._supervisor.is_settled and self._scribe.is_settled:
-            self._former = None
+            self._former, self._is_unproven = None, False
             return
         for child in self._both:
-            if child.early_deaths >= _MOST_DEATHS:
+            if child.early_deaths >= _MOST_DEATHS and self._former is not None:
                 self._go_back(f"its {child.role} died before it answered: {child.last_end}", now_s)
                 return
 
     def _go_back(self, reason: str, now_s: float) -> None:
         former, self._former = self._former, None
         assert former is not None
+        self._is_unproven = False
         self.fell_back = reason
         self._journal.write("error", "upgrade.failed", reason=reason, next="back", code=former[1])
         self._begin(former, now_s)
@@ -260,4 +268,4 @@ class Upgrade:
 
     def is_no_verdict(self) -> bool:
         """Return whether what looks like a verdict is another way of the new code to fail."""
-        return self._former is not None and not self._supervisor.has_spoken
+        return self._is_unproven and not self._supervisor.has_spoken

@@ -113,7 +113,8 @@ file like any other (the keeper makes its pipe), but for its mode: `events.jsonl
 Messages
 --------
 
-From the keeper: ``attach``, ``move``, ``retire``, ``reopen``, ``finish``, ``ping``. To the keeper::
+From the keeper: ``attach``, ``move``, ``retire``, ``reopen``, ``finish``, ``leave``, ``ping``. To
+the keeper::
 
     done STREAM             read to its end; the keeper may close its end of the pipe
     pong ID
@@ -122,6 +123,9 @@ From the keeper: ``attach``, ``move``, ``retire``, ``reopen``, ``finish``, ``pin
     resumed PATH
     dropped PATH BYTES LINES   totals since the keeper's start, at most once a second for each file
                             (of "stdout", "stderr": since this scribe's start)
+
+"leave" is a death in good order, for an upgrade: between two chunks, and behind what was read for
+the daemon's own output, which no memory holds; all else is the next one's.
 
 A new scribe is told all open streams again, in the order made. The end of the channel means that
 the keeper is dead: what can be read without waiting is written, and the scribe leaves.

@@ -148,12 +148,15 @@ def refused(daemon: Daemon, to: Installation) -> dict[str, Any]:
     return dict(told)
 
 
+@pytest.mark.parametrize("keeper", ["keeper kept", "keeper replaced"])
 def test_a_version_that_fails_only_when_it_is_in_force_is_taken_back(
-    old: Installation, folder: Path
+    old: Installation, folder: Path, keeper: str
 ) -> None:
     """Its dry start was good; two supervisors die before they answer, and the former is back."""
     dies = ("    supervisor = Supervisor(\n", "    os._exit(0)\n    supervisor = Supervisor(\n")
     new = Installation(folder / "new", "1.1", {"supervisor/__main__.py": dies})
+    if keeper == "keeper replaced":
+        new.become("1.1", {"wire/channel.py": ("PROTOCOL = 1\n", "PROTOCOL = 2\n")})
     with Daemon(FLEET, argv=old.argv) as daemon:
         before = running(daemon)
         use(daemon, new)

@@ -215,6 +215,19 @@ def test_code_that_is_gone_is_the_way_back(keeper: Upgraded) -> None:
     assert keeper.calls.handovers[-1]["fell_back"]
 
 
+def test_an_end_without_a_word_is_no_verdict(keeper: Upgraded) -> None:
+    """Also where there is no way back: the service does not end for code that is not right."""
+    keeper.answers = False
+    keeper.put_in_force(own_code())
+    keeper.end_scribe()
+    keeper.until(lambda: keeper.keeper._supervisor.pid, "it was started")
+    assert keeper.keeper._upgrade.is_no_verdict()
+    keeper.answers = True
+    keeper.until(keeper.lives, "it has answered")
+    keeper.turn()
+    assert not keeper.keeper._upgrade.is_no_verdict()
+
+
 def test_there_is_no_way_back_to_the_same_path(keeper: Upgraded) -> None:
     """What was there before is not there any more: the rule of ten deaths remains."""
     keeper.answers = False

@@ -7,6 +7,7 @@ import random  # noqa: TID251  # seeded, and the seed is printed
 import select
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -97,3 +98,36 @@ def test_two_hundred_kills_under_flood_lose_nothing(tmp_path: Path) -> None:
         rotations += len(files) - 1
         assert all(file.read_bytes().endswith(b"\n") for file in files), path
     assert rotations > 40, "the kills must meet rotations"
+
+
+def test_a_scribe_that_makes_room_leaves_nothing_behind(tmp_path: Path) -> None:
+    """In good order also what goes to the daemon's own output is whole: half lines, and floods."""
+    reader, output = os.pipe()
+    passed: list[bytes] = []
+    listener = threading.Thread(
+        target=lambda: passed.extend(iter(lambda: os.read(reader, 65536), b""))
+    )
+    listener.start()
+    path = tmp_path / "w.log"
+    said = b""
+    with Keeper(stderr=output) as keeper:
+        _, to_file = keeper.attach(path, max_size=20_000, backups=1000)
+        _, to_output = keeper.attach(None, fd=2)
+        for turn in range(12):
+            lines = b"".join(b"%d.%d %s\n" % (turn, i, b"x" * (i % 70)) for i in range(300))
+            cut = len(lines) - turn * 3
+            for pipe in (to_file, to_output):
+                os.write(pipe, lines[:cut])
+            keeper.ping()
+            assert keeper.leave() == IDLE
+            for pipe in (to_file, to_output):
+                os.write(pipe, lines[cut:])
+            said += lines
+        for pipe in (to_file, to_output):
+            os.close(pipe)
+        assert keeper.finish() == 0
+    os.close(output)
+    listener.join()
+    os.close(reader)
+    assert whole(path) == said
+    assert b"".join(passed) == said
