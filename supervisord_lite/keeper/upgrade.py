@@ -157,8 +157,8 @@ class Upgrade:
 
     def _replace(self, order: dict[str, Any], now_s: float) -> None:
         code = str(order["interpreter"]), str(order["resident"])
-        if not self._is_unproven:
-            self._former = self._supervisor.code
+        if not self._is_unproven or self._former is None:
+            self._former = self._supervisor.code  # else: what is in force is no place to go back to
         self._former = None if code == self._former else self._former
         self._is_unproven = True
         self.fell_back = ""
