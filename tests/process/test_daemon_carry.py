@@ -15,6 +15,7 @@ import pytest
 
 from tests.support import leftovers
 from tests.support.daemon import Daemon
+from tests.support.roles import has_role
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.process
@@ -226,18 +227,23 @@ def test_a_writer_that_was_held_up_never_writes_after_a_successor() -> None:
 
 def writers(daemon: Daemon) -> list[psutil.Process]:
     everybody = psutil.Process(daemon.keeper_pid).children(recursive=True)
-    return [each for each in everybody if "carry" in each.cmdline()]
+    return [each for each in everybody if has_role(each, "carry")]
 
 
 def hold_writer(parent_pid: int, held: list[psutil.Process]) -> None:
     """Stop the next child that writes, as soon as it is there."""
 
+    # Only who is new is looked at: a look at everybody takes longer than a writer on a busy box.
+    known = set(psutil.pids())
+
     def is_held() -> bool:
-        for child in psutil.Process(parent_pid).children():
-            if "carry" in child.cmdline():
-                child.suspend()
-                held.append(child)
-                return True
+        for pid in set(psutil.pids()) - known:
+            with contextlib.suppress(psutil.Error):
+                child = psutil.Process(pid)
+                if child.ppid() == parent_pid and has_role(child, "carry"):
+                    child.suspend()
+                    held.append(child)
+                    return True
         return False
 
     wait_until(is_held, what="a child that writes", every_s=0.0005)

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from tests.support.daemon import Daemon
+from tests.support.roles import has_role
 from tests.support.scribe import segments, whole
 from tests.support.wait import wait_until
 
@@ -35,7 +36,7 @@ def compressing(daemon: Daemon) -> list[psutil.Process]:
     found = []
     for child in psutil.Process(daemon.scribe_pid).children():
         try:
-            if "compress" in child.cmdline():
+            if has_role(child, "compress"):
                 found.append(child)
         except psutil.Error:
             continue

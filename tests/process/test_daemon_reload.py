@@ -15,6 +15,7 @@ import pytest
 
 from tests.support import leftovers
 from tests.support.daemon import Daemon
+from tests.support.roles import has_role
 from tests.support.slow import unanswering
 from tests.support.wait import wait_until
 
@@ -47,11 +48,10 @@ def reading(daemon: Daemon) -> list[int]:
     found = []
     for child in psutil.Process(daemon.keeper_pid).children(recursive=True):
         try:
-            command = child.cmdline()
+            if has_role(child, "config"):
+                found.append(child.pid)
         except psutil.Error:
             continue
-        if "config" in command[:5]:
-            found.append(child.pid)
     return found
 
 
