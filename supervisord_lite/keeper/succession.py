@@ -28,6 +28,9 @@ with the state                 of before again, with the same state (way_back.py
 killed in between              as the keeper's death at any other time
 =============================  ====================================================================
 
+There is no way back where the other code lies at the same path as this: what was there is gone. The
+one thing that is waited for is the disk from which the other code is read, as at the first start.
+
 Unpacking does nothing that could be seen: no signal, no read, no write, no process. So the way back
 is open until the first turn; and a dry start does the very same on stand-ins (`read`).
 
