@@ -16,6 +16,7 @@ _SUPERVISOR_KEYS = (
     "config_errors",
     "warnings",
     "last_escalation",
+    "loops",
 )
 _WORKER_KEYS = (
     "name",

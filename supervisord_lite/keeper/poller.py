@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import select
+import time
+
+from supervisord_lite.base.stalls import Stalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,10 +18,15 @@ _LONGEST_S = 20 * 86_400.0
 
 
 class Poller:
-    """What the keeper sleeps in."""
+    """What the keeper sleeps in.
+
+    Attributes:
+        stalls: For how long the loop was away from here.
+    """
 
     def __init__(self) -> None:
         """Watch nothing yet."""
+        self.stalls = Stalls()
         self._poll = select.epoll()
         self._callbacks: dict[int, Callable[[int], None]] = {}
         self._masks: dict[int, int] = {}
@@ -57,7 +65,9 @@ class Poller:
         Returns:
             The descriptors that had something.
         """
+        self.stalls.looks(time.monotonic())
         happened = self._poll.poll(min(timeout_s, _LONGEST_S))
+        self.stalls.woke(time.monotonic())
         for descriptor, mask in happened:
             callback = self._callbacks.get(descriptor)
             if callback is not None:

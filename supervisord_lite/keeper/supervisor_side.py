@@ -222,7 +222,9 @@ class SupervisorSide(Child):
         if self.channel is None:
             return
         if (ping := self.pulse.ask(self.pid, now_s)) is not None:
-            self.channel.send(channel.encode(ping))
+            stalls = self._poller.stalls
+            said = {**ping, "stalls": [stalls.longest_s, stalls.count]}
+            self.channel.send(channel.encode(said))
 
     def check(self, now_s: float) -> None:
         """Kill it if its answer is overdue; ask if it overslept."""

@@ -24,6 +24,7 @@ from supervisord_lite.supervisor.health import Health
 from supervisord_lite.supervisor.heartbeats import Heartbeats
 from supervisord_lite.supervisor.listeners import Listeners
 from supervisord_lite.supervisor.logs import Logs
+from supervisord_lite.supervisor.loops import Loops
 from supervisord_lite.supervisor.outbox import Outbox, Slot
 from supervisord_lite.supervisor.poller import Poller
 from supervisord_lite.supervisor.recycling import Recycling
@@ -106,6 +107,7 @@ class Supervisor:
         self._outbox = Outbox(self._channel.send)
         self._handover = handover
         self._logs = Logs(handover.dropped, handover.troubles)
+        self._loops = Loops(self._poller.stalls)
         self._words = Words(handover.inventory)
         self._fleet = build_fleet(handover, self._outbox, clock, rng)
         self._fleet.when_forgotten(self._words.forget)
@@ -165,7 +167,7 @@ class Supervisor:
         self._listeners = Listeners(self._fleet, self._outbox, self._events)
         self._status = status = StatusVerbs(
             self._fleet, self._daemon, self._reloads, self._handover, self._clock, self._logs,
-            self._words, self._rolls, self._health, self._samples, self._generations,
+            self._words, self._rolls, self._health, self._samples, self._generations, self._loops,
         )  # fmt: skip
         self._verbs = Verbs(
             self._fleet, self._daemon, self._reloads, self._clock, self._rolls, self._rights,
@@ -341,6 +343,7 @@ class Supervisor:
                     self._take_fact(fact)
                 if "ping" in message:
                     self._outbox.say("pong", message["ping"])
+                self._loops.take(message)
                 self._logs.take(message)
                 self._storms.take(message)
                 self._words.take(message)

@@ -56,6 +56,7 @@ def metrics_text(status: Status) -> str:
         *_metric("configuration_refused", "gauge", "1 while the file on disk is refused.",
                  [({}, int(bool(supervisor["config_errors"])))]),
         *_metric("workers", "gauge", "Processes by state.", _by_state(workers)),
+        *_of_loops(supervisor.get("loops") or ()),
     ]  # fmt: skip
     labels = [{"worker": worker["name"], "pool": worker["pool"]} for worker in workers]
     for name, kind, about, value_of in _OF_WORKER:
@@ -67,6 +68,17 @@ def metrics_text(status: Status) -> str:
     about = "For how long its process has lived."
     lines += _metric("worker_uptime_seconds", "gauge", about, zip(labels, ages, strict=True))
     return "".join(f"{line}\n" for line in lines)
+
+
+def _of_loops(loops: Iterable[Status]) -> list[str]:
+    """Return how long the daemon's own loops were away; an earlier daemon does not say."""
+    longest = [({"process": loop["process"]}, loop["longest_stall_s"]) for loop in loops]
+    counts = [({"process": loop["process"]}, loop["stalls"]) for loop in loops]
+    return [
+        *_metric("loop_longest_stall_seconds", "gauge",
+                 "The longest time for which a process of the daemon served nobody.", longest),
+        *_metric("loop_stalls_total", "counter", "Times that were longer than 0.1 s.", counts),
+    ]  # fmt: skip
 
 
 def _by_state(workers: Iterable[Status]) -> list[tuple[dict[str, str], int]]:

@@ -1,17 +1,25 @@
 """One epoll: descriptors and what to do when they are ready."""
 
 import select
+import time
 from collections.abc import Callable
+
+from supervisord_lite.base.stalls import Stalls
 
 #: epoll_wait(2) takes milliseconds as an int: 24 days.
 _LONGEST_S = 20 * 86_400.0
 
 
 class Poller:
-    """What the control server calls a watcher, and the loop's only blocking call."""
+    """What the control server calls a watcher, and the loop's only blocking call.
+
+    Attributes:
+        stalls: For how long the loop was away from here.
+    """
 
     def __init__(self) -> None:
         """Begin with nothing to watch."""
+        self.stalls = Stalls()
         self._poll = select.epoll()
         self._ready: dict[int, tuple[Callable[[], None] | None, Callable[[], None] | None]] = {}
 
@@ -45,7 +53,10 @@ class Poller:
         What is weeks away may bring it back earlier: the kernel counts no longer than that.
         """
         sleep_s = -1.0 if timeout_s is None else min(max(0.0, timeout_s), _LONGEST_S)
-        for fd, mask in self._poll.poll(sleep_s):
+        self.stalls.looks(time.monotonic())
+        happened = self._poll.poll(sleep_s)
+        self.stalls.woke(time.monotonic())
+        for fd, mask in happened:
             readable, writable = self._ready.get(fd, (None, None))
             # An error or the end of file is told by reading, or else by writing.
             trouble = mask & (select.EPOLLERR | select.EPOLLHUP)

@@ -19,6 +19,7 @@ from supervisord_lite.supervisor.health import Health
 from supervisord_lite.supervisor.in_vain import why_stuck
 from supervisord_lite.supervisor.launch import log_places, outputs
 from supervisord_lite.supervisor.logs import Logs
+from supervisord_lite.supervisor.loops import Loops
 from supervisord_lite.supervisor.names import NoSuchWorkerError, resolve
 from supervisord_lite.supervisor.outbox import Slot
 from supervisord_lite.supervisor.reload import Reloads
@@ -50,6 +51,7 @@ class StatusVerbs:
         health: Health,
         samples: Samples,
         generations: Generations,
+        loops: Loops,
     ) -> None:
         """Take what is told of."""
         self._fleet = fleet
@@ -63,6 +65,7 @@ class StatusVerbs:
         self._health = health
         self._samples = samples
         self._generations = generations
+        self._loops = loops
         self._last_escalation = LastEscalation(handover.saves.get("last_escalation"))
 
     def status(self, call: Call) -> None:
@@ -158,6 +161,7 @@ class StatusVerbs:
                 *self._warnings(),
             ],
             "last_escalation": self._last_escalation.shown,
+            "loops": self._loops.told(),
         }
 
     def _warnings(self) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, Protocol
 
 from supervisord_lite.base.clock import Clock, Rng
 from supervisord_lite.base.packets import memory_content
+from supervisord_lite.base.stalls import Stalls
 from supervisord_lite.core.states import Running
 from supervisord_lite.supervisor.adoption import Handover, build_fleet, reconcile
 from supervisord_lite.supervisor.daemon_state import DaemonState
@@ -18,6 +19,7 @@ from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.generations import Generations
 from supervisord_lite.supervisor.health import Health
 from supervisord_lite.supervisor.logs import Logs
+from supervisord_lite.supervisor.loops import Loops
 from supervisord_lite.supervisor.outbox import Outbox, Slot
 from supervisord_lite.supervisor.poller import Poller
 from supervisord_lite.supervisor.reload import Reading, Reloads
@@ -133,7 +135,7 @@ class Shell:
             self.fleet, self.daemon, self._reloads, told, clock, logs, Words(()), self._rolls,
             Health(self.fleet, self._watching, clock),
             Samples(self.fleet, self._watching, clock, keeper_pid=1, start=no_child),
-            generations,
+            generations, Loops(Stalls()),
         )  # fmt: skip
         self._verbs = Verbs(
             self.fleet, self.daemon, self._reloads, clock, self._rolls,
