@@ -4,7 +4,7 @@ Every figure is meant to be read as a ratio inside one call. Run it alone on a q
 
     python -m tests.bench --install-peers FOLDER                  once
     python -m tests.bench --peers FOLDER --json FILE              a quarter of an hour
-    python -m tests.bench --from FILE --readme README.md          the table, from that run
+    python -m tests.bench --from FILE --readme README.md          the table of that run
 
 The floor is the least that could do the work: a C program (floor.c), or a warm interpreter that
 forks. Births are stamped by the children themselves (child.c), so that looking late never changes a
@@ -38,6 +38,7 @@ from tests.bench.machine import machine
 from tests.bench.native import build
 from tests.bench.report import summarize, table
 from tests.bench.sweep import FOLDER_PREFIX, sweep
+from tests.support import leftovers
 
 _BUSY_LOAD = 0.5
 _PEERS: tuple[type[Contender], ...] = (Supervisor, Circus, Gunicorn, Runit, S6)
@@ -66,7 +67,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--from", dest="record", metavar="FILE", type=Path,
                         help="measure nothing: show what --json has written")  # fmt: skip
     parser.add_argument("--readme", metavar="FILE", type=Path,
-                        help="with --from: write the table between its marks")  # fmt: skip
+                        help="write the table between its marks")  # fmt: skip
     arguments = parser.parse_args(words)
     arguments.sizes = {}
     for text in arguments.size:
@@ -80,26 +81,21 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     if unknown:
         there_are = ", ".join(plans.NAMES)
         parser.error(f"no workload {', '.join(sorted(unknown))}; there are {there_are}")
-    if arguments.readme and not arguments.record:
-        parser.error("--readme needs --from: the table is that of a record")
     return arguments
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Measure and print; return 1 when any contender could not do its work, else 0."""
+    """Measure and print; return 1 when a contender could not do its work, else 0."""
     arguments = _arguments(words)
     if arguments.install_peers:
         peer.install(_PEERS, arguments.install_peers.absolute())
         return 0
-    if arguments.record:
-        record = runs.read(arguments.record)
-        print("\n".join(_shown(record)))
-        if arguments.readme:
-            readme.write(arguments.readme, record)
-        return 0
-    record = _measure(arguments)
+    record = runs.read(arguments.record) if arguments.record else _measure(arguments)
     print("\n".join(_shown(record)))
-    return 1 if any(miss.kind == "failed" for miss in record.misses) else 0
+    if arguments.readme:
+        readme.write(arguments.readme, record)
+    has_failed = any(miss.kind == "failed" for miss in record.misses)
+    return 1 if has_failed and not arguments.record else 0
 
 
 def _measure(arguments: argparse.Namespace) -> runs.Record:
@@ -115,6 +111,7 @@ def _measure(arguments: argparse.Namespace) -> runs.Record:
     with contextlib.ExitStack() as stack:
         path = arguments.json
         writer = runs.Writer(stack.enter_context(path.open("w")) if path else None)
+        stack.enter_context(_nothing_left(arguments.folder))
         folder = stack.enter_context(_own_folder(arguments.folder))
         natives = build(folder)
         facts = machine(natives, folder)
@@ -139,6 +136,17 @@ def _own_folder(parent: Path) -> Iterator[Path]:
     prefix = f"{FOLDER_PREFIX}{os.getpid()}-"
     with tempfile.TemporaryDirectory(prefix=prefix, dir=parent) as name:
         yield Path(name)
+
+
+@contextlib.contextmanager
+def _nothing_left(folder: Path) -> Iterator[None]:
+    """Clear away at the end, and tell, what all others have failed to; cgroups too."""
+    session = leftovers.Session(folder)
+    try:
+        yield
+    finally:
+        for line in session.end():
+            print(f"was left, and is cleared away: {line}", file=sys.stderr)
 
 
 def _shown(record: runs.Record) -> Iterator[str]:

@@ -15,7 +15,7 @@ from tests.bench.plans import Plan
 from tests.bench.runs import Miss, Run, Writer
 
 #: From then on whatever is left is done once: a whole run ends within a quarter of an hour.
-_ONCE_AFTER_S = 660.0
+_ONCE_AFTER_S = 600.0
 #: The floor of an adoption is another one.
 _FLOORS = {"adoption": AnsweringFloor}
 _OF_PYTHON = ("python-start", "python-restart")

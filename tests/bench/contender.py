@@ -29,6 +29,7 @@ from tests.support.wait import wait_until
 PYTHON_FOLDER = Path(__file__).parent / "python"
 _STOP_S = 60.0
 _FLEETING_S = 0.2
+_LOOKS = 10
 _GRACE_S = 10.0  #: After a failure: it is then killed.
 _CALL_S = 120.0
 LOG_MAX_BYTES = 50 * 1024 * 1024
@@ -207,7 +208,13 @@ class Contender(ABC):
 
     def rest(self, quiet_s: float) -> None:
         """Wait until it has used (nearly) no CPU for so long; give up in silence after a while."""
-        settle(self.own(), quiet_s=quiet_s * self.patience)
+        for is_last in (*[False] * _LOOKS, True):
+            try:
+                settle(self.own(), quiet_s=quiet_s * self.patience)
+                break
+            except FileNotFoundError:  # one was just ending
+                if is_last:
+                    raise
 
     def pause(self, seconds: float) -> None:
         """Let some time pass."""

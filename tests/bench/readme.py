@@ -10,6 +10,7 @@ from tests.bench.runs import Miss, Record
 
 BEGIN, END = "<!-- performance -->", "<!-- /performance -->"
 _NONE = ""
+_FLOOR_IS = "The floor is a C loop of vfork and exec, or a warm interpreter that forks."
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,12 @@ def section(record: Record) -> str:
 
 def _machine(record: Record) -> str:
     facts = record.machine
-    versions = ", ".join(f"{name} {text}" for name, text in sorted(record.versions.items()))
+    present = {name: text for name, text in record.versions.items() if name != FLOOR}
+    versions = ", ".join(f"{name} {text}" for name, text in sorted(present.items()))
     return (
         f"Medians of {facts['date']}: {facts['cpus']} CPUs ({facts['cpu']}), "
         f"{facts['memory_gib']} GiB, Linux {facts['kernel']}, Python {facts['python']}, "
-        f"{facts['file_system']}. {versions}."
+        f"{facts['file_system']}. {versions}. {_FLOOR_IS}"
     )
 
 

@@ -81,7 +81,7 @@ def _written(path: Path) -> Path:
     with path.open("w") as file:
         writer = Writer(file)
         writer.write("machine", _MACHINE)
-        writer.write("versions", {"ours": "1.2.3", "runit": "2.1"})
+        writer.write("versions", {"floor": "C", "ours": "1.2.3", "runit": "2.1"})
         for run in _runs("last_birth_s", floor=0.05, ours=0.125, runit=0.25):
             writer.write("run", run)
         for size, figures in ((100, {"pss_mib": 20.0}), (500, {"pss_mib": 24.0, "cpu_ms": 0.0})):
@@ -122,7 +122,8 @@ def test_the_table_stands_between_its_marks(tmp_path: Path) -> None:
     assert path.read_text() == (
         "# A\n\n<!-- performance -->\n"
         "Medians of 2026-01-02: 2 CPUs (Abacus), 4 GiB, Linux 6.1, Python 3.11.2, ext4. "
-        "ours 1.2.3, runit 2.1.\n\n"
+        "ours 1.2.3, runit 2.1. "
+        "The floor is a C loop of vfork and exec, or a warm interpreter that forks.\n\n"
         "|  | ours | floor | runit | ours / floor | ours / best peer |\n"
         "| --- | ---: | ---: | ---: | ---: | ---: |\n"
         "| start 100 commands, s | 0.25 | 0.1 | 0.5 | 2.5 | 0.5 (runit) |\n"
