@@ -25,6 +25,7 @@ from tests.support.keeper import (
     below,
     open_descriptors,
 )
+from tests.support.leftovers import short_folder
 
 pytestmark = pytest.mark.process
 
@@ -34,10 +35,12 @@ IDENTITY = {"uid": NOBODY.pw_uid, "gid": NOBODY.pw_gid, "groups": [NOBODY.pw_gid
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    for each in (tmp_path, *tmp_path.parents[:2]):
+def folder() -> Path:
+    # Below those of pytest nobody else may look, whenever another session of it begins.
+    folder = short_folder()
+    for each in (folder, folder.parent):
         each.chmod(each.stat().st_mode | stat.S_IXOTH | stat.S_IROTH)
-    return with_targets(tmp_path)
+    return with_targets(folder)
 
 
 @pytest.fixture(params=["cgroup", "no cgroup"])
