@@ -70,6 +70,7 @@ _ELSEWHERE = {
     "try-restart": ("systemctl's try-restart", "restart"),
     "reload-or-restart": ("systemctl's reload-or-restart", "reload"),
     "daemon-reload": ("systemctl's daemon-reload", "reload"),
+    "daemon-reexec": ("systemctl's daemon-reexec", "upgrade"),
     "enable": ("systemctl's enable", "autostart = true in the file, then reload"),
     "disable": ("systemctl's disable", "autostart = false in the file, then reload"),
 }
