@@ -120,7 +120,7 @@ def gather(arguments: argparse.Namespace) -> Facts:
     manager = "systemctl" if instance or os.geteuid() == 0 else "systemctl --user"
     unit = _unit(unit_name, manager)
     status, no_answer = _status(arguments)
-    keeper_pid = status["supervisor"].get("keeper_pid") if status else None
+    keeper_pid = _keeper_pid(status)
     keeper = {} if keeper_pid is None else _about_process(keeper_pid)
     uid = _uid(keeper, unit)
     config_path = _config_path(arguments, status)
@@ -168,6 +168,16 @@ def _config_path(arguments: argparse.Namespace, status: dict[str, Any] | None) -
     if arguments.instance:
         return f"/etc/supervisord-lite/{arguments.instance}.toml"
     return default_config_path(os.environ, as_root=os.geteuid() == 0)
+
+
+def _keeper_pid(status: dict[str, Any] | None) -> int | None:
+    """Return the main process as we see it; of a daemon in a container it is another one here."""
+    pid = status["supervisor"].get("keeper_pid") if status else None
+    try:
+        is_it = pid is not None and Path(f"/proc/{pid}/comm").read_text() == "sdl-keeper\n"
+    except OSError:
+        is_it = False
+    return pid if is_it else None
 
 
 def _about_process(pid: int) -> dict[str, str]:
