@@ -14,6 +14,7 @@ import socket
 
 from supervisord_lite import __version__
 from supervisord_lite.base import resident
+from supervisord_lite.base.memory_files import memory_file
 from supervisord_lite.base.signals import describe_end
 
 TYPE_CHECKING = False
@@ -165,7 +166,7 @@ class Errand:
 def _start(
     command: list[str], environ: Mapping[str, str], descriptor: int, content: bytes | None
 ) -> int:
-    memory = -1 if content is None else _memory_of(content)
+    memory = -1 if content is None else memory_file(content, "errand")
     try:
         return os.posix_spawn(
             command[0],
@@ -181,17 +182,3 @@ def _start(
     finally:
         if memory >= 0:
             os.close(memory)
-
-
-def _memory_of(content: bytes) -> int:
-    """Return the descriptor of a file in memory, to be read from its beginning."""
-    memory = os.memfd_create("errand", os.MFD_CLOEXEC)
-    try:
-        data = memoryview(content)
-        while data:
-            data = data[os.write(memory, data) :]
-        os.lseek(memory, 0, os.SEEK_SET)
-    except OSError:
-        os.close(memory)
-        raise
-    return memory

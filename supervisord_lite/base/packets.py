@@ -135,34 +135,6 @@ class PacketSocket:
                 _close(descriptors)
 
 
-def memory_file(data: bytes) -> int:
-    """Return a descriptor of a memory file that holds *data*; the caller closes it.
-
-    Raises:
-        OSError: No memory, or no descriptor.
-    """
-    descriptor = os.memfd_create("message", os.MFD_CLOEXEC)
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def memory_content(descriptor: int) -> bytes:
-    """Return what is in a memory file, from its beginning."""
-    size = os.fstat(descriptor).st_size
-    pieces = []
-    place = 0
-    while place < size and (piece := os.pread(descriptor, size - place, place)):
-        pieces.append(piece)
-        place += len(piece)
-    return b"".join(pieces)
-
-
 def _close(descriptors: Sequence[int]) -> None:
     for descriptor in descriptors:
         os.close(descriptor)

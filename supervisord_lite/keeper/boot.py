@@ -11,7 +11,7 @@ import json
 import os
 import resource
 
-from supervisord_lite.base.packets import memory_content
+from supervisord_lite.base.memory_files import memory_content, memory_file
 from supervisord_lite.keeper import succession
 from supervisord_lite.keeper.calls import Calls
 
@@ -148,11 +148,7 @@ def prepare(
         "inherited": inherited,
         "owner_pid": owner_pid,
     }
-    memory = os.memfd_create("boot", 0)
-    data = memoryview(json.dumps(said).encode())
-    while data:
-        data = data[os.write(memory, data) :]
-    os.lseek(memory, 0, os.SEEK_SET)
+    memory = memory_file(json.dumps(said).encode(), "boot")
     for number in (memory, listener, http, *locks, *inherited.values()):
         if number >= 0:
             os.set_inheritable(number, True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 
+from supervisord_lite.base.memory_files import memory_file
 from supervisord_lite.keeper import own_folder, secret_stage
 from supervisord_lite.keeper.spawn import StageError, cause
 from supervisord_lite.keeper.table import key_of
@@ -206,12 +206,9 @@ class Starts:
     def _record(self, record: dict[str, Any]) -> int:
         """Return a memory file with what a Python worker is told; nobody else can read it."""
         try:
-            descriptor: int = self._calls.memfd_create("record")
-            with os.fdopen(descriptor, "wb", closefd=False) as file:
-                file.write(json.dumps(record).encode("ascii"))
+            return memory_file(json.dumps(record).encode("ascii"), "record", self._calls)
         except OSError as error:
             raise StageError(stage="target", reason=cause(error)) from None
-        return descriptor
 
     def _make_secret_folder(self, request: dict[str, Any]) -> None:
         if not secret_stage.file_names(request):

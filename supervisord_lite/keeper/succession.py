@@ -53,7 +53,7 @@ import signal
 import sys
 import time
 
-from supervisord_lite.base.packets import memory_content
+from supervisord_lite.base.memory_files import memory_content, memory_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,15 +102,7 @@ def write(calls: Calls, state: dict[str, Any]) -> int:
     Raises:
         OSError: No memory, or no descriptor.
     """
-    descriptor: int = calls.memfd_create("succession", os.MFD_CLOEXEC)
-    data = memoryview(json.dumps(state).encode("ascii"))
-    try:
-        while data:
-            data = data[calls.write(descriptor, data) :]
-    except OSError:
-        calls.close(descriptor)
-        raise
-    return descriptor
+    return memory_file(json.dumps(state).encode("ascii"), "succession", calls)
 
 
 def is_state(said: dict[str, Any]) -> bool:

@@ -6,7 +6,7 @@ import os
 import select
 from collections import deque
 
-from supervisord_lite.base.packets import memory_content
+from supervisord_lite.base.memory_files import memory_content, memory_file
 from supervisord_lite.keeper.children import Child
 from supervisord_lite.keeper.pulse import Pulse
 from supervisord_lite.wire import channel
@@ -102,16 +102,7 @@ class SupervisorSide(Child):
             OSError: There is no memory, or no descriptor.
         """
         text = self._table.handover(adoption=self.lives, **about)
-        descriptor: int = self._calls.memfd_create("handover", os.MFD_CLOEXEC)
-        data = memoryview(text.encode())
-        try:
-            while data:
-                data = data[self._calls.write(descriptor, data) :]
-        except OSError:
-            self._calls.close(descriptor)
-            raise
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        return descriptor
+        return memory_file(text.encode(), "handover", self._calls)
 
     def buried(self, now_s: float) -> None:
         """It was reaped, and what it had said before was read: arrange the next start."""

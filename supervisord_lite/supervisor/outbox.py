@@ -16,7 +16,7 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from supervisord_lite.base.packets import memory_file
+from supervisord_lite.base.memory_files import memory_file
 from supervisord_lite.base.record import fields_of
 from supervisord_lite.core.pools import Slot as Slot
 from supervisord_lite.wire import channel

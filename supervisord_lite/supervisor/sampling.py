@@ -16,6 +16,7 @@ import socket
 from typing import Any
 
 from supervisord_lite.base.errand import Errand
+from supervisord_lite.base.memory_files import memory_file
 
 #: Whole machines answer in less; a process in a page fault that hangs may never.
 LIMIT_S = 5.0
@@ -55,11 +56,8 @@ class Sampling(Errand):
         """
         self.answer = None
         self._allow_time(now_s)
-        memory = os.memfd_create("question", os.MFD_CLOEXEC)
+        memory = memory_file(json.dumps(question).encode(), "question")
         try:
-            data = memoryview(json.dumps(question).encode())
-            while data:
-                data = data[os.write(memory, data) :]
             socket.send_fds(self._socket, [b"?"], [memory])
         finally:
             os.close(memory)

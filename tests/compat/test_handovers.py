@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from supervisord_lite.base import resident
-from supervisord_lite.base.packets import memory_file
+from supervisord_lite.base.memory_files import memory_file
 from supervisord_lite.core.states import (
     Backoff,
     Exited,

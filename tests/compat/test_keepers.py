@@ -15,7 +15,7 @@ CHECKOUT = HERE.parents[1]
 TRY = """
 import json, os, sys
 sys.path.insert(0, sys.argv[1])
-from supervisord_lite.base.packets import memory_file
+from supervisord_lite.base.memory_files import memory_file
 from supervisord_lite.keeper.entrance import try_out
 from supervisord_lite.keeper.succession import read
 for line in sys.stdin:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from supervisord_lite.base.packets import memory_file
+from supervisord_lite.base.memory_files import memory_file
 from supervisord_lite.keeper import children
 from supervisord_lite.keeper.pulse import HANG_S, Pulse
 from supervisord_lite.wire import channel

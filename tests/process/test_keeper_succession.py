@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from supervisord_lite.base.packets import memory_file
+from supervisord_lite.base.memory_files import memory_file
 from tests.support import leftovers
 from tests.support.forkserver import a_server, forked
 from tests.support.keeper import as_subreaper, marked, replace_calls, request

@@ -24,7 +24,8 @@ CHECKOUT = Path(__file__).absolute().parents[2]
 if __name__ == "__main__":
     sys.path.insert(0, str(CHECKOUT))
 
-from supervisord_lite.base.packets import PacketSocket, memory_content  # noqa: E402
+from supervisord_lite.base.memory_files import memory_content  # noqa: E402
+from supervisord_lite.base.packets import PacketSocket  # noqa: E402
 from supervisord_lite.keeper import boot  # noqa: E402
 from supervisord_lite.keeper.__main__ import main  # noqa: E402
 from supervisord_lite.keeper.calls import Calls  # noqa: E402

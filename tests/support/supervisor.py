@@ -7,7 +7,8 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from supervisord_lite.base.packets import PacketSocket, memory_content
+from supervisord_lite.base.memory_files import memory_content
+from supervisord_lite.base.packets import PacketSocket
 from supervisord_lite.config.loading import Loaded, Refused
 from supervisord_lite.config.spec import Configuration, Launch, Origin, Settings, Spec, to_json
 from supervisord_lite.core.policy import BackoffPolicy, Critical, Policy

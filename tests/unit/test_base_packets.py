@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from supervisord_lite.base.packets import PacketSocket, memory_content, memory_file
+from supervisord_lite.base.memory_files import memory_content, memory_file
+from supervisord_lite.base.packets import PacketSocket
 
 LARGEST = 65536
 Pair = tuple[PacketSocket, PacketSocket]

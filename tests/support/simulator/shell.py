@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
 
 from supervisord_lite.base.clock import Clock, Rng
-from supervisord_lite.base.packets import memory_content
+from supervisord_lite.base.memory_files import memory_content
 from supervisord_lite.base.stalls import Stalls
 from supervisord_lite.core.states import Running
 from supervisord_lite.supervisor.adoption import Handover, build_fleet, reconcile
