@@ -23,7 +23,36 @@ LAST_WAIT_S = 1.0
 MOST_EARLY_DEATHS = 10
 
 #: What the daemon's own processes have of its environment.
-OWN_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
+_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
+
+
+def start_own(
+    calls: Calls, role: str, handed: int, code: resident.Code, actions: list[tuple[Any, ...]]
+) -> int:
+    """Start one of the daemon's own processes, in a session of its own; return its pid.
+
+    Args:
+        calls: The seam.
+        role: Of `resident.ROLES`.
+        handed: So many descriptors, from 3 on, are its arguments.
+        code: What it is started from.
+        actions: Of posix_spawn: how descriptors get where it finds them.
+
+    Raises:
+        OSError: It could not be started.
+    """
+    arguments = [str(number) for number in range(3, 3 + handed)]
+    command = resident.arguments_for(role, *arguments, code=code)
+    pid: int = calls.posix_spawn(
+        command[0],
+        command,
+        {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+        file_actions=actions,
+        setsid=True,
+        setsigmask=(),
+        setsigdef=set(range(1, 32)) - {signal.SIGKILL, signal.SIGSTOP},
+    )
+    return pid
 
 
 class Child:
@@ -71,18 +100,8 @@ class Child:
         outputs = (1, 2) if self._stderr == 2 else (self._stderr, self._stderr)
         actions = [(os.POSIX_SPAWN_DUP2, fd, to) for to, fd in enumerate(outputs, start=1)]
         actions += [(os.POSIX_SPAWN_DUP2, fd, to) for to, fd in enumerate(numbers, start=3)]
-        arguments = [str(to) for to, _ in enumerate(numbers, start=3)]
-        command = resident.arguments_for(self.role, *arguments, code=self.code)
         try:
-            self.pid = self._calls.posix_spawn(
-                command[0],
-                command,
-                {name: os.environ[name] for name in OWN_ENVIRONMENT if name in os.environ},
-                file_actions=actions,
-                setsid=True,
-                setsigmask=(),
-                setsigdef=set(range(1, 32)) - {signal.SIGKILL, signal.SIGSTOP},
-            )
+            self.pid = start_own(self._calls, self.role, len(numbers), self.code, actions)
         except OSError:
             ours.close()
             raise

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import time
 
+from supervisord_lite.base.memory_files import memory_content
 from supervisord_lite.keeper import succession
 from supervisord_lite.keeper.boot import Boot
 from supervisord_lite.keeper.calls import Calls
@@ -58,16 +60,21 @@ def _close_others(keeper: Keeper, descriptors: Iterable[int]) -> None:
         os.close(number)
 
 
-def try_out(descriptor: int, named: Iterable[int]) -> dict[str, Any]:
+def try_out(descriptor: int) -> dict[str, Any]:
     """Build a keeper of a state whose descriptors are not here, in a process that will end.
 
     Return what that keeper would hand on in its turn.
 
+    Args:
+        descriptor: Of the state's memory file; it stays open. Each descriptor that is named there
+            is one that leads nowhere.
+
     Raises:
-        Exception: That cannot be.
+        Exception: No keeper of this version can go on with that.
     """
+    state = succession.understood(json.loads(memory_content(descriptor)))
     stand_in = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    for number in named:
+    for number in state["descriptors"]:
         try:
             os.fstat(number)
         except OSError:

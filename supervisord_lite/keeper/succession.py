@@ -32,7 +32,7 @@ There is no way back where the other code lies at the same path as this: what wa
 one thing that is waited for is the disk from which the other code is read, as at the first start.
 
 Unpacking does nothing that could be seen: no signal, no read, no write, no process. So the way back
-is open until the first turn; and a dry start does the very same on stand-ins (`read`).
+is open until the first turn; and a dry start does the very same on stand-ins (entrance.py).
 
 Between execve and its first steps the new keeper is an ordinary process to others of its user, as
 `run` is at the start of the daemon. The values of `secrets` are never in the state.
@@ -53,7 +53,8 @@ import signal
 import sys
 import time
 
-from supervisord_lite.base.memory_files import memory_content, memory_file
+from supervisord_lite.base.memory_files import memory_file
+from supervisord_lite.base.resident import arguments_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -122,26 +123,6 @@ def understood(said: dict[str, Any]) -> dict[str, Any]:
     return said
 
 
-def read(descriptor: int, *, dry: bool = False) -> dict[str, Any]:
-    """Return the state in a memory file.
-
-    Args:
-        descriptor: Of the file; it stays open.
-        dry: Build a whole keeper of it, in a process that is nobody's parent and will end: each
-            descriptor that is named there is one that leads nowhere.
-
-    Raises:
-        Exception: No keeper of this version can go on with that.
-    """
-    state = understood(json.loads(memory_content(descriptor)))
-    if dry:
-        # Up there in the floors: it imports this module.
-        from supervisord_lite.keeper.entrance import try_out
-
-        try_out(descriptor, state["descriptors"])
-    return state
-
-
 def step_over(
     calls: Calls,
     state: dict[str, Any],
@@ -165,7 +146,7 @@ def step_over(
     calls.close(calls.open(resident, os.O_RDONLY | os.O_CLOEXEC))
     descriptor = write(calls, state)
     handed = [*state["descriptors"], descriptor]
-    command = [interpreter, "-I", "-S", resident, "keeper", str(descriptor)]
+    command = arguments_for("keeper", str(descriptor), code=(interpreter, resident))
     try:
         for number in handed:
             calls.set_inheritable(number, True)

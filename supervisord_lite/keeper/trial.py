@@ -11,9 +11,8 @@ import os
 import select
 import signal
 
-from supervisord_lite.base import resident
 from supervisord_lite.base.signals import describe_end
-from supervisord_lite.keeper.children import OWN_ENVIRONMENT
+from supervisord_lite.keeper.children import start_own
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,7 +89,6 @@ class Trial:
 
     def _start(self, code: Code, outputs: list[int], descriptors: list[int]) -> int:
         numbers = range(3, 3 + len(descriptors))
-        command = resident.arguments_for("trial", *map(str, numbers), code=code)
         assert min([*outputs, *descriptors]) > 2 + len(descriptors), (
             "a copy would overwrite another"
         )
@@ -103,16 +101,7 @@ class Trial:
             (os.POSIX_SPAWN_DUP2, descriptor, number)
             for descriptor, number in zip(descriptors, numbers, strict=True)
         ]
-        pid: int = self._calls.posix_spawn(
-            command[0],
-            command,
-            {name: os.environ[name] for name in OWN_ENVIRONMENT if name in os.environ},
-            file_actions=actions,
-            setsid=True,
-            setsigmask=(),
-            setsigdef=set(range(1, 32)) - {signal.SIGKILL, signal.SIGSTOP},
-        )
-        return pid
+        return start_own(self._calls, "trial", len(descriptors), code, actions)
 
     def _watch(self, reader: int) -> None:
         self._poller.watch(reader, select.EPOLLIN, lambda _mask: self._read(reader))

@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> int:
         said = json.load(file)
     read_all_code(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
     if len(arguments) > 1:
-        succession.read(int(arguments[1]), dry=True)
+        keeper_entrance.try_out(int(arguments[1]))
     answer = {"version": __version__, "protocol": PROTOCOL, "succession": succession.SUCCESSION}
     _say({**answer, "unusable": rehearsed(said)})
     return 0

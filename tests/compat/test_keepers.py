@@ -17,12 +17,11 @@ import json, os, sys
 sys.path.insert(0, sys.argv[1])
 from supervisord_lite.base.memory_files import memory_file
 from supervisord_lite.keeper.entrance import try_out
-from supervisord_lite.keeper.succession import read
 for line in sys.stdin:
     if os.fork() == 0:  # each has the numbers of descriptors to itself
         memory = memory_file(line.encode())
         try:
-            answer = {"packed": try_out(memory, read(memory)["descriptors"])}
+            answer = {"packed": try_out(memory)}
         except Exception as error:
             answer = {"refused": repr(error)}
         print(json.dumps(answer), flush=True)
