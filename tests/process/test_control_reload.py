@@ -102,7 +102,7 @@ def test_status_says_when_the_disk_is_not_what_is_in_force(tmp_path: Path) -> No
     path.write_text("a = 1\n")
     with FakeDaemon([a_worker("web")]) as daemon:
         daemon.supervisor["config_files"] = {str(path): digest_of(b"a = 1\n")}
-        assert "!" not in sdl(daemon, "status").stdout
+        assert "! the file on disk" not in sdl(daemon, "status").stdout
         path.write_text("a = 2\n")
         assert "differs from what is in force" in " ".join(sdl(daemon, "status").stdout.split())
         path.unlink()
