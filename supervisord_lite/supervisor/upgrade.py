@@ -48,6 +48,7 @@ from supervisord_lite.base.clock import Clock
 from supervisord_lite.base.record import record
 from supervisord_lite.base.resident import Code, own_code
 from supervisord_lite.core.meetings import Doing, rule_for
+from supervisord_lite.keeper.trial import LIMIT_S
 from supervisord_lite.supervisor.adoption import Handover
 from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.fleet import Fleet
@@ -55,8 +56,8 @@ from supervisord_lite.supervisor.reload import Reloads
 
 #: Among the saves: an upgrade that was ordered and of which nobody has told yet what became of it.
 _SAVED = "upgrade"
-#: The keeper itself gives a trial 30 s.
-_LIMIT_S = 40.0
+#: The keeper gives up before.
+_LIMIT_S = LIMIT_S + 10.0
 
 
 @record
