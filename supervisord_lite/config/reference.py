@@ -66,7 +66,6 @@ _FLAG = "true or false"
 _DURATION = "duration"
 _SIZE = "size"
 _WHOLE = "whole number"
-_TEXT = "text"
 _TEXTS = "text or list of texts"
 _COMMAND = "list of words, or words in one text"
 _GRANTS = 'list of "user", "@group", "*"'
@@ -367,8 +366,8 @@ def every() -> Iterator[tuple[Group, Key]]:
 def find(word: str) -> list[tuple[Group, Key]]:
     """Return what *word* names: one key ("backoff.max"), or all below it ("backoff").
 
-    The last part alone does where only one key ends with it ("jitter" does not: there are two);
-    a name of one's own stands for NAME ("environment.PATH").
+    The last part alone names every key that ends with it ("jitter" is two of them), where no key
+    begins like that; a name of one's own stands for NAME ("environment.PATH").
     """
     found = [pair for pair in every() if pair[1].key == word]
     found += [pair for pair in every() if pair[1].key.startswith(f"{word}.")]

@@ -51,6 +51,8 @@ What happens when something is killed here
   If ten in a row die of their own doing (not by a signal from outside) before they answer, the
   memory is what kills them, and it is replaced: one chunk may be lost, but not all logs for ever.
   *It hangs* in a disk call (frozen file system): nothing here waits for it.
+* *A signal comes to the keeper itself.* It becomes a fact, so that a SIGTERM is not lost while no
+  supervisor lives.
 * *The keeper dies.* Under systemd the unit ends and starts afresh (KillMode=mixed). Supervisor and
   scribe see the end of their channels and leave.
 
@@ -85,14 +87,19 @@ by its session or by the descendants recorded at the stop; each is verified agai
 before the signal. A process that cleared its environment, made its own session and double-forked
 before the stop can escape until the daemon itself ends.
 
-Other code in its place (`succession.py`)
------------------------------------------
+Other code in place of this (`upgrade.py`)
+------------------------------------------
 
-The keeper can re-execute itself: pid, children, descriptors and pending signals stay what they
-are, and everything that stands in its tables goes on in a memory file. Each part packs its own and
-says which descriptors go with it; what is under way (set-up stages, starts by a forkserver, trees
-that are cleared) goes on where it was. Unpacking does nothing that could be seen, so that code that
-cannot go on with a state makes way for the code of before, with the same state. Once.
+Which code the daemon's own processes are started from is known here, because here they are started.
+The supervisor lets other code be tried on a copy of the state (`trial.py`), and orders it to be put
+in force: supervisor and scribe make room, and are started anew of that. Until both have answered,
+the code before is remembered, and two deaths bring it back, before the ten that end the daemon.
 
-Signals to the keeper itself become facts, so a SIGTERM is not lost while no supervisor lives.
+Where the keeper itself must be of the other code, too, it re-executes itself before it starts the
+two (`succession.py`; `entrance.py` is where it begins, anew or not): pid, children, descriptors and
+pending signals stay what they are, and everything that stands in its tables goes on in a memory
+file. Each part packs its own and says which descriptors go with it; what is under way (set-up
+stages, starts by a forkserver, trees that are cleared) goes on where it was. Unpacking does nothing
+that could be seen, so that code that cannot go on with a state makes way for the code of before,
+with the same state (`way_back.py`). Once.
 """

@@ -39,7 +39,8 @@ Dying is normal
 * Who is asked whether it works (`health.py`, `probes.py`), and how it has answered so far, is known
   to one supervisor only: the next one counts anew.
 * Other code takes over as after a crash (`upgrade.py`), when it has understood a copy of the state
-  in a dry start (`trial.py`).
+  in a dry start (`trial.py`). A keeper that speaks another protocol is replaced before anything
+  else is said to it (`other_keeper.py`).
 * What happened stands in the event journal (`events.py`): told in the message of the record that it
   follows from, so never lost or doubled. Questions about it are answered by a child (`stories.py`).
 

@@ -136,11 +136,30 @@ def test_one_that_hangs_is_killed(keeper: Upgraded, monkeypatch: pytest.MonkeyPa
     assert told["reason"] == "no answer within 0.05 s"
 
 
+def test_a_second_trial_beside_the_first_is_a_no(keeper: Upgraded) -> None:
+    """Each comes to its own answer, the first one too."""
+    keeper.seam.trial = "exec sleep 1000"
+    order = {"interpreter": OTHER[0], "resident": OTHER[1]}
+    keeper.say(trial={"id": "first", **order})
+    keeper.say(trial={"id": "second", **order})
+    keeper.until(lambda: len(keeper.tried) == 1, "the second one is told")
+    first = keeper.keeper._upgrade._trial
+    assert first is not None
+    os.kill(first.pid, signal.SIGKILL)
+    keeper.until(lambda: len(keeper.tried) == 2, "the first one is told")
+    reasons = [(each["id"], each["reason"]) for each in keeper.tried]
+    ended = "its dry start ended with SIGKILL"
+    assert reasons == [("second", "another trial is under way"), ("first", ended)]
+    assert keeper.started() == [(*OTHER, "trial")]
+
+
 def test_an_interpreter_that_is_not_there_is_a_no(keeper: Upgraded) -> None:
-    """As is a second trial beside the first."""
+    """Nothing is started, and the next one may be tried."""
     keeper.seam.can_start = lambda path: path != OTHER[0]
     told = keeper.try_code("exit 0")
     assert told["reason"] == f"{OTHER[0]} cannot be started: No such file or directory"
+    keeper.seam.can_start = lambda _path: True
+    assert keeper.try_code("exit 3")["reason"] == "its dry start ended with exit 3"
 
 
 def test_a_trial_ends_with_the_supervisor_that_wanted_it(keeper: Upgraded) -> None:
