@@ -210,6 +210,9 @@ def _launch(launch: Launch) -> dict[Key, object]:
         table["group",] = identity.gid
     table["umask",] = f"{launch.umask:03o}"
     table["nice",] = launch.nice
+    kept = launch.capabilities
+    table["capabilities",] = None if kept is None else list(kept)
+    table["no_new_privs",] = launch.no_new_privs
     timeout_s = launch.heartbeat_timeout_s
     table["heartbeat_timeout",] = None if timeout_s is None else written_duration(timeout_s)
     for name, value in launch.environment:

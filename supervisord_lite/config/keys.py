@@ -29,13 +29,13 @@ _SUPERVISOR = frozenset(
 )  # fmt: skip
 _CONTROL = frozenset({"path", "admin", "operate", "read"})
 _WORKER = frozenset({
-    "after", "autostart", "backoff", "circuit_cooldown", "circuit_window", "command", "config",
-    "critical", "directory", "enabled", "environment", "environment_file", "events", "extends",
-    "group", "health", "heartbeat_timeout", "interpreter", "limits", "log", "max_restarts",
-    "max_surge", "max_unavailable", "nice", "ok_exit_codes", "operators", "pool_size", "preload",
-    "python", "ready", "recycle", "requires", "restart", "run_timeout", "schedule", "secrets",
-    "secrets_as", "singleton", "sockets", "stable_run_period", "start_timeout", "stop_scope",
-    "stop_signal", "stop_timeout", "umask", "user",
+    "after", "autostart", "backoff", "capabilities", "circuit_cooldown", "circuit_window",
+    "command", "config", "critical", "directory", "enabled", "environment", "environment_file",
+    "events", "extends", "group", "health", "heartbeat_timeout", "interpreter", "limits", "log",
+    "max_restarts", "max_surge", "max_unavailable", "nice", "no_new_privs", "ok_exit_codes",
+    "operators", "pool_size", "preload", "python", "ready", "recycle", "requires", "restart",
+    "run_timeout", "schedule", "secrets", "secrets_as", "singleton", "sockets", "stable_run_period",
+    "start_timeout", "stop_scope", "stop_signal", "stop_timeout", "umask", "user",
 })  # fmt: skip
 #: Tables inside a worker whose keys are fixed.
 _INNER: Mapping[str, frozenset[str]] = {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from supervisord_lite.config import shapes
 from supervisord_lite.config.policy import read_ok_exit_codes, read_stop_ladder
 from supervisord_lite.config.secret_keys import secret_shape
-from supervisord_lite.config.shapes import each, either, keys, like, named, one_of, whole
+from supervisord_lite.config.shapes import either, keys, like, named, one_of, whole
 from supervisord_lite.config.values import shown
 from supervisord_lite.config.words import did_you_mean
 
@@ -27,26 +27,8 @@ _PARSERS = (
     "goose-stream-json", "claude-stream-json", "codex-jsonl", "opencode-jsonl",
     "gemini-stream-json", "pi-jsonl", "text", "rules",
 )  # fmt: skip
-_CAPABILITIES = (
-    "AUDIT_CONTROL", "AUDIT_READ", "AUDIT_WRITE", "BLOCK_SUSPEND", "BPF", "CHECKPOINT_RESTORE",
-    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "IPC_LOCK", "IPC_OWNER",
-    "KILL", "LEASE", "LINUX_IMMUTABLE", "MAC_ADMIN", "MAC_OVERRIDE", "MKNOD", "NET_ADMIN",
-    "NET_BIND_SERVICE", "NET_BROADCAST", "NET_RAW", "PERFMON", "SETFCAP", "SETGID", "SETPCAP",
-    "SETUID", "SYSLOG", "SYS_ADMIN", "SYS_BOOT", "SYS_CHROOT", "SYS_MODULE", "SYS_NICE",
-    "SYS_PACCT", "SYS_PTRACE", "SYS_RAWIO", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG",
-    "WAKE_ALARM",
-)  # fmt: skip
 # Compiled where it is used: most files have no such key.
 _STORE = r"sqlite|rediss?://\S+|unix://\S+"
-
-
-def _capability(reader: Reader, node: Node) -> None:
-    name = reader.checked_text(node)
-    if name is None or name.removeprefix("CAP_") in _CAPABILITIES:
-        return
-    near = did_you_mean(name.upper().removeprefix("CAP_"), _CAPABILITIES)
-    hint = f'did you mean "CAP_{near}"?' if near else 'such as "CAP_NET_BIND_SERVICE"'
-    reader.at_value(node, f"{shown(name)} is not a capability", hint)
 
 
 def _agent(reader: Reader, node: Node) -> None:
@@ -68,8 +50,6 @@ WORKER: Mapping[str, Shape] = {
     "container": either((dict,), shapes.anything, keys()),
     "queue": shapes.texts,
     "warm": whole(0, 1024),
-    "capabilities": each(_capability),
-    "no_new_privs": shapes.flag,
 }  # fmt: skip
 _QUEUE: Mapping[str, Shape] = {
     "repo": shapes.text,

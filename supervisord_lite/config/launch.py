@@ -10,6 +10,7 @@ from supervisord_lite.config.expand import instance_text, literal_text
 from supervisord_lite.config.files import note_unreadable
 from supervisord_lite.config.flat import RLIMITS_IN_BYTES
 from supervisord_lite.config.policy import read_ready_fd
+from supervisord_lite.config.privileges import read_capabilities
 from supervisord_lite.config.python import read_python
 from supervisord_lite.config.secret_keys import SecretsReader, note_clashes
 from supervisord_lite.config.sockets import read_sockets
@@ -154,6 +155,8 @@ class LaunchReader:
             umask=self._umask(table),
             nice=reader.whole(table, "nice", _DEFAULT.nice, least=-20, most=19),
             identity=identity,
+            capabilities=read_capabilities(reader, table),
+            no_new_privs=reader.flag(table, "no_new_privs", _DEFAULT.no_new_privs),
             rlimits=self._rlimits(limits),
             memory_bytes=reader.size(limits, "memory", None, least_bytes=4096),
             cpu_cores=reader.number(limits, "cpu", None, least=0.01, most=_MAX_CORES),

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 _EFFECTS: tuple[Effect, ...] = ("live", "reopen", "restart")
 #: Keys that are handed to the process; whole tables by their first part.
 _LAUNCH = frozenset(
-    {"command", "config", "directory", "environment", "group", "heartbeat_timeout",
-     "interpreter", "limits", "nice", "preload", "python", "secrets",
+    {"capabilities", "command", "config", "directory", "environment", "group", "heartbeat_timeout",
+     "interpreter", "limits", "nice", "no_new_privs", "preload", "python", "secrets",
      "secrets_as", "sockets", "umask", "user"}
 )  # fmt: skip
 #: Written without quotes, as people say them.

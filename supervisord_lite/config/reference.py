@@ -157,6 +157,13 @@ PROGRAM = Group("program", "program", "worker", "what runs", (
         "which permissions its new files lack"),
     Key("nice", "whole number, -20 to 19", "0", "restart",
         "added to the daemon's niceness"),
+    Key("capabilities", "name or list of names", "", "restart",
+        "which capabilities it keeps, also those that programs it runs may get: `[]` is none. For "
+        "a user they are ambient; the daemon must have them itself",
+        '["CAP_NET_BIND_SERVICE"]', "the daemon's; none for another user"),
+    Key("no_new_privs", _FLAG, "false", "restart",
+        "no program that it runs gets more rights than it has: sudo, ping and other setuid "
+        "programs stay what the worker is"),
 ))  # fmt: skip
 
 POOL = Group("pool", "pools", "worker", "how many, and how they are replaced", (

@@ -188,6 +188,9 @@ class Launch:
         umask: As a number.
         nice: Added to the daemon's niceness, -20..19.
         identity: None: the daemon's own user.
+        capabilities: Those that it keeps, in the order of the kernel; None: the daemon's, or for
+            another user none.
+        no_new_privs: No program that it runs has more rights than itself.
         memory_bytes, cpu_cores, pids: cgroup limits; enforced where a controller is delegated.
         sockets: In the order of the file.
         secrets: Read anew at each start.
@@ -210,6 +213,8 @@ class Launch:
     umask: int = 0o022
     nice: int = 0
     identity: Identity | None = None
+    capabilities: tuple[str, ...] | None = None
+    no_new_privs: bool = False
     rlimits: tuple[Limit, ...] = ()
     memory_bytes: int | None = None
     cpu_cores: float | None = None
@@ -392,6 +397,8 @@ def _launch(data: dict[str, Any]) -> Launch:
     if data.get("identity") is not None:
         identity = data["identity"]
         data["identity"] = Identity(**{**identity, "groups": tuple(identity["groups"])})
+    if data.get("capabilities") is not None:
+        data["capabilities"] = tuple(data["capabilities"])
     if "sockets" in data:
         data["sockets"] = tuple(Socket(**each) for each in data["sockets"])
     if data.get("python") is not None:

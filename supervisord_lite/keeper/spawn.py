@@ -1,13 +1,11 @@
 """Starting one command, in named stages.
 
 Stages, in order: "log" (pipes), "notify" (the voice), "cgroup", "socket", "events"
-(stdin), "session", "secret" (secret_stage.py), "umask", "nice", "limits", "groups", "group",
-"user", "directory", "exec"; "fork" when no process could be made at all. The error of a stage says
-which, why and whether a retry can help. In a forked child the failing stage is put into words where
-it fails (there the directory and the user are the worker's), and comes back over a pipe.
-
-Source for the order of giving up privileges: groups, gid, uid, then a check that root cannot be
-had back; setuid first makes setgid fail, and without setgroups root's groups stay.
+(stdin), "session", "secret" (secret_stage.py), "umask", "nice", "limits", "capabilities",
+"groups", "group", "user", "no_new_privs" (privileges.py), "directory", "exec"; "fork" when no
+process could be made at all. The error of a stage says which, why and whether a retry can help. In
+a forked child the failing stage is put into words where it fails (there the directory and the user
+are the worker's), and comes back over a pipe.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ import signal
 
 from supervisord_lite.base.plain_signals import change_mask, restore_defaults
 from supervisord_lite.base.secret_file import SecretError
-from supervisord_lite.keeper import secret_stage
+from supervisord_lite.keeper import privileges, secret_stage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -150,7 +148,8 @@ class Launcher:
             return self._fork(request, environment, files, cgroup)  # nobody else reads them
         if request.get("sockets"):
             return self._fork(request, environment, files, cgroup)  # LISTEN_PID is the child's
-        if cgroup >= 0 or request["identity"] or request["nice"] or request["rlimits"]:
+        changes = ("identity", "nice", "rlimits", "privileges")
+        if cgroup >= 0 or any(request.get(name) for name in changes):
             return self._fork(request, environment, files, cgroup)
         return self._vfork(request, environment, files), -1
 
@@ -289,15 +288,8 @@ def _set_up(
             os.nice(request["nice"])
         stage = "limits"
         _limit(request["rlimits"], nofile)
-        identity = request["identity"]
-        if identity:
-            stage = "groups"
-            os.setgroups(identity["groups"])
-            stage = "group"
-            os.setresgid(identity["gid"], identity["gid"], identity["gid"])
-            stage = "user"
-            os.setresuid(identity["uid"], identity["uid"], identity["uid"])
-            _verify_dropped(identity["uid"])
+        for stage in privileges.give_up(request):  # noqa: B007  # told where one fails
+            pass
         stage = "directory"
         os.chdir(request["directory"])
         stage = "exec"
@@ -367,17 +359,6 @@ def limit_from_outside(calls: Calls, pid: int, left: dict[str, Any]) -> None:
             why = cause(error) if isinstance(error, OSError) else error
             reason = f"{name} = {'unlimited' if value is None else value}: {why}"
             raise StageError("limits", reason, hopeless=True) from None
-
-
-def _verify_dropped(uid: int) -> None:
-    if uid == 0:
-        return
-    try:
-        os.setuid(0)
-    except OSError:
-        return
-    message = "root could be had back after giving it up"
-    raise RuntimeError(message)
 
 
 def _exec(argv: list[str], environment: dict[str, str]) -> None:

@@ -6,7 +6,13 @@ from typing import cast
 
 from supervisord_lite.config.expand import instance_text
 from supervisord_lite.config.spec import Settings, Spec
-from supervisord_lite.supervisor.launch import BOOT, identity_request, output_request, printed_name
+from supervisord_lite.supervisor.launch import (
+    BOOT,
+    identity_request,
+    output_request,
+    printed_name,
+    privileges_request,
+)
 
 Request = dict[str, object]
 
@@ -58,6 +64,7 @@ def _process(spec: Spec, directory: str) -> Request:
         "environment": _shared_environment(spec),
         "umask": launch.umask,
         "identity": identity_request(launch),
+        "privileges": privileges_request(launch),
     }
 
 
@@ -77,7 +84,7 @@ def server_ids(spec: Spec, number: int) -> list[str]:
 def server_key(spec: Spec) -> str:
     """Return what two pools must have alike to be forked from one server."""
     request = _process(spec, instance_text(spec.launch.directory, 1))
-    same = ("argv", "environment", "umask", "identity")
+    same = ("argv", "environment", "umask", "identity", "privileges")
     return json.dumps([spec.launch.directory, *(request[name] for name in same)])
 
 

@@ -78,6 +78,7 @@ def spawn_request(spec: Spec, index: int, run: int, settings: Settings) -> dict[
         "umask": launch.umask,
         "nice": launch.nice,
         "identity": identity_request(launch),
+        "privileges": privileges_request(launch),
         "rlimits": [[limit.name, limit.value] for limit in launch.rlimits],
         "cgroup": cgroup_limits(launch),
         "sockets": [_socket(spec.pool, each, index, folder) for each in launch.sockets],
@@ -166,6 +167,7 @@ def probe_request(
         "umask": launch.umask,
         "nice": launch.nice,
         "identity": identity_request(launch),
+        "privileges": privileges_request(launch),
         "rlimits": [[limit.name, limit.value] for limit in launch.rlimits],
         "cgroup": cgroup_limits(launch),
         "secrets": [] if has_files else _secrets(launch, index),
@@ -188,6 +190,14 @@ def identity_request(launch: Launch) -> dict[str, object] | None:
         "groups": list(identity.groups),
         "user": identity.user,
     }
+
+
+def privileges_request(launch: Launch) -> dict[str, object] | None:
+    """Return what a process gives up besides, see keeper/privileges.py; None: nothing."""
+    if launch.capabilities is None and not launch.no_new_privs:
+        return None
+    kept = None if launch.capabilities is None else list(launch.capabilities)
+    return {"capabilities": kept, "no_new_privs": launch.no_new_privs}
 
 
 def relog_request(spec: Spec, index: int, run: int, settings: Settings) -> dict[str, object]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from supervisord_lite.base.capabilities import NAMES
 from supervisord_lite.scribe.marks import NO_RUN
 from supervisord_lite.wire import channel
 from tests.support.forkserver import BOOT, a_server, forked, with_targets
@@ -394,6 +395,24 @@ def test_an_old_server_ends_when_its_last_start_is_over(house: Household, folder
     house.fact("p", "spawned")
     house.until(lambda: house.runs.servers.are_gone, "the old one has ended")
     assert not house.facts("p", "exited")
+
+
+@NEEDS_ROOT
+def test_a_fork_has_given_up_what_its_server_has(house: Household, folder: Path) -> None:
+    """Before anything was imported, so nothing that is imported can keep more; root too."""
+    chown = 1 << NAMES.index("CAP_CHOWN")
+    privileges = {"capabilities": ["CAP_CHOWN"], "no_new_privs": True}
+    server = a_server(folder, privileges=privileges)
+    house.ask(forked("web", "status", server, stdout=log("/log"), nice=-3))
+
+    assert house.fact("web", "exited")["code"] == 0, house.facts("web")
+    lines = output(house).decode().splitlines()
+    said = {key: value.split() for key, _, value in (line.partition(":") for line in lines)}
+    sets = ("CapPrm", "CapEff", "CapBnd", "CapInh", "CapAmb")
+    assert [int(said[key][0], 16) for key in sets] == [chown, chown, chown, 0, 0]
+    assert said["NoNewPrivs"] == ["1"]
+    # What it has no right to any more is done from outside.
+    assert said["nice"] == [str(os.nice(0) - 3)]
 
 
 @NEEDS_ROOT

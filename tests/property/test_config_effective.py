@@ -58,6 +58,8 @@ LADDER = st.integers(2, 4).flatmap(
 FILE = TEXT.map(lambda text: f'"/log/#{quoted(text.replace("/", "_"))[1:-1]}-%i"')
 KEYS = st.tuples(
     optional("autostart", FLAG),
+    optional("capabilities", lists(st.sampled_from(['"KILL"', '"CAP_CHOWN"', '"CAP_BPF"']))),
+    optional("no_new_privs", FLAG),
     optional("critical", st.sampled_from(["true", '"all"', "false"])),
     optional("restart", st.sampled_from(['"always"', '"never"', '"on-failure"'])),
     optional("ok_exit_codes", lists(st.integers(0, 255).map(str))),

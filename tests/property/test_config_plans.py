@@ -25,6 +25,8 @@ FOR_A_NEW_RUN: dict[str, list[Any]] = {
     "memory_bytes": [None, 1024],
     "cpu_cores": [None, 0.5],
     "pids": [None, 7],
+    "capabilities": [None, (), ("CAP_KILL",), ("CAP_KILL", "CAP_NET_RAW")],
+    "no_new_privs": [False, True],
 }
 LOGS: dict[str, list[Any]] = {
     "stdout": [LogTarget("inherit"), LogTarget("null"), LogTarget("file", "/a"),

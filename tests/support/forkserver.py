@@ -33,6 +33,9 @@ def daemonize():
         os._exit(0)
     context.sleep(600)
 
+def status():
+    print(Path("/proc/self/status").read_text() + f"nice: {os.nice(0)}")
+
 def tell():
     import resource
     status = dict(

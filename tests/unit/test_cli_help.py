@@ -127,7 +127,7 @@ def test_an_unknown_topic_is_told_with_the_nearest(
     [
         ("stopwaitsecs", 'supervisord\'s stopwaitsecs is stop_timeout = "…" here'),
         ("ExecStart", 'systemd\'s ExecStart is command = "…" here'),
-        ("capabilities", '"capabilities" is not in this version'),
+        ("warm", '"warm" is not in this version'),
     ],
 )
 def test_a_word_of_another_program_or_version_is_told_apart(

@@ -32,8 +32,6 @@ GOOD = {
     "container": ['container = { image = "redis:7", anything = 1 }'],
     "queue": ['queue = ["default"]', "queue = []"],
     "warm": ["warm = 3"],
-    "capabilities": ['capabilities = ["CAP_NET_BIND_SERVICE", "KILL"]'],
-    "no_new_privs": ["no_new_privs = true"],
 }  # fmt: skip
 
 
@@ -59,7 +57,6 @@ def test_every_later_key_is_tried() -> None:
 BAD = {
     "agent, nearly": ('agent = "cluade"', 9, 'there is no agent "cluade"', '"claude"?'),
     "queue that nobody has": ('queue = ["shop"]', 10, 'there is no queue "shop"', "[queue.NAME]"),
-    "capability": ('capabilities = ["CAP_NET_BIND"]', 17, "is not a capability", "CAP_"),
 }  # fmt: skip
 
 

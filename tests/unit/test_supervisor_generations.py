@@ -55,12 +55,14 @@ def test_pools_that_are_alike_share_a_server() -> None:
         {"directory": "/other"},
         {"environment": (("MODE", "slow"),)},
         {"identity": Identity(1, 1, (1,), "daemon", "/", "/bin/sh")},
+        {"capabilities": ()},
+        {"no_new_privs": True},
         {"python": Python("shop.rank:rank", "/usr/bin/python3", preload=("shop.model",))},
         {"python": Python("shop.rank:rank", "/srv/bin/python")},
     ],
 )
 def test_what_differs_has_servers_of_its_own(change: dict[str, Any]) -> None:
-    """Interpreter, user, folder, environment or imports."""
+    """Interpreter, user, privileges, folder, environment or imports."""
     assert server_key(a_spec()) != server_key(a_spec(**change))
 
 

@@ -131,6 +131,15 @@ def test_user_limits_and_niceness_are_passed_on() -> None:
     assert a_request()["identity"] is None
 
 
+def test_privileges_are_given_up_by_whoever_is_started() -> None:
+    """The run, and a program that asks about it; who says nothing asks for nothing."""
+    told = a_request(capabilities=("CAP_KILL",), no_new_privs=True)
+
+    assert told["privileges"] == {"capabilities": ["CAP_KILL"], "no_new_privs": True}
+    assert a_request(capabilities=())["privileges"] == {"capabilities": [], "no_new_privs": False}
+    assert a_request()["privileges"] is None
+
+
 def test_cgroup_limits_are_files() -> None:
     """In the kernel's own words (cgroups(7))."""
     launch = Launch(("x",), "/", memory_bytes=512 << 20, cpu_cores=1.5, pids=100)
