@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import cgroups, leftovers
+from tests.support import leftovers
 from tests.support.daemon import Daemon
 from tests.support.flood import WRITER, has_ended, segments, writer_command
 from tests.support.wait import wait_until
@@ -218,22 +218,6 @@ def test_asking_twice_for_a_shutdown_is_asking_once() -> None:
         assert daemon.process is not None
         assert daemon.process.wait(10) == 0
         assert daemon.log("a").split() == ["up", "ended", "well"]
-
-
-def test_a_leader_outside_its_cgroup_is_killed_all_the_same() -> None:
-    """Whoever moves away is still the keeper's child."""
-    own = cgroups.own()
-    if own is None or not os.access(own / "cgroup.procs", os.W_OK):
-        pytest.skip("needs a cgroup v2 mount that may be written")
-    script = f'trap "" TERM; echo $$ >{own}/cgroup.procs; echo moved; while :; do sleep 0.1; done'
-    text = f"[worker.a]\ncommand = ['/bin/sh', '-c', '{script}']\nstop_timeout = '200ms'\n"
-    with Daemon(text) as daemon:
-        wait_until(lambda: "moved" in daemon.log("a"), what="it has moved")
-        pid = daemon.workers()["a"]["pid"]
-
-        daemon.ctl("stop", "a", check=True)
-
-        assert not leftovers.is_alive(pid)
 
 
 def test_a_worker_that_ends_well_again_and_again_holds_nobody_up() -> None:

@@ -17,3 +17,8 @@ def memory_of(pid: int) -> Iterator[tuple[str, bytes]]:
                 yield f"memory {pid} {span}", memory.read(end - start)
             except (OSError, ValueError):
                 continue
+
+
+def rss_bytes(pid: int) -> int:
+    """Return the resident memory of a process."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096

@@ -1,0 +1,55 @@
+"""File systems that a test may freeze or fill."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support import leftovers
+
+
+@contextmanager
+def a_disk() -> Iterator[Path]:
+    """Mount a file system of 64 MiB, on a loop device; it is thawed at the end."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: to mount a loop device")
+    folder = leftovers.short_folder()
+    image, point = folder / "image", folder / "disk"
+    point.mkdir()
+    with image.open("wb") as file:
+        file.truncate(64 * 1024 * 1024)
+    subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
+    subprocess.run(["mount", "-o", "loop", image, point], check=True)
+    try:
+        yield point
+    finally:
+        thaw = ["fsfreeze", "--unfreeze", str(point)]
+        subprocess.run(thaw, check=False, stderr=subprocess.DEVNULL)
+        subprocess.run(["umount", point], check=True)
+        image.unlink()
+
+
+@contextmanager
+def frozen(disk: Path) -> Iterator[None]:
+    """Let no write to *disk* end for a while."""
+    subprocess.run(["fsfreeze", "--freeze", disk], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["fsfreeze", "--unfreeze", disk], check=True)
+
+
+@contextmanager
+def a_small_disk() -> Iterator[Path]:
+    """Mount a file system of 1 MiB, in memory."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: to mount a file system")
+    point = leftovers.short_folder()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", point], check=True)
+    try:
+        yield point
+    finally:
+        subprocess.run(["umount", "--lazy", point], check=True)
