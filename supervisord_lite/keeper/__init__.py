@@ -71,10 +71,11 @@ Forks of a warm interpreter (`forkservers.py`)
 
 Pools of Python workers are forked from an interpreter that has imported once. It is a child of the
 keeper like any other, and so is each fork, before a line of its target has run: it waits at a gate
-until it stands in the table. What both ways of a start need (pipes, voice, sockets, cgroup) is made
-in `starts.py`. A forkserver that dies takes nobody with it, and is built again when it is needed.
-What it and its forks say is the word of code that is not ours (`fork_words.py`). A fork that was
-asked for and has not come is in the inventory: until it has, or has failed, its run is not gone.
+(`gates.py`) until it stands in the table. What both ways of a start need (pipes, voice, sockets,
+cgroup) is made in `starts.py`. A forkserver that dies takes nobody with it, and is built again when
+it is needed. What it and its forks say is the word of code that is not ours (`fork_words.py`). A
+fork that was asked for and has not come is in the inventory: until it has, or has failed, its run
+is not gone.
 
 Ending a tree (`trees.py`)
 --------------------------

@@ -25,67 +25,43 @@ What imports print goes into the log of an instance, in its turn: behind the run
 and before those that come from this server. So a server has its pipe until it is ready, and that is
 a wide one, because its turn may come late.
 
-A hello comes with the pid that the kernel has added, and counts when that process is a child of
-ours that we do not know. So that no pid can mean another process by then, every hello that was said
-is read before an unknown child is reaped (`listen`).
+How the process of a fork comes to stand in the table is the business of gates.py.
 """
 
 from __future__ import annotations
 
-import array
 import os
 import select
 import socket
-import struct
 import time
 
 from supervisord_lite.base.packets import PacketSocket
-from supervisord_lite.keeper.fork_words import asked_for, bounded, understood
-from supervisord_lite.keeper.server import Server
-from supervisord_lite.keeper.spawn import LIMITS, StageError, cause, read_report
+from supervisord_lite.keeper.fork_words import bounded
+from supervisord_lite.keeper.gates import Gates
+from supervisord_lite.keeper.server import HANG_S, Server
+from supervisord_lite.keeper.spawn import StageError, read_report
 from supervisord_lite.keeper.starts import Start
+from supervisord_lite.keeper.table import key_in
 from supervisord_lite.wire import channel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any, Protocol
+    from typing import Any
 
     from supervisord_lite.keeper.calls import Calls
+    from supervisord_lite.keeper.gates import Office
     from supervisord_lite.keeper.reap import Ended
     from supervisord_lite.keeper.starts import Starts
     from supervisord_lite.keeper.table import Key, Run
     from supervisord_lite.keeper.trees import Trees
 
-    class Office(Protocol):
-        """What `Runs` does for us."""
-
-        def launch(self, start: Start) -> tuple[int, int]:
-            """Start a process; return its pid and its set-up pipe, or -1."""
-
-        def is_born(self, start: Start, pid: int, left: dict[str, Any]) -> bool:
-            """Enter the process of a run; return whether it may run.
-
-            Args:
-                start: What it has.
-                pid: Its.
-                left: "nice" and "rlimits" that it may not set itself.
-            """
-
-        def has_failed(self, key: Key, error: StageError) -> None:
-            """Tell that a run could not be started."""
-
-
-#: A server that forks at all answers within milliseconds.
-_HANG_S = 30.0
 #: How often what never began is asked of another server.
 _MOST_AGAIN = 2
 #: From the end of its channel to its own.
 _LAST_S = 2.0
-_CREDENTIALS = struct.Struct("3i")
 #: Where a server finds its end of the channel.
 _CHANNEL = 3
-_MOST_HELLO_BYTES = 8192
 
 
 class Forkservers:
@@ -111,6 +87,7 @@ class Forkservers:
         self._watch = watch
         self._unwatch = unwatch
         self._tell = tell
+        self._gates = Gates(calls, starts, office, known, watch, unwatch, self._end_if_idle)
         self._by_id: dict[str, Server] = {}
         self._by_run: dict[Run, Server] = {}
         self._lives = 0
@@ -130,7 +107,7 @@ class Forkservers:
         """We ourselves were stopped: nobody is late."""
         for server in self._by_run.values():
             if server.deadline_s is not None:
-                patience_s = _HANG_S if server.is_ready else server.about["timeout_s"]
+                patience_s = HANG_S if server.is_ready else server.about["timeout_s"]
                 server.deadline_s = max(server.deadline_s, now_s + patience_s)
 
     def pack(self, keep: Callable[[int], int]) -> dict[str, Any]:
@@ -158,14 +135,10 @@ class Forkservers:
                 self._mind(server)
             if server.report >= 0:
                 self._watch(server.report, select.EPOLLIN, self._telling(server))
-            for gate in server.openings:
-                self._watch(gate, select.EPOLLIN, self._greeting(server, gate))
+            self._gates.resume(server)
 
     def _telling(self, server: Server) -> Callable[[int], None]:
         return lambda _mask: self._read_report(server)
-
-    def _greeting(self, server: Server, gate: int) -> Callable[[int], None]:
-        return lambda _mask: self._read_gate(server, gate)
 
     # -- requests ----------------------------------------------------------------------------------
 
@@ -174,7 +147,7 @@ class Forkservers:
         try:
             server = self._server(request["server"], now_s)
         except StageError as error:
-            self._office.has_failed(_key(request), error)
+            self._office.has_failed(key_in(request), error)
             return
         server.parked.append(request)
         if server.is_ready:
@@ -201,14 +174,14 @@ class Forkservers:
         error = StageError("forkserver", "stopped before it began")
         for server in list(self._by_run.values()):
             for request in server.parked:
-                if _key(request) == key:
+                if key_in(request) == key:
                     server.parked.remove(request)
                     self._office.has_failed(key, error)
                     self._end_if_idle(server)
                     return
             for gate, (start, _) in list(server.openings.items()):
                 if at_once and start.key == key:
-                    self._drop(server, gate, error)
+                    self._gates.drop(server, gate, error)
                     self._end_if_idle(server)
                     return
 
@@ -360,9 +333,8 @@ class Forkservers:
         server.problem = error
         if self._by_id.get(server.about["id"]) is server:
             del self._by_id[server.about["id"]]
-        for gate in list(server.openings):
-            self._read_gate(server, gate)
-        waiting = [self._close_gate(server, gate).request for gate in list(server.openings)]
+        self._gates.listen(server)
+        waiting = [self._gates.close(server, gate).request for gate in list(server.openings)]
         server.deadline_s = None  # the last of its hellos has moved it
         if is_news:
             about = {"stage": error.stage, "reason": error.reason, **server.said}
@@ -376,7 +348,7 @@ class Forkservers:
         for request in waiting:
             tries = request.get("again", 0)
             if is_fault or tries >= _MOST_AGAIN:
-                self._office.has_failed(_key(request), error)
+                self._office.has_failed(key_in(request), error)
             else:
                 self.take({**request, "again": tries + 1}, time.monotonic())
         other = self._by_id.get(server.about["id"])
@@ -397,7 +369,7 @@ class Forkservers:
             if server.channel is None:
                 self._give_up(server, StageError("forkserver", "it has closed its channel"))
             elif server.is_ready:
-                error = StageError("forkserver", f"no answer for {_HANG_S:g}s")
+                error = StageError("forkserver", f"no answer for {HANG_S:g}s")
                 self._give_up(server, error, is_fault=False)
             else:
                 reason = f"not ready after {server.about['timeout_s']:g}s"
@@ -433,14 +405,14 @@ class Forkservers:
         self._starts.retire(server.start)
         return True
 
-    # -- the gate ----------------------------------------------------------------------------------
+    # -- forks -------------------------------------------------------------------------------------
 
     def _open_all(self, server: Server, now_s: float) -> None:
         parked, server.parked = server.parked, []
         for request in parked:
-            start = Start(_key(request), request)
+            start = Start(key_in(request), request)
             try:
-                self._open(server, start)
+                self._gates.open(server, start)
             except Exception as error:  # noqa: BLE001  # whatever it is, somebody waits to hear
                 self._starts.discard(start)
                 known = error if isinstance(error, StageError) else StageError("fork", repr(error))
@@ -448,123 +420,13 @@ class Forkservers:
             finally:
                 self._starts.close_writers(start)
         if server.openings and server.deadline_s is None:
-            server.deadline_s = now_s + _HANG_S
+            server.deadline_s = now_s + HANG_S
         self._mind(server)
-
-    def _open(self, server: Server, start: Start) -> None:
-        """Ask the server for one fork."""
-        if server.channel is None:
-            raise StageError("forkserver", "the forkserver has ended")
-        self._starts.fill(start, "{}.{}.{}".format(*start.key))
-        request = start.request
-        descriptors: list[int] = []
-        try:
-            ours, theirs = self._calls.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            descriptors.append(theirs.detach())
-            files = self._starts.duplicates(start, descriptors)
-            message = {
-                "fork": start.key[2],
-                "files": files,
-                "sockets": [
-                    {"fd": each["fd"], "name": each["name"]} for each in request.get("sockets", ())
-                ],
-                "nice": request["nice"],
-                "rlimits": [[LIMITS[name], value] for name, value in request["rlimits"]],
-                **{
-                    name: request[name]
-                    for name in ("environment", "umask", "directory", "marker", "title", "python")
-                },
-            }
-            data = channel.encode(message)
-        except OSError as error:
-            for descriptor in descriptors:
-                self._calls.close(descriptor)
-            raise StageError("fork", cause(error)) from None
-        ours.setblocking(False)
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        gate = ours.fileno()
-        server.openings[gate] = (start, ours)
-        self._watch(gate, select.EPOLLIN, self._greeting(server, gate))
-        server.channel.send(data, descriptors, owned=True)
 
     def listen(self) -> None:
         """Read every hello that was said until now: an unknown child is about to be reaped."""
         for server in list(self._by_run.values()):
-            for gate in list(server.openings):
-                self._read_gate(server, gate)
-
-    def _read_gate(self, server: Server, gate: int) -> None:
-        if gate not in server.openings:
-            return
-        _, ours = server.openings[gate]
-        space = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(4 * 64)
-        try:
-            flags = socket.MSG_CMSG_CLOEXEC
-            data, ancillary, _, _ = ours.recvmsg(_MOST_HELLO_BYTES, space, flags)
-        except BlockingIOError:
-            return
-        except OSError:
-            data, ancillary = b"", []
-        pid = 0
-        for level, kind, content in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
-                pid = _CREDENTIALS.unpack(content)[0]
-            elif level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                received = array.array("i")
-                received.frombytes(content[: len(content) - len(content) % 4])
-                for descriptor in received:
-                    self._calls.close(descriptor)
-        server.deadline_s = time.monotonic() + _HANG_S
-        said = understood(data)
-        if isinstance(said, StageError):
-            self._drop(server, gate, said)
-        elif not self._is_new_child(pid):
-            reason = f"process {pid} is no child of the daemon; did a preloaded module adopt it?"
-            self._drop(server, gate, StageError("forkserver", reason))
-        else:
-            if said["is_marked"] is not True:
-                # Its children look like those of the server: nobody may be killed for such a mark.
-                server.run.marker = os.urandom(16).hex()
-            self._let_in(server, gate, pid, said["left"])
-        if not server.openings:
-            server.deadline_s = None
-        self._end_if_idle(server)
-
-    def _is_new_child(self, pid: int) -> bool:
-        if pid in self._known:
-            return False
-        try:
-            self._calls.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return False
-        return True
-
-    def _let_in(self, server: Server, gate: int, pid: int, left: dict[str, Any]) -> None:
-        start, ours = server.openings.pop(gate)
-        self._unwatch(gate)
-        try:
-            if self._office.is_born(start, pid, asked_for(start.request, left)):
-                ours.send(b"go")
-        except OSError:
-            return  # it has ended at the gate: that is told as its exit
-        finally:
-            ours.close()
-
-    def _drop(self, server: Server, gate: int, error: StageError) -> None:
-        """Start a run no more that was asked of it."""
-        self._office.has_failed(self._close_gate(server, gate).key, error)
-
-    def _close_gate(self, server: Server, gate: int) -> Start:
-        """Close a gate: whoever stands at it ends. Return for which start it was."""
-        start, ours = server.openings.pop(gate)
-        self._unwatch(gate)
-        ours.close()
-        self._starts.discard(start)
-        return start
-
-
-def _key(request: dict[str, Any]) -> Key:
-    return (request["pool"], request["index"], request["run"])
+            self._gates.listen(server)
 
 
 def _shown(server: Server) -> dict[str, object]:

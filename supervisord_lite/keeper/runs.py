@@ -8,13 +8,12 @@ import signal
 import time
 
 from supervisord_lite.keeper import cgroups, own_folder, secret_stage
+from supervisord_lite.keeper.ends import Ends
 from supervisord_lite.keeper.feeds import Feeds
 from supervisord_lite.keeper.forkservers import Forkservers
-from supervisord_lite.keeper.last_words import LastWords
 from supervisord_lite.keeper.listeners import Listeners
 from supervisord_lite.keeper.privates import Privates
 from supervisord_lite.keeper.probes import Probes
-from supervisord_lite.keeper.reap import Ended
 from supervisord_lite.keeper.spawn import (
     CannotCloneError,
     Launcher,
@@ -25,7 +24,7 @@ from supervisord_lite.keeper.spawn import (
 )
 from supervisord_lite.keeper.starts import Start, Starts
 from supervisord_lite.keeper.streams import Streams
-from supervisord_lite.keeper.table import Key, Run
+from supervisord_lite.keeper.table import Run, key_in
 from supervisord_lite.keeper.trees import Trees
 from supervisord_lite.keeper.voices import Voice, Voices
 
@@ -36,10 +35,8 @@ if TYPE_CHECKING:
 
     from supervisord_lite.keeper.boot import Boot
     from supervisord_lite.keeper.calls import Calls
-    from supervisord_lite.keeper.table import Table
-
-#: Of a failure's reason: a command may be long, and a fact must fit into a message.
-_REASON_CHARS = 2000
+    from supervisord_lite.keeper.reap import Ended
+    from supervisord_lite.keeper.table import Key, Table
 
 
 class _Setup:
@@ -107,10 +104,7 @@ class Runs:
             calls, self._starts, self, self._trees, known, watch, unwatch, tell
         )
         self._setups: dict[int, _Setup] = {}
-        self._failed: dict[Run, StageError] = {}
-        # Whose target could not be run, and since when: something of its tree is still alive.
-        self._failed_late: dict[Run, float] = {}
-        self._ended: list[tuple[Run, Ended, float]] = []
+        self._ends = Ends(table)
         self.killing = False
 
     @property
@@ -162,7 +156,7 @@ class Runs:
         run = self._find(request)
         if run is None:
             if request["do"] in ("kill", "cancel"):
-                self.servers.cancel(_key(request), at_once=request["do"] == "kill")
+                self.servers.cancel(key_in(request), at_once=request["do"] == "kill")
             return
         if request["do"] == "kill":
             self._trees.clear(run, now_s)
@@ -183,7 +177,7 @@ class Runs:
 
     def _find(self, request: dict[str, Any]) -> Run | None:
         """Return the run that is meant; None when nothing of it is left, so nothing to do."""
-        run = self._table.runs.get(_key(request))
+        run = self._table.runs.get(key_in(request))
         return None if run is None or run.emptied else run
 
     def _signal(self, run: Run, request: dict[str, Any]) -> None:
@@ -221,7 +215,7 @@ class Runs:
     # -- spawning ---------------------------------------------------------------------------------
 
     def _spawn(self, request: dict[str, Any], now_s: float, *, is_alone: bool) -> None:
-        key = _key(request)
+        key = key_in(request)
         if self._table.is_known(key):
             return
         self._table.note_asked(key)
@@ -266,7 +260,7 @@ class Runs:
 
     def has_failed(self, key: Key, error: StageError) -> None:
         """Tell that a run could not be started."""
-        self._table.fact("spawn_failed", time.monotonic(), key, **_told(error))
+        self._ends.never_began(key, error)
 
     def _enter(self, start: Start, pid: int) -> Run:
         run = Run(start.key, pid, start.request["marker"], start.cgroup)
@@ -298,7 +292,7 @@ class Runs:
                         raise StageError("cgroup", reason) from None
             limit_from_outside(self._calls, pid, left)
         except StageError as error:
-            self._failed[run] = error
+            self._ends.will_fail(run, error)
             self._trees.clear(run, time.monotonic())
             return False
         if not self._limit(run, request["cgroup"]):
@@ -359,7 +353,7 @@ class Runs:
             self.cgroups.limit(run.cgroup, limits)
         except OSError as error:
             reason = f"{cause(error)}: {run.cgroup}"
-            self._failed[run] = StageError(stage="cgroup", reason=reason)
+            self._ends.will_fail(run, StageError(stage="cgroup", reason=reason))
             self._trees.clear(run, time.monotonic())
             return False
         return True
@@ -382,7 +376,7 @@ class Runs:
             self._spawned(setup.run)
             return
         # The process is about to end; its failure is told when it is reaped.
-        self._failed[setup.run] = read_report(setup.data)
+        self._ends.will_fail(setup.run, read_report(setup.data))
 
     # -- ends -------------------------------------------------------------------------------------
 
@@ -401,53 +395,19 @@ class Runs:
             run.oom = self.cgroups.killed_for_memory(run.cgroup)
         self._table.note_reaped(run)
         self._trees.clear(run, now_s)
-        self._ended.append((run, dead, now_s))
+        self._ends.reaped(run, dead, now_s)
 
     def turn(self, now_s: float) -> None:
         """Do what is due: clear trees, tell exits, and trees that are empty now."""
         self.probes.expire(now_s)
         self.servers.turn(now_s)
         at_s = self._trees.next_round_s
-        if at_s is None or (now_s < at_s and not self._ended):
+        if at_s is None or (now_s < at_s and not self._ends.are_waiting):
             return
         empty = self.probes.settle(set(self._trees.turn(now_s)))
         empty = {run for run in empty if not self.servers.emptied(run)}
-        ended, self._ended = self._ended, []
-        for run, dead, at in ended:
-            self._tell_end(run, dead, at, emptied=run in empty)
-            if run in empty:
-                empty.discard(run)
-                self._forget(run)
-        for run in empty:
-            self._tell_empty(run, now_s)
+        for run in self._ends.tell(empty, now_s):
             self._forget(run)
-
-    def _tell_end(self, run: Run, dead: Ended, at_s: float, *, emptied: bool) -> None:
-        error = self._failed.pop(run, None)
-        if error is not None:
-            self._table.fact("spawn_failed", at_s, run.key, **_told(error))
-            return
-        last = LastWords(run.last_words)
-        if last.failure is not None and dead.code:
-            if emptied:
-                self._table.fact("spawn_failed", at_s, run.key, **_told(last.failure), **last.story)
-            else:
-                self._failed_late[run] = at_s
-            return
-        self._table.fact(
-            "exited", at_s, run.key, code=dead.code, signal=dead.signal, emptied=emptied,
-            **(last.crash if dead.code else {}), **({"oom": run.oom} if run.oom else {}),
-        )  # fmt: skip
-
-    def _tell_empty(self, run: Run, now_s: float) -> None:
-        at_s = self._failed_late.pop(run, None)
-        if at_s is None:
-            self._table.fact("emptied", now_s, run.key, killed=run.killed)
-            return
-        # Code of its own had run by then: what that had started is gone before it is told.
-        last = LastWords(run.last_words)
-        assert last.failure is not None
-        self._table.fact("spawn_failed", at_s, run.key, **_told(last.failure), **last.story)
 
     def _forget(self, run: Run) -> None:
         self.voices.end(run)
@@ -466,15 +426,11 @@ class Runs:
 
         *keep* is called with each descriptor that goes with it.
         """
-        ended = {run: {**dead.pack(), "at_s": at_s} for run, dead, at_s in self._ended}
         return {
             "cgroups": None if self.cgroups is None else self.cgroups.pack(keep),
             "nulls": self._launcher.pack(keep),
             "streams": self.streams.pack(keep),
-            "all": [
-                {**self._pack_run(run, keep), "dead": ended.get(run)}
-                for run in self._table.runs.values()
-            ],
+            "all": [self._pack_run(run, keep) for run in self._table.runs.values()],
             "feeds": self.feeds.pack(keep),
             "sockets": self._listeners.pack(keep),
             "probes": self.probes.pack(keep),
@@ -484,17 +440,15 @@ class Runs:
 
     def _pack_run(self, run: Run, keep: Callable[[int], int]) -> dict[str, Any]:
         setup = self._setups.get(run.report)
-        failed = self._failed.get(run)
         return {
             **run.pack(),
+            **self._ends.pack(run),
             "streams": self.streams.names(run.streams),
             "voice": self.voices.pack(run, keep),
             "places": self._privates.places(run),
             "kills": self._trees.kills(run),
             "report": keep(run.report),
             "told": "" if setup is None else setup.data.decode("latin-1"),
-            "failed": None if failed is None else failed.pack(),
-            "failed_late_s": self._failed_late.get(run),
         }
 
     def unpack(self, said: dict[str, Any]) -> list[Run]:
@@ -518,12 +472,7 @@ class Runs:
         if said.get("report", -1) >= 0:
             self._await_setup(run, said["report"])
             self._setups[run.report].data = said.get("told", "").encode("latin-1")
-        if said.get("failed") is not None:
-            self._failed[run] = StageError(**said["failed"])
-        if said.get("failed_late_s") is not None:
-            self._failed_late[run] = said["failed_late_s"]
-        if said.get("dead") is not None:
-            self._ended.append((run, Ended.unpacked(said["dead"]), said["dead"]["at_s"]))
+        self._ends.resume(run, said)
         return run
 
     def close(self) -> None:
@@ -532,19 +481,3 @@ class Runs:
         self._listeners.close()
         if self.cgroups is not None:
             self.cgroups.close()
-
-
-def _key(request: dict[str, Any]) -> Key:
-    return (request["pool"], request["index"], request["run"])
-
-
-def _told(error: StageError) -> dict[str, object]:
-    reason = error.reason
-    if len(reason) > _REASON_CHARS:
-        reason = f"{reason[: _REASON_CHARS // 2]} … {reason[-_REASON_CHARS // 2 :]}"
-    return {
-        "stage": error.stage,
-        "reason": reason,
-        "missing": error.missing,
-        "hopeless": error.hopeless,
-    }

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from supervisord_lite.keeper.starts import Start, Starts
 
+#: A server that forks at all answers within milliseconds.
+HANG_S = 30.0
+
 
 class Server:
     """One forkserver.

@@ -227,6 +227,11 @@ class Table:
         ]
 
 
+def key_in(request: dict[str, Any]) -> Key:
+    """Return the key of the run that a request of the supervisor is about."""
+    return (request["pool"], request["index"], request["run"])
+
+
 def key_of(said: list[Any]) -> Key:
     """Return the key of a run that was said as JSON."""
     pool, index, run = said
