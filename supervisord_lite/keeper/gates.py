@@ -18,6 +18,7 @@ from supervisord_lite.keeper.fork_words import asked_for, understood
 from supervisord_lite.keeper.server import HANG_S
 from supervisord_lite.keeper.spawn import LIMITS, StageError, cause
 from supervisord_lite.wire import channel
+from supervisord_lite.wire.errors import WireError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,30 +84,20 @@ class Gates:
         if server.channel is None:
             raise StageError("forkserver", "the forkserver has ended")
         self._starts.fill(start, "{}.{}.{}".format(*start.key))
-        request = start.request
-        descriptors: list[int] = []
         try:
             ours, theirs = self._calls.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            descriptors.append(theirs.detach())
-            files = self._starts.duplicates(start, descriptors)
-            message = {
-                "fork": start.key[2],
-                "files": files,
-                "sockets": [
-                    {"fd": each["fd"], "name": each["name"]} for each in request.get("sockets", ())
-                ],
-                "nice": request["nice"],
-                "rlimits": [[LIMITS[name], value] for name, value in request["rlimits"]],
-                **{
-                    name: request[name]
-                    for name in ("environment", "umask", "directory", "marker", "title", "python")
-                },
-            }
-            data = channel.encode(message)
         except OSError as error:
+            raise StageError("fork", cause(error)) from None
+        descriptors = [theirs.detach()]
+        try:
+            files = self._starts.duplicates(start, descriptors)
+            data = channel.encode(_asked(start, files))
+        except (OSError, WireError) as error:
+            ours.close()
             for descriptor in descriptors:
                 self._calls.close(descriptor)
-            raise StageError("fork", cause(error)) from None
+            why = cause(error) if isinstance(error, OSError) else str(error)
+            raise StageError("fork", why) from None
         ours.setblocking(False)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         gate = ours.fileno()
@@ -195,3 +186,18 @@ class Gates:
         ours.close()
         self._starts.discard(start)
         return start
+
+
+def _asked(start: Start, files: list[int]) -> dict[str, Any]:
+    """Return what a forkserver is told of a fork; *files*: where that finds each descriptor."""
+    request = start.request
+    same = ("environment", "umask", "directory", "marker", "title", "python", "nice")
+    return {
+        "fork": start.key[2],
+        "files": files,
+        "sockets": [
+            {"fd": each["fd"], "name": each["name"]} for each in request.get("sockets", ())
+        ],
+        "rlimits": [[LIMITS[name], value] for name, value in request["rlimits"]],
+        **{name: request[name] for name in same},
+    }

@@ -116,6 +116,18 @@ def test_a_forked_run_is_as_its_request_wants_it(house: Household, folder: Path)
         assert "web-2.1.1\n" in said["cgroup"]
 
 
+def test_one_whose_environment_fits_into_no_message_fails_and_leaves_nothing_open(
+    house: Household, folder: Path
+) -> None:
+    """Its request came in a memory file, which may be larger than what a forkserver takes."""
+    server = a_server(folder)
+    ready(house, server)
+    before = open_descriptors()
+    house.ask(forked("web", "tell", server, environment=[["LONG", "x" * 300_000]]))
+    assert "is the most" in house.fact("web", "spawn_failed")["reason"]
+    assert open_descriptors() == before
+
+
 def test_a_forked_run_finds_its_sockets_from_3_on(house: Household, folder: Path) -> None:
     """Whatever numbers they had on the way; and who was meant is said."""
     sockets = [
