@@ -6,9 +6,7 @@ import ctypes
 import os
 import pwd
 import resource
-import shutil
 import socket
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +14,7 @@ from supervisord_lite.base.errors import SupervisordLiteError
 from supervisord_lite.base.record import record
 from supervisord_lite.cli import place
 from supervisord_lite.cli.installation import interpreter_of, other_command
+from supervisord_lite.cli.systemctl import properties
 from supervisord_lite.config.defaults import default_config_path
 from supervisord_lite.config.errors import ConfigurationError
 from supervisord_lite.config.load import judge
@@ -117,8 +116,8 @@ def gather(arguments: argparse.Namespace) -> Facts:
     instance = f"@{arguments.instance}" if arguments.instance else ""
     unit_name = f"supervisord-lite{instance}"
     # The units of instances belong to the system, whoever asks.
-    manager = "systemctl" if instance or os.geteuid() == 0 else "systemctl --user"
-    unit = _unit(unit_name, manager)
+    is_user = not instance and os.geteuid() != 0
+    unit = properties(unit_name, _PROPERTIES, is_user=is_user)
     status, no_answer = _status(arguments)
     keeper_pid = _keeper_pid(status)
     keeper = {} if keeper_pid is None else _about_process(keeper_pid)
@@ -138,7 +137,7 @@ def gather(arguments: argparse.Namespace) -> Facts:
         error=error,
         as_root=uid == 0,
         uid=uid,
-        manager=manager,
+        manager="systemctl --user" if is_user else "systemctl",
         unit_name=unit_name,
         unit=unit,
         keeper_pid=keeper_pid,
@@ -222,17 +221,6 @@ def _status(arguments: argparse.Namespace) -> tuple[dict[str, Any] | None, str]:
             return client.call("Status", {"names": []}), ""
     except SupervisordLiteError as error:
         return None, str(error)
-
-
-def _unit(name: str, manager: str) -> dict[str, str]:
-    if shutil.which("systemctl") is None or not Path("/run/systemd/system").is_dir():
-        return {}
-    done = subprocess.run(
-        [*manager.split(), "show", name, f"--property={','.join(_PROPERTIES)}"],
-        capture_output=True, text=True, timeout=10, check=False,
-    )  # fmt: skip
-    lines = done.stdout.splitlines() if done.returncode == 0 else []
-    return dict(line.partition("=")[::2] for line in lines if "=" in line)
 
 
 def _cgroup(pid: int | None) -> Path | None:

@@ -1,10 +1,10 @@
 """Whether the unit of a daemon would start the installation that runs now."""
 
 import os
-import shutil
-import subprocess
 import sys
 from pathlib import Path
+
+from supervisord_lite.cli.systemctl import properties
 
 
 def other_command(keeper_pid: int | None, interpreter: str | None = None) -> dict[str, str] | None:
@@ -77,15 +77,7 @@ def _interpreter(script: str) -> str:
 
 def _exec_start(unit: str, main_pid: int, *, is_user: bool) -> str:
     """Return the program that a unit starts whose main process this is; empty: nobody tells."""
-    systemctl = shutil.which("systemctl")
-    if systemctl is None or not Path("/run/systemd/system").is_dir():
-        return ""
-    manager = ["--user"] if is_user else []
-    done = subprocess.run(
-        [systemctl, *manager, "show", unit, "--property=ExecStart,MainPID"],
-        capture_output=True, text=True, timeout=10, check=False,
-    )  # fmt: skip
-    shown = dict(line.partition("=")[::2] for line in done.stdout.splitlines() if "=" in line)
+    shown = properties(unit, ("ExecStart", "MainPID"), is_user=is_user)
     if shown.get("MainPID") != str(main_pid):
         return ""
     # ExecStart={ path=/usr/bin/x ; argv[]=/usr/bin/x run ; ignore_errors=no ; … }
