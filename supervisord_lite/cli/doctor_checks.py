@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from supervisord_lite.base.record import record
 from supervisord_lite.base.units import format_duration
-from supervisord_lite.config.doubts import OPEN_FILE
+from supervisord_lite.config.guarded import OPEN_FILE
 from supervisord_lite.core.backoff import backoff_s
 from supervisord_lite.core.fleet import Fleet
 from supervisord_lite.core.pools import Pool

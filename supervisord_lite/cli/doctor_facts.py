@@ -17,12 +17,13 @@ from supervisord_lite.cli.installation import interpreter_of, other_command
 from supervisord_lite.cli.systemctl import properties
 from supervisord_lite.config.defaults import default_config_path
 from supervisord_lite.config.errors import ConfigurationError
-from supervisord_lite.config.load import judge
+from supervisord_lite.config.guarded import OPEN_FILE
+from supervisord_lite.config.load import judge, survey
 from supervisord_lite.wire.journald import SOCKET
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from supervisord_lite.config.load import Judged
 
@@ -123,13 +124,7 @@ def gather(arguments: argparse.Namespace) -> Facts:
     keeper = {} if keeper_pid is None else _about_process(keeper_pid)
     uid = _uid(keeper, unit)
     config_path = _config_path(arguments, status)
-    judged, error = None, ""
-    try:
-        # As root we may ask for anybody's daemon, and a user that it names is no mistake then.
-        as_root = os.geteuid() == 0
-        judged = judge(config_path, environ=_environment(keeper_pid), as_root=as_root)
-    except ConfigurationError as failure:
-        error = str(failure)
+    judged, error = _judged(config_path, _environment(keeper_pid))
     cgroup = _cgroup(keeper_pid)
     return Facts(
         config_path=config_path,
@@ -278,6 +273,18 @@ def _is_synchronised() -> bool | None:
     except (OSError, AttributeError):
         return None
     return None if state < 0 else state != _TIME_ERROR
+
+
+def _judged(path: str, environ: Mapping[str, str]) -> tuple[Judged | None, str]:
+    """Return what the file means, or why nobody can tell."""
+    # As root we may ask for anybody's daemon, and a user that it names is no mistake then.
+    as_root = os.geteuid() == 0
+    try:
+        return judge(path, environ=environ, as_root=as_root), ""
+    except ConfigurationError as failure:
+        if all(problem.message.endswith(OPEN_FILE) for problem in failure.problems):
+            return survey(path, environ=environ, as_root=as_root), ""  # see the permissions
+        return None, str(failure)
 
 
 def _folders(judged: Judged) -> Iterable[Folder]:

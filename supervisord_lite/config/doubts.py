@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import stat
 from typing import TYPE_CHECKING
 
 from supervisord_lite.base.units import format_duration
+from supervisord_lite.config.guarded import note_open_files
 from supervisord_lite.config.tree import Node
 from supervisord_lite.config.unused import warn_of_unused_log_keys
 from supervisord_lite.core.backoff import backoff_s
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from supervisord_lite.config.values import Reader
     from supervisord_lite.config.worker import Workers
 
-#: Of whom else, besides root, may change a file that root reads.
-OPEN_FILE = "can change this file, and so what root runs"
 _SHELLS = ("sh", "bash", "dash", "ash", "zsh")
 #: Two programs at once: a pipe, or one in the background.
 _SEVERAL = re.compile(r"[^|&>]\|[^|&]|[^|&>]\|&|[^&>|]&(?![&>0-9])")
@@ -60,7 +58,7 @@ def warn(
         _journal(reader, spec, table, header)
         warn_of_unused_log_keys(reader, spec, table)
     if as_root:
-        _open_files(reader, documents)
+        note_open_files(reader, documents)
 
 
 def _pipeline(reader: Reader, spec: Spec, table: Table) -> None:
@@ -134,18 +132,3 @@ def _who_may_write(folder: str) -> str:
     except (OSError, ValueError):
         return ""  # it will be made by us
     return "everybody" if mode & stat.S_IWOTH else ""
-
-
-def _open_files(reader: Reader, documents: Iterable[Document]) -> None:
-    """Note files that others than root can change, and with them what root runs."""
-    for document in documents:
-        try:
-            found = os.stat(document.source.file)  # noqa: PTH116
-        except (OSError, ValueError):
-            continue
-        if found.st_mode & stat.S_IWOTH or found.st_uid:
-            who = "everybody" if found.st_mode & stat.S_IWOTH else f"uid {found.st_uid}"
-            message = f"{who} {OPEN_FILE}"
-            path = shlex.quote(document.source.file)
-            hint = f"chown root {path} && chmod go-w {path}"
-            reader.warn(Node("", (), document), message, hint)

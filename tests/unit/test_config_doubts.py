@@ -80,18 +80,56 @@ def test_logs_where_everybody_may_write_are_doubtful(doubts: Doubts, tmp_path: P
     assert doubts(text) == ()
 
 
-def test_a_file_that_others_may_change_is_doubtful_for_root(doubts: Doubts, tmp_path: Path) -> None:
-    """Who writes the file decides what root runs; a user's own daemon may do as it likes."""
-    text = f'[supervisor]\ninclude = "y.toml"\n{WORKER}'
-    other = tmp_path / "y.toml"
+ROOTS = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, whose the files are")
+
+
+@ROOTS
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_what_everybody_can_change_is_nothing_that_root_reads(
+    doubts: Doubts, tmp_path: Path, is_folder: bool
+) -> None:
+    """The file or any folder above; a sticky one is root's; a user's daemon does as it likes."""
+    text = f'[supervisor]\ninclude = "conf/y.toml"\n{WORKER}'
+    folder = tmp_path / "conf"
+    folder.mkdir()
+    other = folder / "y.toml"
     other.touch()
-    other.chmod(0o666)
-    found = doubts(text, as_root=True)
-    assert ("y.toml", 1, 1) in [(doubt.file, doubt.line, doubt.column) for doubt in found]
+    assert doubts(text, as_root=True) == ()
+    opened = folder if is_folder else other
+    opened.chmod(0o777)
+    with pytest.raises(ConfigurationError) as caught:
+        doubts(text, as_root=True)
+    (problem,) = caught.value.problems
+    way = f", by way of {folder}," if is_folder else ""
+    assert problem.message == f"everybody{way} can change this file, and so what root runs"
+    place = folder if is_folder else "conf/y.toml"
+    assert (problem.line, problem.column, problem.hint) == (1, 1, f"chmod o-w {place}")
     assert doubts(text) == ()
-    other.chmod(0o644)
-    if os.geteuid() == 0:
+    opened.chmod(0o1777)
+    if is_folder:
         assert doubts(text, as_root=True) == ()
+
+
+@ROOTS
+def test_what_one_user_or_group_can_change_is_doubtful_for_root(
+    doubts: Doubts, tmp_path: Path
+) -> None:
+    """Perhaps it is meant: told once, by the nearest way; behind a link too."""
+    folder = tmp_path / "real"
+    folder.mkdir()
+    (folder / "y.toml").touch()
+    (tmp_path / "y.toml").symlink_to(folder / "y.toml")
+    text = f'[supervisor]\ninclude = "y.toml"\n{WORKER}'
+    for path, owner, mode, who, hint in (
+        (folder, (7, 0), 0o755, f"uid 7, by way of {folder},", f"chown root {folder}"),
+        (folder, (0, 7), 0o775, f"group 7, by way of {folder},", f"chmod g-w {folder}"),
+        (folder / "y.toml", (7, 7), 0o664, "uid 7", "chown root y.toml"),
+    ):
+        os.chown(path, *owner)
+        path.chmod(mode)
+        (doubt,) = doubts(text, as_root=True)
+        assert doubt.message == f"{who} can change this file, and so what root runs"
+        assert doubt.hint == hint
 
 
 @pytest.mark.parametrize("text", [WORKER, shell("while :; do echo tick; sleep 1; done")])
