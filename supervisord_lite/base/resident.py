@@ -64,6 +64,8 @@ def _main() -> int:
         os.write(1, f"version {version}\n".encode())
         return 1
     entrance = _ENTRANCES.get(role, f"{role}.__main__")
+    # Before anything else is imported: until then a process of our user could look into this one.
+    __import__("supervisord_lite.base.prctl", fromlist=["protect"]).protect()
     module = __import__(f"supervisord_lite.{entrance}", fromlist=["main"])
     status: int = module.main(sys.argv[2:])
     return status
