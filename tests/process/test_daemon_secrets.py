@@ -6,14 +6,13 @@ import pwd
 import signal
 import stat
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from supervisord_lite import Manager
+from tests.support.canary import CANARY, command_lines, environments_but_of, everything_of
 from tests.support.daemon import Daemon
 from tests.support.memory import memory_of
 from tests.support.wait import wait_until
@@ -177,37 +176,11 @@ def test_check_tells_of_a_secret_what_the_daemon_would() -> None:
 
 # -- the canary ------------------------------------------------------------------------------------
 
-CANARY = "c4nary-hunter2"
 #: Says its secret, badly, and crashes.
 LEAKY = (
     'command = ["/bin/sh", "-c", "test -n \\"$TOKEN\\" && exit 3"]\nready = "spawned"\n'
     "max_restarts = 2\nbackoff.max = '10ms'\nbackoff.min = '10ms'\n"
 )
-
-
-def everything_of(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Every file below *folder* but the secrets themselves, with its content."""
-    for path in folder.rglob("*"):
-        if path.is_file() and "kept" not in path.parts:
-            yield str(path), path.read_bytes()
-
-
-def command_lines(pid: int) -> Iterator[tuple[str, bytes]]:
-    for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
-        try:
-            yield f"cmdline {process.pid}", Path(f"/proc/{process.pid}/cmdline").read_bytes()
-        except OSError:
-            continue
-
-
-def environments_but_of(pid: int, workers: set[int]) -> Iterator[tuple[str, bytes]]:
-    for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
-        try:
-            data = Path(f"/proc/{process.pid}/environ").read_bytes()
-        except OSError:
-            continue
-        if process.pid not in workers:
-            yield f"environ {process.pid}", data
 
 
 def test_a_secret_is_seen_nowhere() -> None:
