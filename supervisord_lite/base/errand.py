@@ -8,6 +8,7 @@ that even SIGKILL does not end.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -28,11 +29,25 @@ _READ_BYTES = 64 * 1024
 _MAX_LINE_BYTES = 64 * 1024 * 1024
 #: What a child says, and nothing else, when it is of another version than who has started it.
 _OTHER = b"version "
+#: How all ends that is said of the package's files, and would be put right by an upgrade.
+_WAY_OUT = ": supervisord-lite upgrade"
+#: Of an interpreter that cannot open the script it was given; no child of ours ends so.
+_NO_SCRIPT = 2
 
 
 def other_version(installed: str) -> str:
     """Return what to tell people when the package has been replaced under the daemon."""
-    return f"version {installed} is installed, {__version__} runs: supervisord-lite upgrade"
+    return f"version {installed} is installed, {__version__} runs{_WAY_OUT}"
+
+
+def no_version() -> str:
+    """Return what to tell people when the package, or its interpreter, is not there any more."""
+    return f"the files of version {__version__}, which runs, are gone or cannot be read{_WAY_OUT}"
+
+
+def is_about_version(why: str) -> bool:
+    """Return whether that is why a child did nothing: it says nothing of what it was about."""
+    return why.endswith(_WAY_OUT)
 
 
 class Errand:
@@ -80,13 +95,16 @@ class Errand:
         self._limit_s = limit_s
         self._allow_time(now_s)
         self._buffer = b""
+        self._has_spoken = False
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._socket.setblocking(False)
             command = resident.arguments_for(role, path, str(limit_s))
             self._pid = _start(command, environ, theirs.fileno(), content)
-        except OSError:
+        except OSError as error:
             self._socket.close()
+            if error.errno == errno.ENOENT:
+                raise OSError(errno.ENOENT, no_version()) from error
             raise
         finally:
             theirs.close()
@@ -112,8 +130,13 @@ class Errand:
             return
         if not data:
             # It closes by ending, so there is nothing to wait for but the kernel.
-            self._end(f"the process that {self._does} it ended with {self._reap(0)}")
+            how = self._reap(0)
+            is_gone = how == describe_end(_NO_SCRIPT, None) and not self._has_spoken
+            self._end(
+                no_version() if is_gone else f"the process that {self._does} it ended with {how}"
+            )
             return
+        self._has_spoken = True
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         if len(self._buffer) > _MAX_LINE_BYTES:
             self._end("its answer does not end")

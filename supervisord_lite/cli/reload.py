@@ -56,7 +56,8 @@ def _refused(arguments: argparse.Namespace, error: ConfigurationRefusedError) ->
         # As `check` prints them: editors read "file:line:column" at the beginning.
         since = f" of {clock_time(error.since)}" if error.since else ""
         stays = f"The configuration{since} stays in force; nothing was touched."
-        print(_printable_lines(f"{error} {stays}"), file=sys.stderr)
+        space = " " if str(error).endswith(".") else "\n"
+        print(_printable_lines(f"{error}{space}{stays}"), file=sys.stderr)
     return exit_codes.FAILED
 
 

@@ -65,6 +65,8 @@ class Child:
         early_deaths: Deaths in a row before it was `settled`.
         code: What it is started from (keeper/upgrade.py).
         is_leaving: It was told to make room for another one.
+        killed_because: Why this one was killed here, for people; empty: it was not.
+        last_end: How the one before ended, for people.
     """
 
     def __init__(self, calls: Calls, role: str, stderr: int) -> None:
@@ -86,6 +88,7 @@ class Child:
         self.lives = 0
         self.code = resident.own_code()
         self.is_leaving = False
+        self.killed_because = ""
         self.last_end = ""
 
     def start(self, descriptors: list[int]) -> None:
@@ -108,6 +111,7 @@ class Child:
         finally:
             theirs.close()
         self.channel = PacketSocket(ours, channel.MAX_MESSAGE_BYTES)
+        self.killed_because = ""
         self.start_at_s = None
         self.lives += 1
 

@@ -214,14 +214,19 @@ class Keeper:
         if dead.pid == self._supervisor.pid:
             self._supervisor_died(dead, now_s)
         elif dead.pid == self._scribe.pid:
-            self._scribe.last_end = describe_end(dead.code, dead.signal)
+            self._ended(self._scribe, dead)
             self._scribe.buried(dead, now_s)
         elif not self._upgrade.takes(dead):
             self._runs.reaped(dead, now_s)
 
+    def _ended(self, child: children.Child, dead: reap.Ended) -> None:
+        if self._ending is None:
+            self._upgrade.died(child, dead)
+        child.last_end = child.killed_because or describe_end(dead.code, dead.signal)
+
     def _supervisor_died(self, dead: reap.Ended, now_s: float) -> None:
         is_leaving = self._supervisor.is_leaving
-        self._supervisor.last_end = describe_end(dead.code, dead.signal)
+        self._ended(self._supervisor, dead)
         self._supervisor.buried(now_s)
         self._runs.probes.end_all(now_s)
         self._upgrade.supervisor_ended()

@@ -244,6 +244,7 @@ class ScribeSide(Child):
         if self.pulse.is_hung(now_s):
             # Its watcher answers during a disk call, however long; so this one is stopped or stuck.
             self.pulse.forget()
+            self.killed_because = "it hung"
             self._journal.write("error", "scribe.hung", pid=self.pid)
             self._was_hung = True
             self.kill()

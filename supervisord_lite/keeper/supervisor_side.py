@@ -226,5 +226,6 @@ class SupervisorSide(Child):
             self.read()  # its answer may be there already
         if self.pulse.is_hung(now_s):
             self.pulse.forget()
+            self.killed_because = "it hung"
             self._journal.write("error", "supervisor.hung", pid=self.pid)
             self.kill()

@@ -145,7 +145,7 @@ class Trial:
         self.close()
         said = _answer_of(bytes(self._answer))
         if self._is_late:
-            reason = f"no answer within {LIMIT_S:g} s"
+            reason = f"its dry start gave no answer within {LIMIT_S:g} s"
         elif "reason" in said:
             reason = str(said["reason"])
         elif dead.code != 0:
@@ -197,5 +197,13 @@ def _unusable(said: object) -> dict[str, str]:
 
 
 def _last_line(errors: bytes) -> str:
+    """Return how a traceback ends, with the place where it does; or what else was said last."""
     lines = errors.decode("utf-8", "replace").strip().splitlines()
-    return lines[-1].strip() if lines else ""
+    if not lines:
+        return ""
+    last = lines[-1].strip()
+    places = [line.strip() for line in lines if line.lstrip().startswith('File "')]
+    if not places:
+        return last
+    path, _, where = places[-1].removeprefix('File "').partition('", line ')
+    return f"{last} ({path}:{where.partition(',')[0]})"

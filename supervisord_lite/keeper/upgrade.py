@@ -26,6 +26,11 @@ that would otherwise be a verdict, and the code before is put in force again, in
 new supervisor of that code is told why ("fell_back"), and tells the event journal. There is no way
 back to the same path: what was there before is not there any more.
 
+An answer is not much: who answers and falls over soon afterwards, again and again, may be too short
+there to be told to leave. So both are watched for `WATCH_S` more, and three deaths of one of them
+in that time are the way back too. Somebody's SIGKILL says nothing about the code, and is not
+counted; the one that it gets because it hangs is.
+
 *Killed in the middle.* The order is one message; it is carried out or it never came. A supervisor
 that dies behind its order is what the order wants. An order that is under way is not in the saves:
 the keeper is the only one who could lose it, and then all is lost with it.
@@ -34,6 +39,7 @@ the keeper is the only one who could lose it, and then all is lost with it.
 from __future__ import annotations
 
 import os
+import signal
 
 from supervisord_lite.keeper.trial import Trial, refusal
 
@@ -55,6 +61,9 @@ if TYPE_CHECKING:
 LEAVE_S = 5.0
 #: Deaths before the first answer after which the code before is put in force again.
 _MOST_DEATHS = 2
+#: Behind the first answers: for so long deaths are counted, and so many are too many.
+WATCH_S = 60.0
+_MOST_LATE_DEATHS = 3
 
 
 class Upgrade:
@@ -104,6 +113,9 @@ class Upgrade:
         # The code before, as long as there is a way back to it; and whether this process is of it.
         self._former: Code | None = None
         self._replaces_keeper = False
+        # While the other code is watched: until when, and who of it has died how often.
+        self._watch_until_s: float | None = None
+        self._late_deaths: dict[str, int] = {}
         self._is_held = False
         self._leave_at_s: float | None = None
 
@@ -157,9 +169,11 @@ class Upgrade:
 
     def _replace(self, order: dict[str, Any], now_s: float) -> None:
         code = str(order["interpreter"]), str(order["resident"])
-        if not self._is_unproven or self._former is None:
+        is_no_good = self._is_unproven or bool(self._late_deaths)
+        if not is_no_good or self._former is None:
             self._former = self._supervisor.code  # else: what is in force is no place to go back to
         self._former = None if code == self._former else self._former
+        self._unwatch()
         self._is_unproven = True
         self.fell_back = ""
         self._replaces_keeper = bool(order["keeper"])
@@ -206,6 +220,8 @@ class Upgrade:
             self._wait_for_both(now_s)
         elif self._is_unproven:
             self._judge(now_s)
+        elif self._watch_until_s is not None:
+            self._watch(now_s)
         elif self.fell_back and self._supervisor.is_settled:
             self.fell_back = ""  # it was told, with the handover
 
@@ -234,14 +250,33 @@ class Upgrade:
     def _judge(self, now_s: float) -> None:
         """See whether the other code has proven itself, or has failed."""
         if self._supervisor.is_settled and self._scribe.is_settled:
-            self._former, self._is_unproven = None, False
+            self._is_unproven = False
+            self._watch_until_s = None if self._former is None else now_s + WATCH_S
             return
         for child in self._both:
             if child.early_deaths >= _MOST_DEATHS and self._former is not None:
                 self._go_back(f"its {child.role} died before it answered: {child.last_end}", now_s)
                 return
 
+    def _watch(self, now_s: float) -> None:
+        """See whether the other code falls over again and again, or that time is over."""
+        assert self._watch_until_s is not None
+        for child in self._both:
+            deaths = self._late_deaths.get(child.role, 0)
+            if deaths >= _MOST_LATE_DEATHS:
+                reason = f"its {child.role} died {deaths} times in a minute: {child.last_end}"
+                self._go_back(reason, now_s)
+                return
+        if now_s >= self._watch_until_s:
+            self._former = None
+            self._unwatch()
+
+    def _unwatch(self) -> None:
+        self._watch_until_s = None
+        self._late_deaths.clear()
+
     def _go_back(self, reason: str, now_s: float) -> None:
+        self._unwatch()
         former, self._former = self._former, None
         assert former is not None
         self._is_unproven = False
@@ -260,6 +295,13 @@ class Upgrade:
         self._trial = None
         self._supervisor.note({"trial": trial.ended(dead)})
         return True
+
+    def died(self, child: Child, dead: Ended) -> None:
+        """One of the two has ended, and is not buried yet: count that, if it is watched."""
+        if self._watch_until_s is None or child.is_leaving:
+            return
+        if dead.signal != signal.SIGKILL or child.killed_because:
+            self._late_deaths[child.role] = self._late_deaths.get(child.role, 0) + 1
 
     def supervisor_ended(self) -> None:
         """Whoever wanted a trial is gone."""

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from supervisord_lite.base.clock import Clock
+from supervisord_lite.base.errand import is_about_version
 from supervisord_lite.base.log_line import rfc3339
 from supervisord_lite.base.record import fields_of, record
 from supervisord_lite.config.loading import Loaded, Loading, Refused
@@ -411,8 +412,9 @@ class Reloads:
         at = self.refusal.at if self.refusal else rfc3339(self._clock.wall_s())
         refusal = Refusal(refused.message, refused.problems, at, refused.count)
         if not all(is_dry for _, is_dry, _ in self._asked):
-            self.refusal = refusal
-            self._save_refusal()
+            if not is_about_version(refusal.first):  # that says nothing of the file
+                self.refusal = refusal
+                self._save_refusal()
             about = {"errors": refusal.count, "reason": refusal.first}
             self._log("error", "config.refused", **about, **self._by())
         self._end(refusal)

@@ -23,8 +23,9 @@ asks again.
 
 *What is saved, and when.* Nothing while it is tried. With the order to replace, in its message:
 from what to what, by whom, and when (the key `upgrade`). Whoever comes next finds it, tells the
-journal what became of it, and forgets it, in one message. It is `daemon.upgraded` for the code that
-was meant; for any other `upgrade.failed`: the keeper went back, and says why ("fell_back").
+journal what became of it, and marks it as told, in one message. It is `daemon.upgraded` for the
+code that was meant; for any other `upgrade.failed`: the keeper went back, and says why
+("fell_back"). That may come later too: the keeper watches the new code for a while.
 
 *Killed here.* Before the order: nothing has happened. Behind it: it is carried out all the same.
 
@@ -127,19 +128,21 @@ class Upgrades:
     def begin(self) -> bool:
         """After an adoption: tell what became of an upgrade; return whether this was one."""
         saved = self._handover.saves.get(_SAVED)
-        if saved is None:
+        was = {} if saved is None else json.loads(saved)
+        if not was or (was.get("is_told") and not self._handover.fell_back):
             return False
-        self._fleet.outbox.save(_SAVED, None, first=True)  # in the message of what is told here
-        was = json.loads(saved)
         said = {"from": was["from"], "to": was["to"]}
         by = was.get("by") or {}
         if self._handover.fell_back or list(own_code()) != was["code"]:
             reason = self._handover.fell_back or "its keeper went back"
+            left = None
             self._log("error", "upgrade.failed", **said, reason=reason, **by)
         else:
+            left = json.dumps({**was, "is_told": True})
             gap_ms = round(1000 * (self._clock.now_s() - was["at_s"]))
             keeper = "replaced" if was["keeper"] else "kept"
             self._log("info", "daemon.upgraded", **said, keeper=keeper, gap_ms=gap_ms, **by)
+        self._fleet.outbox.save(_SAVED, left, first=True)  # in the message of what is told here
         return True
 
     # -- asking ------------------------------------------------------------------------------------

@@ -126,6 +126,8 @@ def test_versions_that_are_no_good_are_refused(old: Installation, folder: Path) 
             broken = Installation(folder / f"broken{number}", "1.1", patches)
             told = refused(daemon, broken)
             assert word in told["reason"], told
+            if "Error" in word:  # it also says where
+                assert str(broken.package) in told["reason"]
             assert told["hint"] == "nothing was changed"
         patches, word = BROKEN["an import fails"]
         use(daemon, Installation(folder / "last", "1.1", patches))
@@ -171,6 +173,35 @@ def test_a_version_that_fails_only_when_it_is_in_force_is_taken_back(
         assert "went back to 1.0" in daemon.ctl("why", "web-1", check=True).stdout
 
 
+def test_a_version_that_answers_and_then_falls_over_again_and_again_is_taken_back(
+    old: Installation, folder: Path
+) -> None:
+    """Nobody could tell it to make room: it is gone back from without being asked."""
+    line = "    supervisor = Supervisor(\n"
+    dies = "    import threading\n    threading.Timer(0.15, os._exit, [4]).start()\n" + line
+    new = Installation(folder / "new", "1.1", {"supervisor/__main__.py": (line, dies)})
+    with Daemon(FLEET, argv=old.argv) as daemon:
+        before = running(daemon)
+        use(daemon, new)
+        daemon.ctl("upgrade", "--keeper")
+        use(daemon, old)
+        failed = wait_until(lambda: told(daemon, "upgrade.failed"), what="1.0 is back")
+        assert [(event["from"], event["to"]) for event in failed] == [("1.0", "1.1")]
+        assert failed[0]["reason"] == "its supervisor died 3 times in a minute: exit 4"
+        assert version(daemon) == "1.0"
+        assert pids(daemon) == before
+        for _ in range(4):  # what somebody kills is no fault of its code
+            os.kill(daemon.status()["supervisor"]["pid"], signal.SIGKILL)
+            wait_until(daemon.answers, what="another one answers")
+        assert len(events(daemon, "daemon.upgraded")) == len(events(daemon, "upgrade.failed")) == 1
+
+
+def told(daemon: Daemon, kind: str) -> list[dict[str, Any]]:
+    """Return the events of a kind; none where nobody answers just now."""
+    done = daemon.ctl("events", "--json", "-n", "1000", kind)
+    return [json.loads(line) for line in done.stdout.splitlines() if not done.returncode]
+
+
 def test_files_that_are_replaced_in_place_are_not_mixed(old: Installation) -> None:
     """Until the upgrade the children that would be of the other version do nothing, and say so."""
     words = "version 1.1 is installed, 1.0 runs: supervisord-lite upgrade"
@@ -181,6 +212,7 @@ def test_files_that_are_replaced_in_place_are_not_mixed(old: Installation) -> No
         assert failed.returncode == 1
         assert words in " ".join(failed.stderr.split())
         assert words in " ".join(daemon.ctl("why", "web-1").stderr.split())
+        assert daemon.status()["supervisor"]["config_errors"] is None  # the file is as it was
 
         assert daemon.process is not None
         daemon.process.send_signal(signal.SIGUSR2)
@@ -252,6 +284,11 @@ def test_nothing_is_imported_after_the_start(old: Installation) -> None:
             wait_until(lambda: log.read_text() == "words\nwords\n", what="its output is written")
             told = refused(daemon, old)
             assert "No such file" in told["reason"]
+            use(daemon, Installation(aside.with_name("another"), "1.2"))
+            words = "the files of version 1.0, which runs, are gone or cannot be read: "
+            for verb in (["reload"], ["why", "web-1"]):
+                assert words in " ".join(daemon.ctl(*verb).stderr.split())
+            use(daemon, old)
         finally:
             aside.rename(old.package)
         assert daemon.ctl("upgrade").returncode == 0

@@ -133,7 +133,7 @@ def test_one_that_hangs_is_killed(keeper: Upgraded, monkeypatch: pytest.MonkeyPa
     """After its time; the keeper goes on meanwhile."""
     monkeypatch.setattr(trial, "LIMIT_S", 0.05)
     told = keeper.try_code("exec sleep 1000")
-    assert told["reason"] == "no answer within 0.05 s"
+    assert told["reason"] == "its dry start gave no answer within 0.05 s"
 
 
 def test_a_second_trial_beside_the_first_is_a_no(keeper: Upgraded) -> None:

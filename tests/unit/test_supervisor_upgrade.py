@@ -91,7 +91,7 @@ def test_the_next_one_tells_what_became_of_it_once(daemon: Daemon) -> None:
     assert (event["from"], event["to"], event["keeper"]) == (__version__, "9.9", "kept")
     assert event["gap_ms"] == 250
     assert len(told(daemon, "supervisor.adopted")) == 1
-    assert "upgrade" not in daemon.keeper.table.saves
+    assert json.loads(daemon.keeper.table.saves["upgrade"])["is_told"]
     state = daemon.workers[WEB].state
     assert isinstance(state, Running)
     assert state.pid == 1001
@@ -109,6 +109,25 @@ def test_the_way_back_is_told_as_a_failure(daemon: Daemon, code: tuple[str, str]
     (event,) = told(daemon, "upgrade.failed")
     assert event["reason"] == (why or "its keeper went back")
     assert told(daemon, "daemon.upgraded") == []
+
+
+def test_the_way_back_may_come_after_it_was_told_as_good(daemon: Daemon) -> None:
+    """It answered, and then it fell over: one event each, whoever is killed meanwhile."""
+    upgrade_to(daemon, own_code())
+    daemon.settle()
+    assert len(told(daemon, "daemon.upgraded")) == 1
+
+    daemon.fell_back = "its supervisor died 3 times in a minute: exit 4"
+    daemon.replace()
+    daemon.turn(dies_after=0)
+    daemon.settle()
+    daemon.replace()
+    daemon.settle()
+
+    (event,) = told(daemon, "upgrade.failed")
+    assert (event["from"], event["to"], event["by_uid"]) == (__version__, "9.9", 7)
+    assert event["reason"] == daemon.fell_back
+    assert "upgrade" not in daemon.keeper.table.saves
 
 
 @pytest.mark.parametrize(
