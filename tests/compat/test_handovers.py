@@ -22,8 +22,9 @@ from supervisord_lite.core.states import (
 from supervisord_lite.supervisor.adoption import build_fleet, handover_of
 from supervisord_lite.supervisor.outbox import Outbox
 from supervisord_lite.wire.channel import PROTOCOL
+from tests.support.by_hand import HandClock
 from tests.support.core import FixedRng
-from tests.support.supervisor import HandClock, collecting
+from tests.support.supervisor import collecting
 
 HERE = Path(__file__).parent
 

@@ -11,7 +11,8 @@ from supervisord_lite.config.spec import Spec
 from supervisord_lite.core.recycle import Recycle
 from supervisord_lite.core.states import Running, Stopping
 from supervisord_lite.wire import channel
-from tests.support.supervisor import Daemon, HeldSampling, a_spec
+from tests.support.by_hand import HeldSampling
+from tests.support.supervisor import Daemon, a_spec
 
 WEB, WEB_2, WEB_3 = ("web", 1), ("web", 2), ("web", 3)
 MIB = 1 << 20

@@ -11,7 +11,8 @@ from supervisord_lite.core.policy import Rung
 from supervisord_lite.core.states import Running, Stopped
 from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.outbox import Slot
-from tests.support.supervisor import HandClock, a_fleet, a_spec
+from tests.support.by_hand import HandClock
+from tests.support.supervisor import a_fleet, a_spec
 
 
 class Bench:

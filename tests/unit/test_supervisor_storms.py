@@ -9,7 +9,8 @@ from supervisord_lite.supervisor.events import Events
 from supervisord_lite.supervisor.listeners import Listeners
 from supervisord_lite.supervisor.logs import Logs
 from supervisord_lite.supervisor.storms import Storms
-from tests.support.supervisor import HandClock, a_fleet, a_spec
+from tests.support.by_hand import HandClock
+from tests.support.supervisor import a_fleet, a_spec
 
 EVE = Peer(7, 1005, 1)
 
