@@ -37,6 +37,7 @@ TOPICS = (
     Topic("listeners", "Listeners and operators", "events on stdin; who may operate a worker"),
     Topic("reload", "Reload", "what an edit changes, and what it touches"),
     Topic("rights", "Who may control", "admin, operate, read"),
+    Topic("security", "Security", "who is trusted, what holds against whom, capabilities"),
     Topic("why", "What happened, and why", "the story of a worker, and the event journal"),
     Topic("http", "For balancers and scrapers", "/livez, /readyz, /metrics, drain"),
     Topic("scripts", "In scripts", "wait, exit codes, varlink"),

@@ -1,5 +1,6 @@
 """The lists of rights against real users and groups: the daemon is root's, others ask."""
 
+import json
 import os
 import socket
 import stat
@@ -84,6 +85,16 @@ def test_each_user_may_what_the_lists_say() -> None:
         assert ask(daemon, BIN, "restart", "db", groups=f"7,{GAMES}").returncode == 0
         assert ask(daemon, SYS, "reload").returncode == 0
         assert not set(pids(daemon).values()) & set(before.values())
+        shown = daemon.ctl("events", "--json", "-n", "1000", check=True).stdout
+        orders = [each for each in map(json.loads, shown.splitlines()) if "by_uid" in each]
+        assert [
+            (each["event"], each.get("name"), each.get("by_verb"), each["by_uid"])
+            for each in orders if each["event"] != "worker.started"
+        ] == [
+            ("worker.stopped", "web", "restart", DAEMON),
+            ("worker.stopped", "db", "restart", BIN), ("config.reloaded", None, None, SYS),
+        ]  # fmt: skip
+        assert all(each["by_pid"] > 1 for each in orders)
         assert '"event": "control.denied", "uid": 2,' in daemon.output()
         told = daemon.events("control.denied")
         assert [(e["verb"], e.get("pool")) for e in told if e["uid"] == 65534] == [
