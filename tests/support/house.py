@@ -21,7 +21,9 @@ from typing import Any, Self
 from supervisord_lite.base.stalls import LONG_S
 from tests.support.daemon import MODULE, Daemon
 from tests.support.flood import segments
-from tests.support.wait import pass_time, wait_until
+from tests.support.wait import wait_until
+
+Loops = dict[str, tuple[int, int, float, float]]
 
 WATCHDOG_S = 9.0
 _MANAGER = "io.supervisordlite.Manager"
@@ -54,52 +56,35 @@ _NEIGHBOUR = f"[worker.calm]\nready = 'spawned'\n{python(_SCRIPT)}"
 
 
 class Witness:
-    """Stands where systemd would: hears the watchdog, and sees when the machine itself is slow.
-
-    Attributes:
-        late_s: The longest time for which this thread, which only sleeps, was late.
-    """
+    """Stands where systemd would, and hears the watchdog."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind("")
-        self._socket.setblocking(False)
+        self._socket.settimeout(0.2)
         self.address = "@" + self._socket.getsockname()[1:].decode()
-        self.late_s = 0.0
         self._heard_s = time.monotonic()
         self._longest_silence_s = 0.0
         self._lock = threading.Lock()
         self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
 
-    def _watch(self) -> None:
-        nap_s = 0.02
+    def _listen(self) -> None:
         while not self._ending.is_set():
-            begun_s = time.monotonic()
-            pass_time(nap_s)
-            with self._lock:
-                self.late_s = max(self.late_s, time.monotonic() - begun_s - nap_s)
-                self._hear()
+            with suppress(TimeoutError):
+                if b"WATCHDOG=1" in self._socket.recv(4096):
+                    with self._lock:
+                        self._longest_silence_s = self._silence_s()
+                        self._heard_s = time.monotonic()
 
-    def _hear(self) -> None:
-        now_s = time.monotonic()
-        with suppress(BlockingIOError):
-            while words := self._socket.recv(4096):
-                if b"WATCHDOG=1" in words:
-                    silence_s = now_s - self._heard_s
-                    self._longest_silence_s = max(self._longest_silence_s, silence_s)
-                    self._heard_s = now_s
-
-    def forget(self) -> None:
-        """Begin anew with how late this thread was."""
-        with self._lock:
-            self.late_s = 0.0
+    def _silence_s(self) -> float:
+        return max(self._longest_silence_s, time.monotonic() - self._heard_s)
 
     def longest_silence_s(self) -> float:
         """Return for how long systemd has heard nothing, at most, since the beginning."""
         with self._lock:
-            return max(self._longest_silence_s, time.monotonic() - self._heard_s)
+            return self._silence_s()
 
     def close(self) -> None:
         """End the thread."""
@@ -162,9 +147,11 @@ class House:
         return self
 
     def __exit__(self, *failure: Any) -> None:
-        self.daemon.__exit__(*failure)
-        self.witness.close()
-        self.pids.close()
+        try:
+            self.daemon.__exit__(*failure)
+        finally:
+            self.witness.close()
+            self.pids.close()
 
     @contextmanager
     def row(self, workers: str = "") -> Iterator[Daemon]:
@@ -173,7 +160,6 @@ class House:
         Raises:
             AssertionError: Somebody was not well.
         """
-        self.witness.forget()
         before, pid = self._loops(), self.daemon.workers()["calm"]["pid"]
         if workers:
             self.reload(workers)
@@ -197,17 +183,22 @@ class House:
         self.daemon.write(_NEIGHBOUR + workers)
         return self.daemon.call(f"{_MANAGER}.Reload", dry_run=False, timeout_s=60)
 
-    def _loops(self) -> dict[str, tuple[int, int, float]]:
-        """Return of each loop: its process, its long turns, and the longest of them in seconds."""
+    def _loops(self) -> Loops:
+        """Return of each loop: its process, its long turns, the longest one, how it starved."""
         self.daemon.workers()  # the keeper says what it has measured when somebody connects
         told = self.daemon.call(f"{_MANAGER}.Status", names=["calm"])["supervisor"]
         pids = {"supervisor": told["pid"], "keeper": told["keeper_pid"]}
         return {
-            loop["process"]: (pids[loop["process"]], loop["stalls"], loop["longest_stall_s"])
+            loop["process"]: (
+                pids[loop["process"]],
+                loop["stalls"],
+                loop["longest_stall_s"],
+                starved_s(pids[loop["process"]]),
+            )
             for loop in told["loops"]
         }
 
-    def _assert_well(self, before: dict[str, tuple[int, int, float]], pid: int) -> None:
+    def _assert_well(self, before: Loops, pid: int) -> None:
         assert self.daemon.workers()["calm"]["pid"] == pid, "the neighbour is not the same"
         count = len(self._lines())
         wait_until(lambda: len(self._lines()) > count, what="the neighbour speaks")
@@ -216,11 +207,12 @@ class House:
         assert self.witness.longest_silence_s() < WATCHDOG_S, "the watchdog was fed"
         after = self._loops()
         assert set(after) == {"supervisor", "keeper"}
-        # A machine that stands still for a moment stops us as well: that is not the daemon's.
-        allowed_s = LONG_S + self.witness.late_s
-        for process, (process_pid, stalls, longest_s) in after.items():
-            old_pid, old_stalls, _ = before[process]
-            is_new = stalls > (old_stalls if old_pid == process_pid else 0)
+        for process, (process_pid, stalls, longest_s, starved_s) in after.items():
+            old_pid, old_stalls, _, old_starved_s = before[process]
+            is_same = old_pid == process_pid
+            is_new = stalls > (old_stalls if is_same else 0)
+            # What the kernel had it wait for a processor is not the daemon's doing.
+            allowed_s = LONG_S + starved_s - (old_starved_s if is_same else 0.0)
             assert not is_new or longest_s <= allowed_s, f"{process} was away for {longest_s:.3f} s"
 
     def _lines(self) -> list[str]:
@@ -296,3 +288,11 @@ def cpu_s(pid: int) -> float:
     """Return how long a process has run."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def starved_s(pid: int) -> float:
+    """Return for how long a process was ready to run and had no processor, 0 if nobody counts."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except OSError:
+        return 0.0

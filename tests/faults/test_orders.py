@@ -1,0 +1,97 @@
+"""Rows 28 to 31: files that are wrong, and signals at the wrong moment."""
+
+import contextlib
+import os
+import signal
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.support import leftovers
+from tests.support.daemon import Daemon, MethodFailedError
+from tests.support.house import QUICK, SLEEP, House, sh
+from tests.support.wait import wait_until
+
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+
+
+def test_row_28_a_storm_of_sighup(house: House) -> None:
+    """Ten thousand are a few reloads, the last of which sees the last file."""
+    with house.row(f"[worker.a]\n{SLEEP}{QUICK}") as daemon:
+        text = daemon.config.read_text()
+        before = len(daemon.output().splitlines())
+        for number in range(10_000):
+            if number == 9_000:
+                daemon.config.write_text(text.replace("[worker.a]", "[worker.b]"))
+            os.kill(daemon.keeper_pid, signal.SIGHUP)
+        wait_until(lambda: set(daemon.workers()) == {"calm", "b"}, what="the last file is in force")
+        lines = daemon.output().splitlines()[before:]
+        assert sum('"config.reloaded"' in line for line in lines) <= 2
+
+
+def test_row_29_files_that_are_wrong(house: House) -> None:
+    """Broken, missing or a folder: refused with words, and nothing changes."""
+    with house.row(f"[worker.a]\n{SLEEP}{QUICK}") as daemon:
+        pid = house.wait_running("a")
+        config, kept = daemon.config, daemon.config.with_name("kept")
+        for spoil in (_break, Path.unlink, _put_a_folder_there):
+            kept.write_text(config.read_text())
+            spoil(config)
+            with pytest.raises(MethodFailedError, match="ConfigurationRefused"):
+                daemon.call("io.supervisordlite.Manager.Reload", dry_run=False)
+            if config.is_dir():
+                config.rmdir()
+            kept.rename(config)
+            assert daemon.workers()["a"]["pid"] == pid
+
+
+def _break(path: Path) -> None:
+    path.write_text(path.read_text() + "[worker.a\n")
+
+
+def _put_a_folder_there(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("moment", ["start", "reload", "adoption", "upgrade"])
+def test_row_30_sigterm_at_the_wrong_moment(moment: str) -> None:
+    """In the middle of something else: an orderly stop with exit status 0, and nobody is left."""
+    daemon = Daemon(f"[worker.a]\n{SLEEP}pool_size = 5\n[worker.b]\n{SLEEP}requires = ['a']\n")
+    with daemon:
+        assert daemon.process is not None
+        if moment != "start":
+            daemon.wait_state("b", "running")
+        if moment == "reload":
+            daemon.write(f"[worker.a]\n{SLEEP}nice = 1\npool_size = 4\n")
+            before = daemon.marked_pids()
+            os.kill(daemon.keeper_pid, signal.SIGHUP)
+            wait_until(lambda: daemon.marked_pids() != before, what="something happens")
+        elif moment == "adoption":
+            os.kill(daemon.supervisor_pid, signal.SIGKILL)
+        elif moment == "upgrade":
+            os.kill(daemon.keeper_pid, signal.SIGUSR2)
+            wait_until(lambda: daemon.events("daemon.replacing"), what="it is being replaced")
+        os.kill(daemon.keeper_pid, signal.SIGTERM)
+        assert daemon.process.wait(20) == 0
+        assert not daemon.marked_pids()
+
+
+def test_row_31_a_second_signal() -> None:
+    """Impatience is no short cut around the trees: all of them are killed at once."""
+    script = 'trap "" TERM; setsid sleep 1000 & echo $!; while :; do sleep 0.05; done'
+    with Daemon(f"[worker.a]\n{sh(script)}stop_timeout = '1h'\n") as daemon:
+        orphan = int(wait_until(partial(daemon.log, "a"), what="it has forked"))
+        assert daemon.process is not None
+        os.kill(daemon.keeper_pid, signal.SIGTERM)
+        wait_until(partial(_is_stopping, daemon), what="it stops")
+        os.kill(daemon.keeper_pid, signal.SIGINT)
+        assert daemon.process.wait(20) == 0
+        assert not leftovers.is_alive(orphan)
+
+
+def _is_stopping(daemon: Daemon) -> bool:
+    with contextlib.suppress(OSError):
+        return bool(daemon.workers()["a"]["state"] == "stopping")
+    return False
