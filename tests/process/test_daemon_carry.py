@@ -226,8 +226,11 @@ def test_a_writer_that_was_held_up_never_writes_after_a_successor() -> None:
 
 
 def writers(daemon: Daemon) -> list[psutil.Process]:
-    everybody = psutil.Process(daemon.keeper_pid).children(recursive=True)
-    return [each for each in everybody if has_role(each, "carry")]
+    found: list[psutil.Process] = []
+    for each in psutil.Process(daemon.keeper_pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended since
+            found += [each] if has_role(each, "carry") else []
+    return found
 
 
 def hold_writer(parent_pid: int, held: list[psutil.Process]) -> None:

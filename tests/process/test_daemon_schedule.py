@@ -181,6 +181,7 @@ def test_what_was_missed_while_nothing_ran_is_made_up_for_once(
     with Daemon(text) as daemon:
         missed_twice(daemon, how)
         until_runs(daemon, 1)
+        wait_until(lambda: events_of(daemon, "job.missed"), what="that is in the journal")
         (event,) = events_of(daemon, "job.missed")
         assert event["next"] == "start"
         daemon.wait_state("job", "waiting")
