@@ -60,6 +60,7 @@ import os
 import resource
 import signal
 import socket
+import stat
 import sys
 import threading
 import traceback
@@ -217,6 +218,8 @@ def _inherited_sockets() -> list[str]:
     found = []
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  # no pathlib in here
         with contextlib.suppress(OSError):
+            if not stat.S_ISSOCK(os.fstat(int(name)).st_mode):
+                continue  # a copy of the log, left open here, would hold up what workers say there
             own = socket.socket(fileno=os.dup(int(name)))
             try:
                 if own.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):

@@ -61,6 +61,12 @@ def forkservers(daemon: Daemon) -> set[int]:
     return found
 
 
+def pipes_of(pid: int) -> set[str]:
+    """Return the pipes that a process has open."""
+    links = {str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir()}
+    return {link for link in links if link.startswith("pipe:")}
+
+
 def running(daemon: Daemon, count: int = 3, name: str = "rank") -> dict[str, int]:
     """Wait until a pool is up; return the pids by name."""
     for number in range(1, count + 1):
@@ -98,7 +104,10 @@ def test_a_restart_whose_new_code_is_broken_touches_nobody(project: Path) -> Non
         assert not set(after.values()) & set(before.values())
         assert {each["forkserver"] for each in daemon.workers().values()} == {3}
         assert "run 2 of import 3" in daemon.ctl("status", "rank-3", check=True).stdout
-        wait_until(lambda: versions(daemon, "rank-3") == ["1", "2"], what="it has said so")
+        said = {"rank-1": ["1", "2"], "rank-3": ["1", "2"]}  # the first has the imports' words too
+        wait_until(lambda: {n: versions(daemon, n) for n in said} == said, what="they have said so")
+        (server,) = forkservers(daemon) - servers
+        assert not pipes_of(server)
         wait_until(lambda: len(forkservers(daemon)) == 1, what="the old one has ended")
         assert forkservers(daemon) != servers
 
