@@ -1,0 +1,82 @@
+"""Many inputs for one target, each of which can be made again from the seed and its number."""
+
+import hashlib
+import random  # noqa: TID251  # seeded, and the seed is printed
+import signal
+import time
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import NamedTuple
+
+from tests.fuzz.mutate import damaged
+from tests.fuzz.targets import TARGETS
+
+#: One file for each input that has ever crashed a target: TARGET/DIGEST.
+CRASHES = Path(__file__).parent / "crashes"
+_HANG_S = 10.0
+
+
+class HangError(Exception):
+    """One input took longer than anybody should wait."""
+
+
+class Crash(NamedTuple):
+    """An input whose outcome must not be."""
+
+    data: bytes
+    told: str
+
+
+def made(target: str, seed: int, number: int) -> bytes:
+    """Return input *number* of a run."""
+    about = TARGETS[target]
+    return damaged(about.seeds, about.bits, random.Random(f"{seed} {target} {number}"))
+
+
+def crash_of(target: str, data: bytes) -> Crash | None:
+    """Give one input to a target; return what went wrong."""
+    signal.signal(signal.SIGALRM, _hang)
+    signal.setitimer(signal.ITIMER_REAL, _HANG_S)
+    try:
+        TARGETS[target].judge(data)
+    except Exception:  # noqa: BLE001  # whatever it is, that is what is looked for
+        return Crash(data, traceback.format_exc())
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+    return None
+
+
+def run(target: str, seed: int, inputs: int) -> list[tuple[int, Crash]]:
+    """Return number and crash of every input that crashed, at most ten."""
+    found = []
+    for number in range(inputs):
+        crash = crash_of(target, made(target, seed, number))
+        if crash is not None:
+            found.append((number, crash))
+            if len(found) == 10:
+                break
+    return found
+
+
+def known() -> list[tuple[str, Path]]:
+    """Return the inputs that have crashed a target once."""
+    return [(path.parent.name, path) for path in sorted(CRASHES.glob("*/*"))]
+
+
+def keep(target: str, crash: Crash) -> Path:
+    """Write an input down for all later runs; return where."""
+    path = CRASHES / target / hashlib.sha256(crash.data).hexdigest()[:16]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(crash.data)
+    return path
+
+
+def timed(target: str, seed: int, inputs: int) -> tuple[list[tuple[int, Crash]], float]:
+    """Return what `run` does, and how many seconds that took."""
+    begun_s = time.monotonic()
+    return run(target, seed, inputs), time.monotonic() - begun_s
+
+
+def _hang(_number: int, _frame: FrameType | None) -> None:
+    raise HangError
