@@ -35,18 +35,8 @@ from supervisord_lite.wire.channel import PROTOCOL
 _ALARM_S = 60
 #: What the three processes are made of; that they are here means that they can be imported.
 ENTRANCES = (keeper_entrance.enter, scribe_entrance.main, supervisor_entrance.main)
-#: What the daemon's children are made of, and which is not imported here.
-_PACKAGES = (
-    "base",
-    "config",
-    "control",
-    "core",
-    "keeper",
-    "scribe",
-    "supervisor",
-    "wire",
-    "worker",
-)
+#: Of commands, tests, and programs that own a daemon: no process of the daemon is made of these.
+_OF_OTHERS = ("cli", "manager", "testing")
 
 
 def main(arguments: list[str]) -> int:
@@ -71,6 +61,8 @@ def main(arguments: list[str]) -> int:
 def read_all_code(root: str) -> None:
     """Have every module of the daemon compiled, or read where that was done before.
 
+    Its short-lived children are made of modules that are imported nowhere here.
+
     Args:
         root: The folder of the package.
 
@@ -78,8 +70,10 @@ def read_all_code(root: str) -> None:
         SyntaxError: One of them is no Python, or not of this version.
         OSError: One of them cannot be read.
     """
-    for package in _PACKAGES:
-        with os.scandir(f"{root}/{package}") as entries:
+    with os.scandir(root) as folders:
+        packages = [each.path for each in folders if each.is_dir() and each.name not in _OF_OTHERS]
+    for package in packages:
+        with os.scandir(package) as entries:
             for entry in entries:
                 name, _, kind = entry.name.partition(".")
                 if kind == "py":

@@ -80,7 +80,6 @@ def test_the_second_keeper_is_understood() -> None:
 def test_a_dry_start_of_this_version_finds_nothing_wrong(name: str) -> None:
     """Everything that a supervisor builds is built; no record is lost."""
     memory = memory_file((HERE / name).read_bytes())
-    os.lseek(memory, 0, os.SEEK_SET)
     try:
         done = subprocess.run(
             resident.arguments_for("trial", str(memory)), pass_fds=[memory], env={},
