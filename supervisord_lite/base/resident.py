@@ -50,8 +50,14 @@ def arguments_for(role: str, *arguments: str, code: Code | None = None) -> list[
     assert role in ROLES, role
     interpreter, path = own_code() if code is None else code
     flags = ["-I"] if role in _WITH_LIBRARIES else ["-I", "-S"]
-    word = f"{role}@{__import__('supervisord_lite').__version__}" if role in _ERRANDS else role
+    word = f"{role}@{_version()}" if role in _ERRANDS else role
     return [interpreter, *flags, path, word, *arguments]
+
+
+def _version() -> str:
+    """Return the version of this package; run as a script, we cannot import it at the top."""
+    version: str = __import__("supervisord_lite").__version__
+    return version
 
 
 def _main() -> int:
@@ -59,9 +65,8 @@ def _main() -> int:
     sys.path.insert(0, root)
     role, _, wanted = sys.argv[1].partition("@")
     assert role in ROLES, role
-    version = __import__("supervisord_lite").__version__
-    if wanted and wanted != version:
-        os.write(1, f"version {version}\n".encode())
+    if wanted and wanted != _version():
+        os.write(1, f"version {_version()}\n".encode())
         return 1
     entrance = _ENTRANCES.get(role, f"{role}.__main__")
     # Before anything else is imported: until then a process of our user could look into this one.
