@@ -93,8 +93,9 @@ Other code in place of this (`upgrade.py`)
 
 Which code the daemon's own processes are started from is known here, because here they are started.
 The supervisor lets other code be tried on a copy of the state (`trial.py`), and orders it to be put
-in force: supervisor and scribe make room, and are started anew of that. Until both have answered,
-the code before is remembered, and two deaths bring it back, before the ten that end the daemon.
+in force: supervisor and scribe make room, and are started anew of that. The code before is
+remembered until both have answered, and a minute longer. Two deaths of one of them before its
+answer bring it back, long before the ten that end the daemon; three in the minute behind it, too.
 
 Where the keeper itself must be of the other code, too, it re-executes itself before it starts the
 two (`succession.py`; `entrance.py` is where it begins, anew or not): pid, children, descriptors and

@@ -69,6 +69,10 @@ _MOST_LATE_DEATHS = 3
 class Upgrade:
     """Which code the daemon's own processes are started from, and how that changes.
 
+    Beside a trial one of these is under way, in this order, or nothing: both leave
+    (`_leave_at_s`), other code has yet to answer (`_is_unproven`), it is watched
+    (`_watch_until_s`).
+
     Attributes:
         fell_back: Why the code before is in force again; empty: it is not, or that was told.
     """
@@ -108,16 +112,19 @@ class Upgrade:
         self._succeed = succeed
         self.fell_back = ""
         self._trial: Trial | None = None
-        # Since other code came into force, until supervisor and scribe of it have both answered.
+        # When who has not left is killed; None: nobody is to leave.
+        self._leave_at_s: float | None = None
+        # Nobody is started: this process is to be re-executed when both have left.
+        self._is_held = False
+        # Since other code was ordered, until supervisor and scribe of it have both answered.
         self._is_unproven = False
-        # The code before, as long as there is a way back to it; and whether this process is of it.
-        self._former: Code | None = None
-        self._replaces_keeper = False
         # While the other code is watched: until when, and who of it has died how often.
         self._watch_until_s: float | None = None
         self._late_deaths: dict[str, int] = {}
-        self._is_held = False
-        self._leave_at_s: float | None = None
+        # The code before, as long as there is a way back to it.
+        self._former: Code | None = None
+        # This process is replaced with the two, so it goes the way back with them.
+        self._replaces_keeper = False
 
     # -- for the successor of this process ---------------------------------------------------------
 
@@ -170,8 +177,8 @@ class Upgrade:
     def _replace(self, order: dict[str, Any], now_s: float) -> None:
         code = str(order["interpreter"]), str(order["resident"])
         is_no_good = self._is_unproven or bool(self._late_deaths)
-        if not is_no_good or self._former is None:
-            self._former = self._supervisor.code  # else: what is in force is no place to go back to
+        if not is_no_good or self._former is None:  # else the code before that one stays the place
+            self._former = self._supervisor.code
         self._former = None if code == self._former else self._former
         self._unwatch()
         self._is_unproven = True
@@ -237,15 +244,20 @@ class Upgrade:
             return
         self._leave_at_s = None
         if self._is_held:
-            reason = self._succeed(*self._supervisor.code)
-            self._is_held = False
-            self._replaces_keeper = False
-            reason = f"its keeper cannot be started: {reason}"
-            if self._former is not None:
-                self._go_back(reason, now_s)
-            else:  # supervisor and scribe are of what is there now, and get along with this one
-                self.fell_back = reason
-                self._journal.write("error", "upgrade.failed", reason=reason)
+            self._become_other(now_s)
+
+    def _become_other(self, now_s: float) -> None:
+        """Re-execute this process; come back only where that cannot be."""
+        reason = f"its keeper cannot be started: {self._succeed(*self._supervisor.code)}"
+        self._is_held = False
+        self._replaces_keeper = False
+        if self._former is not None:
+            self._go_back(reason, now_s)
+            return
+        # Supervisor and scribe are of what is there now: they get along with this process, or the
+        # supervisor asks for another one again (supervisor/other_keeper.py).
+        self.fell_back = reason
+        self._journal.write("error", "upgrade.failed", reason=reason)
 
     def _judge(self, now_s: float) -> None:
         """See whether the other code has proven itself, or has failed."""
@@ -259,17 +271,22 @@ class Upgrade:
                 return
 
     def _watch(self, now_s: float) -> None:
-        """See whether the other code falls over again and again, or that time is over."""
+        """See whether the other code falls over again and again, or that time is over.
+
+        Nobody wakes for its end. So it comes first: what brings the next turn, perhaps days later,
+        may be one death more.
+        """
         assert self._watch_until_s is not None
+        if now_s >= self._watch_until_s:
+            self._former = None
+            self._unwatch()
+            return
         for child in self._both:
             deaths = self._late_deaths.get(child.role, 0)
             if deaths >= _MOST_LATE_DEATHS:
                 reason = f"its {child.role} died {deaths} times in a minute: {child.last_end}"
                 self._go_back(reason, now_s)
                 return
-        if now_s >= self._watch_until_s:
-            self._former = None
-            self._unwatch()
 
     def _unwatch(self) -> None:
         self._watch_until_s = None

@@ -10,7 +10,7 @@ import pytest
 
 from supervisord_lite.base.resident import own_code
 from supervisord_lite.keeper import trial
-from supervisord_lite.keeper.upgrade import LEAVE_S
+from supervisord_lite.keeper.upgrade import LEAVE_S, WATCH_S
 from supervisord_lite.wire import channel
 from tests.support.keeper import as_subreaper
 from tests.support.keeper_whole import SeamCalls, WholeKeeper
@@ -63,6 +63,14 @@ class Upgraded(WholeKeeper):
         """Kill it, and let that be known."""
         old = self.supervisor_pid
         self.kill_supervisor()
+        self.until(lambda: self.supervisor_pid != old, "the supervisor has ended")
+
+    def fail_supervisor(self) -> None:
+        """Let it die of what is not counted as somebody's, before the keeper looks again."""
+        old = self.supervisor_pid
+        os.kill(old, signal.SIGTERM)
+        self.calls.drop("supervisor")
+        os.waitid(os.P_PID, old, os.WEXITED | os.WNOWAIT)
         self.until(lambda: self.supervisor_pid != old, "the supervisor has ended")
 
     def end_scribe(self) -> None:
@@ -222,6 +230,28 @@ def test_two_deaths_before_the_first_answer_are_the_way_back(keeper: Upgraded) -
     keeper.end_supervisor()
     keeper.until(keeper.lives, "another one takes over")
     assert keeper.calls.handovers[-1]["fell_back"] == ""
+
+
+@pytest.mark.parametrize(("is_late", "code"), [(False, own_code()), (True, OTHER)])
+def test_what_dies_three_times_in_a_minute_is_gone_back_from(
+    keeper: Upgraded, is_late: bool, code: tuple[str, str]
+) -> None:
+    """Two deaths in it and one behind it are no three, however long the keeper has slept."""
+    keeper.put_in_force()
+    keeper.end_scribe()
+    keeper.until(keeper.lives, "both are back")
+    keeper.turn()
+    for _ in range(2):
+        keeper.fail_supervisor()
+        keeper.until(keeper.lives, "another one answers")
+    keeper.late_s += WATCH_S if is_late else 0.0
+    keeper.fail_supervisor()
+    if not is_late:
+        keeper.until(lambda: {"do": "leave"} in keeper.scribe_heard, "the scribe has to leave")
+        keeper.end_scribe()
+    keeper.until(keeper.lives, "both answer")
+    assert keeper.started()[-1][:2] == code
+    assert ("upgrade.failed" in keeper.lines()) != is_late
 
 
 def test_code_that_is_gone_is_the_way_back(keeper: Upgraded) -> None:
