@@ -116,6 +116,8 @@ def places(count: int) -> list[int]:
 def fails_once(kind: str, number: int, *, cgroups: bool = False) -> None:
     """Live once for each place where *kind* is called, and let it fail there with errno *number*.
 
+    Of many places, as many as `PLACES` are tried.
+
     Raises:
         AssertionError: Something was lost, leaked, or left behind.
     """
@@ -126,16 +128,27 @@ def fails_once(kind: str, number: int, *, cgroups: bool = False) -> None:
         live(keeper)
         count = keeper.calls.counts[kind] - begun
     for which in places(count):
-        before = open_descriptors()
-        with a_keeper(cgroups=cgroups) as keeper:
-            inside = open_descriptors()
-            keeper.calls.fail = (kind, keeper.calls.counts[kind] + which, number)
-            keeper.hurry_s = 0.02  # nobody waits a second for a second try
-            live(keeper)
-            allowed = {keeper.keeper._supervisor.channel, keeper.keeper._scribe.channel}
-            peers = keeper.calls.peers.values()
-            channels = {end.fileno() for end in (*allowed, *peers) if end is not None}
-            assert set(open_descriptors()) - set(inside) <= channels, f"{kind} {which}"
-            own = {keeper.keeper._supervisor.pid, keeper.keeper._scribe.pid}
-            assert below(os.getpid()) <= own, f"{kind} {which}"
-        assert open_descriptors() == before, f"{kind} {which}"
+        fails_at(kind, number, which, cgroups=cgroups)
+
+
+def fails_at(kind: str, number: int, which: int, *, cgroups: bool = False) -> bool:
+    """Live while call number *which* of *kind* fails; return whether there was such a call.
+
+    Raises:
+        AssertionError: Something was lost, leaked, or left behind.
+    """
+    before = open_descriptors()
+    with a_keeper(cgroups=cgroups) as keeper:
+        inside = open_descriptors()
+        keeper.calls.fail = (kind, keeper.calls.counts[kind] + which, number)
+        keeper.hurry_s = 0.02  # nobody waits a second for a second try
+        live(keeper)
+        is_reached = keeper.calls.counts[kind] >= keeper.calls.fail[1]
+        allowed = {keeper.keeper._supervisor.channel, keeper.keeper._scribe.channel}
+        peers = keeper.calls.peers.values()
+        channels = {end.fileno() for end in (*allowed, *peers) if end is not None}
+        assert set(open_descriptors()) - set(inside) <= channels, f"{kind} {which}"
+        own = {keeper.keeper._supervisor.pid, keeper.keeper._scribe.pid}
+        assert below(os.getpid()) <= own, f"{kind} {which}"
+    assert open_descriptors() == before, f"{kind} {which}"
+    return is_reached
