@@ -99,8 +99,12 @@ def live(keeper: WholeKeeper) -> None:
     keeper.until(lambda: not keeper.keeper._table.runs, "all runs are forgotten")
     # The stub of a scribe says "done" for every stream that is retired.
     keeper.until(lambda: len(keeper.keeper._runs.streams._open) == 1, "all streams are closed")
-    assert told(keeper, "crashes", crashes) == ["spawned", "exited"]
-    assert told(keeper, "stays", stays)[:2] == ["spawned", "exited"]
+    # That nothing is left may be a fact of its own, where nobody could look at once.
+    for name, run in (("crashes", crashes), ("stays", stays)):
+        assert told(keeper, name, run) in (
+            ["spawned", "exited"],
+            ["spawned", "exited", "emptied"],
+        )
 
 
 def told(keeper: WholeKeeper, name: str, run: int) -> list[str]:
