@@ -1,14 +1,9 @@
 """The command as people type it, against a control socket with made-up answers."""
 
 import json
-import os
-import pty
 import re
-import select
 import signal
 import subprocess
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,49 +17,12 @@ from tests.support.control import (
     a_worker,
     an_outcome,
     listen,
-    log_file,
     with_outcomes,
 )
+from tests.support.typed import COMMAND, environment, on_a_terminal, sdl, start
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.process
-CHECKOUT = Path(supervisord_lite.__file__).parents[1]
-COMMAND = (
-    sys.executable,
-    "-c",
-    "import sys; from supervisord_lite.cli import main; sys.exit(main())",
-)
-
-
-def environment(**extra: str) -> dict[str, str]:
-    """Return an environment in which no daemon is named."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("SUPERVISORD_", "XDG_"))}
-    return clean | {"PYTHONPATH": str(CHECKOUT)} | extra
-
-
-def sdl(daemon: FakeDaemon | str, *words: str, **extra: str) -> subprocess.CompletedProcess[str]:
-    """Run the command against *daemon*."""
-    path = daemon if isinstance(daemon, str) else daemon.path
-    return subprocess.run(
-        [*COMMAND, *words],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-        env=environment(SUPERVISORD_LITE_SOCKET=path, **extra),
-    )
-
-
-def start(daemon: FakeDaemon, *words: str, **options: Any) -> subprocess.Popen[str]:
-    """Start the command and return it running."""
-    return subprocess.Popen(
-        [*COMMAND, *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(SUPERVISORD_LITE_SOCKET=daemon.path),
-        **options,
-    )
 
 
 def test_doctor_judges_the_file_of_the_daemon_that_answers(tmp_path: Path) -> None:
@@ -79,12 +37,6 @@ def test_doctor_judges_the_file_of_the_daemon_that_answers(tmp_path: Path) -> No
             assert done.returncode == 1
             texts = [each["text"] for each in json.loads(done.stdout)["findings"]]
             assert any(text.startswith(f"{files[name]} is not good") for text in texts)
-
-
-def files_of(*targets: tuple[str, str, str]) -> Any:
-    """Return a handler for LogFiles: (name, stdout, stderr)."""
-    files = [{"name": name, "stdout": out, "stderr": err} for name, out, err in targets]
-    return lambda call: call.reply({"files": files})
 
 
 def a_pool(name: str, size: int) -> list[dict[str, Any]]:
@@ -387,103 +339,6 @@ def test_version_works_with_and_without_a_daemon() -> None:
     assert alone.stdout == f"supervisord-lite {supervisord_lite.__version__}\n"
 
 
-def test_logs_come_as_they_are(tmp_path: Path) -> None:
-    """Into a pipe every byte is passed on; -n counts lines of rotated files too."""
-    path = log_file(tmp_path, "web.log", ["c", "d"])
-    log_file(tmp_path, "web.log.1", ["a", "b"])
-    with path.open("ab") as file:
-        file.write(b"\x1b[31m\xff\n")
-    errors = log_file(tmp_path, "web.err", ["oops"])
-    with FakeDaemon([a_worker("web")]) as daemon:
-        daemon.answers["LogFiles"] = files_of(("web", str(path), str(errors)))
-        all_words = [*COMMAND, "logs", "web", "-n", "4"]
-        done = subprocess.run(
-            all_words,
-            capture_output=True,
-            check=True,
-            timeout=30,
-            env=environment(SUPERVISORD_LITE_SOCKET=daemon.path),
-        )
-        assert done.stdout == b"b\nc\nd\n\x1b[31m\xff\n"
-        assert sdl(daemon, "logs", "web", "--stderr").stdout == "oops\n"
-        lines = sdl(daemon, "logs", "web", "-n", "1", "--json").stdout.splitlines()
-        assert [json.loads(line)["line"] for line in lines] == ["\x1b[31m\\xff"]
-
-
-def test_logs_of_several_are_prefixed(tmp_path: Path) -> None:
-    """Without a name all are shown, each line with its origin."""
-    web, db = log_file(tmp_path, "web.log", ["a", "b"]), log_file(tmp_path, "db.log", ["c"])
-    with FakeDaemon() as daemon:
-        daemon.answers["LogFiles"] = files_of(("web-1", str(web), ""), ("db", str(db), ""))
-        assert sdl(daemon, "logs").stdout == "web-1 | a\nweb-1 | b\ndb    | c\n"
-
-
-@pytest.mark.parametrize(("target", "word"), [("inherit", "journalctl"), ("null", "thrown away")])
-def test_logs_that_are_in_no_file_say_where_they_are(target: str, word: str) -> None:
-    """The way out is named: log_dir."""
-    with FakeDaemon() as daemon:
-        daemon.answers["LogFiles"] = files_of(("web", target, target))
-        done = sdl(daemon, "logs", "web")
-        assert (done.returncode, done.stdout) == (1, "")
-        assert word in done.stderr
-        assert "log_dir" in done.stderr
-
-
-def test_following_a_log_ends_quietly_with_ctrl_c(tmp_path: Path) -> None:
-    """Every line through a rotation arrives, and the end is no failure."""
-    path = log_file(tmp_path, "web.log", ["a"])
-    with FakeDaemon() as daemon:
-        daemon.answers["LogFiles"] = files_of(("web", str(path), ""))
-        process = start(daemon, "logs", "-f", "web")
-        assert process.stdout is not None
-        assert process.stdout.readline() == "a\n"
-        with path.open("a") as file:
-            file.write("b\n")
-        path.rename(tmp_path / "web.log.1")
-        path.write_text("c\n")
-        assert [process.stdout.readline() for _ in range(2)] == ["b\n", "c\n"]
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
-        assert (process.returncode, out, err) == (0, "", "")
-
-
-def test_following_a_log_ends_with_the_daemon(tmp_path: Path) -> None:
-    """Not with a replaced supervisor; what is written last is printed, half a line too."""
-    path = log_file(tmp_path, "web.log", ["a"])
-    other = log_file(tmp_path, "db.log", [])
-    daemon = FakeDaemon()
-    with daemon:
-        daemon.answers["LogFiles"] = files_of(("web", str(path), ""), ("db", str(other), ""))
-        process = start(daemon, "logs", "-f")
-        assert process.stdout is not None
-        assert process.stdout.readline() == "web | a\n"
-        wait_until(lambda: daemon.connection_count, what="it listens for the end")
-        daemon.replace_supervisor()
-        wait_until(lambda: daemon.replaced and daemon.connection_count, what="it does so again")
-        with path.open("a") as file:
-            file.write("b\nlast words")
-        assert process.stdout.readline() == "web | b\n"
-        daemon.end()
-        out, err = process.communicate(timeout=30)
-        assert (process.returncode, out) == (0, "web | last words\n")
-        assert err == "supervisord-lite: logs: the daemon has ended\n"
-
-
-def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
-    """`logs | head -1` prints one line and nothing on stderr."""
-    path = log_file(tmp_path, "web.log", ["x" * 100] * 20000)
-    with FakeDaemon() as daemon:
-        daemon.answers["LogFiles"] = files_of(("web", str(path), ""))
-        process = start(daemon, "logs", "-n", "20000", "web")
-        assert process.stdout is not None
-        assert process.stdout.readline() == "x" * 100 + "\n"
-        process.stdout.close()
-        assert process.stderr is not None
-        assert process.stderr.read() == ""
-        process.stderr.close()
-        assert process.wait(30) == 0
-
-
 def test_output_that_cannot_be_written_is_a_failure() -> None:
     """A full disk below a redirection is not passed over."""
     with FakeDaemon([a_worker("web")]) as daemon, open("/dev/full", "wb") as full:
@@ -500,40 +355,6 @@ def test_output_that_cannot_be_written_is_a_failure() -> None:
         assert process.stderr == (
             "supervisord-lite: cannot write the output: No space left on device\n"
         )
-
-
-def on_a_terminal(daemon: FakeDaemon, words: Sequence[str]) -> bytes:
-    """Return what the command writes to a terminal."""
-    near, far = pty.openpty()
-    process = subprocess.Popen(
-        [*COMMAND, *words],
-        stdout=far,
-        stderr=far,
-        env=environment(SUPERVISORD_LITE_SOCKET=daemon.path),
-    )
-    os.close(far)
-    data = b""
-    while True:
-        assert select.select([near], [], [], 30)[0], "the command hangs"
-        try:
-            piece = os.read(near, 65536)
-        except OSError:  # how a terminal says that nobody holds its other side
-            break
-        if not piece:
-            break
-        data += piece
-    os.close(near)
-    assert process.wait(30) == 0
-    return data
-
-
-def test_a_terminal_obeys_no_log(tmp_path: Path) -> None:
-    """An escape sequence in a log is shown, not carried out."""
-    path = tmp_path / "web.log"
-    path.write_bytes(b"\x1b]0;owned\x07\ttab\n\xff\n")
-    with FakeDaemon() as daemon:
-        daemon.answers["LogFiles"] = files_of(("web", str(path), ""))
-        assert on_a_terminal(daemon, ["logs", "web"]) == (b"\\x1b]0;owned\\x07\ttab\r\n\\xff\r\n")
 
 
 def test_a_line_has_80_columns_and_the_rest_stands_elsewhere() -> None:
