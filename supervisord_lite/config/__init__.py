@@ -21,13 +21,15 @@ The way of a file::
     keys        keys.py       unknown keys; those of later versions (later.py, shapes.py)
     specs       worker.py     each worker over what it extends over [defaults], as a `Spec`
                 policy.py, launch.py, supervisor.py     the parts of a spec, and the `Settings`
+                privileges.py      capabilities by name
                 secret_keys.py     where secrets are kept, and whether well
                 split.py      a command in one text
                 values.py     one value of one kind (duration, size, list of signals ...)
                 weigh.py      what the kernel and the daemon could not pass on
                 order.py      `requires` and `after`: names that exist, and no circles
                 words.py      did you mean; the words of supervisord, systemd and others
-    doubts      doubts.py     warnings; unused.py: keys that another one leaves without effect
+    doubts      doubts.py     warnings; unused.py: keys that another one leaves without effect;
+                guarded.py    who else can change what root reads
 
 and back: `flat.py` names every key with its value, `effective.py` writes them as a file, `show.py`
 one worker with its origins, `plan.py` what differs between two, both without what `secrecy.py`

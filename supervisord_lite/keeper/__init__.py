@@ -61,10 +61,10 @@ Starting a command (`spawn.py`)
 
 Plain commands start by vfork (posix_spawn): the keeper steps into the run's own cgroup, into its
 directory and umask, spawns, and steps back; with one thread nobody can see it there, and the new
-process is never outside its cgroup. Where a user, a niceness, an rlimit or a secret is set, the
-keeper forks and a few lines of Python run the named set-up stages, and read its secrets
-(`secret_stage.py`); a pipe that closes on exec brings the name of the stage that failed. A spawn
-request that arrives twice starts one process.
+process is never outside its cgroup. Where a user, a niceness, an rlimit, a privilege or a secret is
+set, the keeper forks and a few lines of Python run the named set-up stages, read its secrets
+(`secret_stage.py`) and give up what it shall not have (`privileges.py`); a pipe that closes on exec
+brings the name of the stage that failed. A spawn request that arrives twice starts one process.
 
 Forks of a warm interpreter (`forkservers.py`)
 ----------------------------------------------
