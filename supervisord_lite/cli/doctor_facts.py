@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import os
 import pwd
@@ -119,7 +120,7 @@ def gather(arguments: argparse.Namespace) -> Facts:
     # The units of instances belong to the system, whoever asks.
     is_user = not instance and os.geteuid() != 0
     unit = properties(unit_name, _PROPERTIES, is_user=is_user)
-    status, no_answer = _status(arguments)
+    status, no_answer = _status(_with_socket(arguments))
     keeper_pid = _keeper_pid(status)
     keeper = {} if keeper_pid is None else _about_process(keeper_pid)
     uid = _uid(keeper, unit)
@@ -208,6 +209,17 @@ def _environment(pid: int | None) -> dict[str, str]:
         if found:
             return found
     return dict(os.environ)
+
+
+def _with_socket(arguments: argparse.Namespace) -> argparse.Namespace:
+    """Return what was typed, with the control socket of the file, where only that was named."""
+    named = arguments.socket or arguments.instance or os.environ.get("SUPERVISORD_LITE_SOCKET")
+    if named or not arguments.config:
+        return arguments
+    judged, _ = _judged(arguments.config, os.environ)
+    asked = copy.copy(arguments)
+    asked.socket = None if judged is None else judged.configuration.settings.control_path
+    return asked
 
 
 def _status(arguments: argparse.Namespace) -> tuple[dict[str, Any] | None, str]:

@@ -82,7 +82,8 @@ def _line_of_daemon(event: Event) -> tuple[str, ...] | None:
             return "daemon", "its supervisor was replaced; that restarts nothing"
         case "daemon.upgraded":
             change = f"upgraded, {event.get('from')} -> {event.get('to')}"
-            return "daemon", f"{change}{f', by {asker}' if asker else ''}; that restarts nothing"
+            by = asker or event.get("by")  # a signal is nobody
+            return "daemon", f"{change}{f', by {by}' if by else ''}; that restarts nothing"
         case "upgrade.failed":
             return "daemon", f"went back to {event.get('from')}: {event.get('reason')}"
         case "config.reloaded":

@@ -20,12 +20,20 @@ from supervisord_lite.cli import place
 from supervisord_lite.cli.installation import other_command
 from supervisord_lite.cli.text import count, fold, printable
 from supervisord_lite.control.client import PAUSE_S
-from supervisord_lite.control.errors import ControlError, GaveUpError, NotPermittedError
+from supervisord_lite.control.errors import (
+    ControlError,
+    GaveUpError,
+    NoAnswerError,
+    NoDaemonError,
+    NotPermittedError,
+)
 
 #: A dry start may take half a minute, and a file that is being read as long.
 _ANSWER_TIMEOUT_S = 75.0
 #: The new one is there in a fraction of a second; two that hang, and the way back, take long.
 _TIMEOUT_S = 60.0
+#: For so long nobody may listen; the main process keeps its socket, so then it is dead.
+_DEAD_S = 5.0
 #: Differences that are named; more are counted.
 _MOST_NAMED = 10
 
@@ -73,9 +81,11 @@ def _wait_for_other(
 
     Raises:
         GaveUpError: None did in time.
+        NoDaemonError: There is no daemon any more.
         NotPermittedError: We may not ask it.
     """
     reason = ""
+    dead_at_s = None
     while time.monotonic() < until_s:
         try:
             left_s = max(PAUSE_S, until_s - time.monotonic())
@@ -87,6 +97,11 @@ def _wait_for_other(
             raise
         except SupervisordLiteError as error:
             reason = f": {error}"
+            is_dead = isinstance(error, NoDaemonError) and not isinstance(error, NoAnswerError)
+            dead_at_s = (dead_at_s or time.monotonic()) if is_dead else None
+            if dead_at_s is not None and time.monotonic() >= dead_at_s + _DEAD_S:
+                error.hint += "\nit has ended since the upgrade was ordered: see its log"
+                raise
         time.sleep(PAUSE_S)
     text = f"version {ordered.get('to')} was ordered, and does not answer{reason}"
     raise GaveUpError(text, hint=f"see: {place.command(arguments)} status")

@@ -39,6 +39,19 @@ def test_doctor_judges_the_file_of_the_daemon_that_answers(tmp_path: Path) -> No
             assert any(text.startswith(f"{files[name]} is not good") for text in texts)
 
 
+def test_doctor_asks_the_daemon_whose_socket_the_file_names(tmp_path: Path) -> None:
+    """Unless another one is named: a file that is named is about one daemon."""
+    file = tmp_path / "shop.toml"
+    with FakeDaemon() as daemon:
+        file.write_text(f'[control]\npath = "{daemon.path}"\n[worker.a]\ncommand = "/bin/true"\n')
+        words = [*COMMAND, "doctor", "--json", "-c", str(file)]
+        done = subprocess.run(
+            words, capture_output=True, text=True, timeout=30, check=False, env=environment()
+        )
+        assert "no daemon answers" not in done.stdout
+        assert ("Status", {"names": []}) in daemon.asked
+
+
 def a_pool(name: str, size: int) -> list[dict[str, Any]]:
     """Return the instances of a pool."""
     return [a_worker(f"{name}-{i}") for i in range(1, size + 1)]

@@ -1,9 +1,11 @@
 """What `upgrade` prints, and its exit codes, with a daemon that the test plays."""
 
+import argparse
 import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import pytest
 
 import supervisord_lite
 from supervisord_lite.base.resident import own_code
+from supervisord_lite.cli import upgrade as upgrade_verb
+from supervisord_lite.control.errors import NoDaemonError
 from tests.support.control import MANAGER, FakeDaemon, a_worker
 
 pytestmark = pytest.mark.process
@@ -92,6 +96,18 @@ def test_a_version_that_was_taken_back_is_a_failure() -> None:
         assert "its supervisor died: exit 1" in done.stderr
         assert "version 9.8.7 runs" in done.stderr
         assert done.stdout == ""
+
+
+def test_a_daemon_that_has_died_of_it_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """3, long before its time: the main process would still hold the socket."""
+    monkeypatch.setattr(upgrade_verb, "_DEAD_S", 0.1)
+    typed = argparse.Namespace(socket=str(tmp_path / "gone.sock"), instance=None)
+    before = {"supervisor": {"pid": 201}, "workers": []}
+    with pytest.raises(NoDaemonError) as caught:
+        upgrade_verb._wait_for_other(typed, before, {"to": OURS}, time.monotonic() + 30)
+    assert caught.value.hint.endswith("it has ended since the upgrade was ordered: see its log")
 
 
 def test_a_refusal_and_a_silence_are_told_apart() -> None:

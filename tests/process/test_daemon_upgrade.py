@@ -221,6 +221,7 @@ def test_files_that_are_replaced_in_place_are_not_mixed(old: Installation) -> No
         assert daemon.ctl("reload", check=True).stdout.strip().endswith("Nothing has changed.")
         (event,) = events(daemon, "daemon.upgraded")
         assert event["by"] == "SIGUSR2"
+        assert ", by SIGUSR2; " in " ".join(daemon.ctl("why", "web-1", check=True).stdout.split())
 
 
 def test_a_supervisor_of_another_protocol_has_the_keeper_replaced_first(old: Installation) -> None:
