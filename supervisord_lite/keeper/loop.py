@@ -41,6 +41,9 @@ _LAST_WORDS_S = 5.0
 _LAST_LIVES = 3
 #: Without a supervisor that could know better: from SIGTERM to SIGKILL.
 _GIVE_UP_STOP_S = 10.0
+#: Of an interpreter that cannot open its script; and how long it is waited for that to be there.
+_NO_SCRIPT = 2
+_NO_CODE_S = 20.0
 #: Being this late means that we were stopped ourselves.
 _GAP_S = 1.0
 
@@ -78,6 +81,7 @@ class Keeper:
         self._again_at_s: float | None = None
         self._signals: deque[int] = deque(maxlen=100)
         self._stop_asked = False
+        self._no_code_since_s: float | None = None
         self._ending: int | None = None
         self._end_at_s: float | None = None
         self._finishing = False
@@ -238,7 +242,7 @@ class Keeper:
             assert dead.code is not None
             self._end(dead.code, now_s)
             return
-        if is_leaving:
+        if is_leaving or self._waits_for_code(dead, now_s):
             return
         if self._supervisor.early_deaths >= children.MOST_EARLY_DEATHS:
             self._journal.write(
@@ -250,6 +254,28 @@ class Keeper:
         self._journal.write(
             "error", "supervisor.died", pid=dead.pid, **dead.how(), next_in_s=wait_s
         )
+
+    def _waits_for_code(self, dead: reap.Ended, now_s: float) -> bool:
+        """Return whether its files are just not there, as while they are being replaced.
+
+        That is no death of a supervisor, and no reason to end any worker, for `_NO_CODE_S`. Where
+        there is other code to go back to it is one: see upgrade.py.
+        """
+        own = self._supervisor
+        is_missing = dead.code == _NO_SCRIPT and not own.has_spoken and not self._upgrade.has_former
+        if not is_missing:
+            self._no_code_since_s = None
+            return False
+        if self._no_code_since_s is None:
+            self._no_code_since_s = now_s
+        if self._stop_asked or now_s >= self._no_code_since_s + _NO_CODE_S:
+            self._journal.write("error", "supervisor.given_up", reason="its files are gone")
+            self._give_up(now_s)
+        else:
+            own.early_deaths -= 1
+            own.not_started(now_s)
+            self._journal.write("error", "supervisor.not_started", reason="its files are gone")
+        return True
 
     # -- the daemon's own processes ---------------------------------------------------------------
 

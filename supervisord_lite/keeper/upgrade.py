@@ -325,6 +325,11 @@ class Upgrade:
         if self._trial is not None:
             self._trial.kill()
 
+    @property
+    def has_former(self) -> bool:
+        """Whether there is other code that could be gone back to."""
+        return self._former is not None
+
     def is_no_verdict(self) -> bool:
         """Return whether what looks like a verdict is another way of the new code to fail."""
         return self._is_unproven and not self._supervisor.has_spoken

@@ -281,6 +281,14 @@ def test_nothing_is_imported_after_the_start(old: Installation) -> None:
             wait_until(lambda: is_new(running(daemon).items()), what="all were replaced")
             crash(daemon, "web-1")
             assert "web-3" in running(daemon)
+            os.kill(daemon.status()["supervisor"]["pid"], signal.SIGKILL)
+            wait_until(
+                lambda: daemon.output().count('"its files are gone"') > 1, what="it is waited for"
+            )
+            aside.rename(old.package)
+            wait_until(daemon.answers, what="another supervisor answers")
+            old.package.rename(aside)
+            assert "web-3" in running(daemon)
             log = daemon.folder / "log/said.log"
             wait_until(lambda: log.read_text() == "words\nwords\n", what="its output is written")
             told = refused(daemon, old)
