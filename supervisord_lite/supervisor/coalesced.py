@@ -77,6 +77,12 @@ class Coalesced:
             else:
                 del self._kinds[key]
 
+    def tell_all(self) -> None:
+        """Tell what has come since, though its time has not: nobody here would later."""
+        for kind in self._kinds.values():
+            if kind.sums:
+                self._say(kind)
+
     def _say(self, kind: _Kind) -> None:
         sums, kind.sums = kind.sums, {}
         kind.next_s = self._clock.now_s() + EVERY_S

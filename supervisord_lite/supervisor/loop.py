@@ -164,6 +164,7 @@ class Supervisor:
     ) -> None:
         self._stories = Stories(self._fleet, self._events, self._poller, self._clock, start_reading)
         self._storms = Storms(self._fleet, self._events, self._clock, self._logs)
+        self._upgrades.before_leaving = self._storms.tell_all
         self._listeners = Listeners(self._fleet, self._outbox, self._events)
         self._status = status = StatusVerbs(
             self._fleet, self._daemon, self._reloads, self._handover, self._clock, self._logs,
@@ -208,6 +209,7 @@ class Supervisor:
                 return self._leave(channel.MADE_ROOM)
             self._poller.wait(self._wait_s())
             self._catch_up(self._clock.now_s())
+        self._storms.tell_all()
         self._events.end(self._daemon.verdict)
         self._settle()
         return self._leave(self._daemon.verdict)

@@ -50,6 +50,11 @@ class Storms:
         for each in self._all:
             each.expire(now_s)
 
+    def tell_all(self) -> None:
+        """This supervisor makes room for another one: tell what that one could not know of."""
+        for each in self._all:
+            each.tell_all()
+
     # -- control.denied ----------------------------------------------------------------------------
 
     def refused(self, peer: Peer) -> None:

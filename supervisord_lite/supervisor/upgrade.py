@@ -93,6 +93,8 @@ class Upgrades:
     Attributes:
         is_leaving: This supervisor has ordered to be replaced: it flushes, and ends.
         deadline_s: When to call `expire`; None: not at all.
+        before_leaving: Called before the order to replace is given: what is known here alone is to
+            be told now.
     """
 
     def __init__(
@@ -122,6 +124,7 @@ class Upgrades:
         self._log = log
         self.is_leaving = False
         self.deadline_s: float | None = None
+        self.before_leaving: Callable[[], None] = lambda: None
         self._number = 0
         self._asked: _Asked | None = None
 
@@ -240,6 +243,7 @@ class Upgrades:
         if self._daemon.is_stopping or self._daemon.is_draining:
             self._end(asked, "the daemon is stopping")
             return
+        self.before_leaving()
         about = {"from": __version__, "to": accepted.version}
         told = {**about, "keeper": "replaced" if accepted.keeper else "kept"}
         self._log("info", "daemon.upgrading", **told, code=asked.code[1], **asked.by)

@@ -7,6 +7,7 @@ import pytest
 
 from supervisord_lite import __version__
 from supervisord_lite.base.resident import own_code
+from supervisord_lite.control.calls import Peer
 from supervisord_lite.core.states import Running
 from supervisord_lite.supervisor.upgrade import Accepted, NotAccepted
 from tests.support.supervisor import Daemon, a_spec
@@ -58,6 +59,18 @@ def test_code_that_is_good_is_put_in_force(daemon: Daemon) -> None:
     assert json.loads(daemon.keeper.table.saves["upgrade"])["to"] == "9.9"
     (event,) = told(daemon, "daemon.upgrading")
     assert (event["from"], event["to"], event["by_uid"]) == (__version__, "9.9", 7)
+
+
+def test_what_would_have_been_told_later_is_told_before(daemon: Daemon) -> None:
+    """The next supervisor does not know of it."""
+    for _ in range(3):
+        daemon.supervisor._storms.refused(Peer(7, 1005, 1))
+    ask(daemon)
+    assert [event["count"] for event in told(daemon, "control.denied")] == [1]
+    daemon.is_tried()
+    daemon.turn()
+    assert [event["count"] for event in told(daemon, "control.denied")] == [1, 2]
+    assert daemon.supervisor._upgrades.is_leaving
 
 
 def test_the_order_and_what_is_saved_are_one_message(daemon: Daemon) -> None:
