@@ -41,6 +41,12 @@ class Carried:
     warnings: list[str]
 
 
+#: What reading a file that is damaged may end with: its numbers and lists may be anything.
+DAMAGED = (
+    ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError,
+)  # fmt: skip
+
+
 def read_carried(state_dir: str, token: str, boot: str) -> dict[str, Any] | None:
     """Return what the last keeper left; None: it left nothing, or of another boot.
 
@@ -117,7 +123,7 @@ def carry_over(found: dict[str, Any], specs: tuple[Spec, ...]) -> Carried:
         specs: As the file has them now.
 
     Raises:
-        ValueError, KeyError, TypeError: It is damaged.
+        DAMAGED: It is.
     """
     by_hand = {pool: ScaledByHand(*sizes) for pool, sizes in found["sizes"].items()}
     in_force = sized(specs, by_hand)

@@ -27,7 +27,13 @@ from supervisord_lite.base.clock import SystemClock
 from supervisord_lite.base.errors import PermissionRefusedError
 from supervisord_lite.base.log_line import WITH_PRIORITY, rfc3339
 from supervisord_lite.base.record import record, replace
-from supervisord_lite.cli.carried import carry_over, count_try, read_carried, remove_carried
+from supervisord_lite.cli.carried import (
+    DAMAGED,
+    carry_over,
+    count_try,
+    read_carried,
+    remove_carried,
+)
 from supervisord_lite.cli.last_escalation import read_last_escalation
 from supervisord_lite.cli.plans import read_plans
 from supervisord_lite.config.defaults import default_config_path
@@ -128,7 +134,7 @@ def _carry_over(configuration: Configuration, own: Taken, saves: dict[str, str])
             configuration = replace(configuration, specs=tuple(carried.specs))
             life.update(token=own.token, tries=count_try(folder, found))
             saves[MAY_BE_THERE] = "1"
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except DAMAGED as error:
         _tell(f"supervisord-lite: warning: what the last daemon left is not used: {error}")
         remove_carried(folder)
     saves[LIFE] = json.dumps(life)

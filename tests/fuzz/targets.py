@@ -5,8 +5,10 @@ import random  # noqa: TID251  # seeded by the input
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from supervisord_lite.cli.carried import DAMAGED, carry_over
 from supervisord_lite.config.errors import ConfigurationError, Problem
 from supervisord_lite.config.source import Source
+from supervisord_lite.config.spec import to_json
 from supervisord_lite.config.syntax import parse
 from supervisord_lite.core.policy import Policy
 from supervisord_lite.core.records import RecordError, from_record, to_record
@@ -22,6 +24,7 @@ from supervisord_lite.wire.errors import WireError
 from supervisord_lite.wire.http_request import BadRequestError, read_request
 from tests.fuzz.test_locate_load import judge
 from tests.fuzz.test_locate_mutations import INCLUDED, MAIN, hold_places_to_tomllib
+from tests.support.supervisor import a_spec
 
 #: Pieces of JSON that are more than they look like.
 JSON_BITS = (
@@ -164,6 +167,20 @@ def _records(data: bytes) -> None:
     assert from_record(again, Policy()) == worker
 
 
+def _carried(data: bytes) -> None:
+    """What a keeper has left is used, within the bounds of any file, or refused in a known way."""
+    try:
+        found = json.loads(data)
+        carried = carry_over(found, _SPECS)
+    except DAMAGED:
+        return  # told, and the file removed: see cli/run.py
+    assert all(1 <= spec.pool_size <= 1024 for spec in carried.specs)
+    for name, text in carried.saves.items():
+        saved = json.loads(text)
+        if name.startswith("worker/"):
+            from_record(saved["worker"], Policy())
+
+
 def _lines(data: bytes) -> None:
     """Each line of a log as JSON is JSON, and all of them together are what was written."""
     out, held, line_bytes = bytearray(), b"", 0
@@ -192,6 +209,15 @@ _RECORD = {
     "v": 1, "pool": "web", "index": 1, "run": 3, "attempt": 2, "failures": [1.5, 2.0],
     "restarts": 2, "recycles": 0, "spent": 0, "recycle": "",
     "last_exit": None, "state": {"is": "stopped"},
+}  # fmt: skip
+
+_SPECS = (a_spec("web", 2), a_spec("db"))
+_CARRIED = {
+    "v": 1, "sizes": {"web": [3, 2]}, "specs": {spec.pool: to_json(spec) for spec in _SPECS},
+    "records": [
+        {**_RECORD, "state": {"is": "tripped", "at_s": 3.0}},
+        {**_RECORD, "pool": "db", "state": {"is": "stopped", "by_hand": True}},
+    ],
 }  # fmt: skip
 
 TARGETS = {
@@ -244,6 +270,11 @@ TARGETS = {
         ),
         (*JSON_BITS, b'"state":{"is":"running"}', b"-1", b"1.5", b'"backoff"', b'"tripped"'),
         _records,
+    ),
+    "carried": Target(
+        (json.dumps(_CARRIED).encode(), json.dumps({**_CARRIED, "specs": {}}).encode()),
+        (*JSON_BITS, b"1e9", b"-3", b"0", b"1025", b'"web"', b'"by_hand":true'),
+        _carried,
     ),
     "lines": Target(
         (
