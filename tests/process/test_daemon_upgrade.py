@@ -11,7 +11,7 @@ import pytest
 
 from tests.support import leftovers
 from tests.support.daemon import Daemon, MethodFailedError
-from tests.support.installations import BROKEN, Installation
+from tests.support.installations import BROKEN, HANGS, Installation
 from tests.support.wait import pass_random_time, wait_until
 
 pytestmark = pytest.mark.process
@@ -118,11 +118,11 @@ def test_another_version_takes_over_and_why_tells_both_sides(
 
 def test_versions_that_are_no_good_are_refused(old: Installation, folder: Path) -> None:
     """The dry start finds out; the daemon goes on with the same processes, all of them."""
-    old.become("1.0", {"keeper/trial.py": ("LIMIT_S = 30.0", "LIMIT_S = 1.5")})
+    bad = {what: version for what, version in BROKEN.items() if what != HANGS}
     with Daemon(FLEET, argv=old.argv) as daemon:
         before = running(daemon)
         supervisor = daemon.status()["supervisor"]["pid"]
-        for number, (patches, word) in enumerate(BROKEN.values()):
+        for number, (patches, word) in enumerate(bad.values()):
             broken = Installation(folder / f"broken{number}", "1.1", patches)
             told = refused(daemon, broken)
             assert word in told["reason"], told
@@ -137,7 +137,18 @@ def test_versions_that_are_no_good_are_refused(old: Installation, folder: Path) 
         use(daemon, old)
         assert pids(daemon) == before
         assert daemon.status()["supervisor"]["pid"] == supervisor
-        assert len(events(daemon, "upgrade.refused")) == len(BROKEN) + 1
+        assert len(events(daemon, "upgrade.refused")) == len(bad) + 1
+
+
+def test_a_version_that_hangs_is_refused(old: Installation, folder: Path) -> None:
+    """Its dry start is ended when its time is over; here that is short, and only here."""
+    old.become("1.0", {"keeper/trial.py": ("LIMIT_S = 30.0", "LIMIT_S = 1.5")})
+    patches, word = BROKEN[HANGS]
+    with Daemon(FLEET, argv=old.argv) as daemon:
+        before = running(daemon)
+        told = refused(daemon, Installation(folder / "broken", "1.1", patches))
+        assert word in told["reason"], told
+        assert pids(daemon) == before
 
 
 def refused(daemon: Daemon, to: Installation) -> dict[str, Any]:
