@@ -17,9 +17,9 @@ _ENTER = (
 #: File of the package -> what is in it, and what is there instead.
 Patches = Mapping[str, tuple[str, str]]
 
-#: Versions that must not come into force, each with a word of the reason.
-#: The one that is only refused when its time is over; its word says when, in such tests.
+#: The one of these that is only refused when its time is over; its word says when, in its test.
 HANGS = "it hangs"
+#: Versions that must not come into force, each with a word of the reason.
 BROKEN: dict[str, tuple[Patches, str]] = {
     "a file is no Python": (
         {"supervisor/loop.py": ("class Supervisor:", "class Supervisor")}, "SyntaxError",
