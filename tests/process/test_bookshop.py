@@ -80,7 +80,7 @@ def test_everything_comes_up_in_order_and_a_line_for_each() -> None:
         assert lines["web"][1:3] == ["running", "2/2"]
         assert lines["migrate"][1:3] == ["exited", "1/1"]
         assert lines["hourly-report"][1] == "waiting"
-        assert re.search(r"^hourly-report .* next \d\d:07", text, re.MULTILINE)
+        assert re.search(r"^hourly-report .* next (\w+ )?\d\d:07", text, re.MULTILINE)
         assert "app" not in lines
         workers = shop.workers()
         ports = {shop.log(f"queue-{n}").split()[-2].rstrip(",") for n in range(1, 9)}

@@ -32,9 +32,9 @@ def rank(context, *, top=3): ...
 
 @pytest.fixture
 def folder() -> Path:
-    """Return a folder with a project that anybody may read."""
+    """Return a folder with a project that anybody may read, and write to."""
     found = leftovers.short_folder()
-    found.chmod(0o777)
+    found.chmod(0o1777)
     (found / "shop.py").write_text(GOOD)
     return found
 
