@@ -175,7 +175,7 @@ def test_the_flood_may_be_spread_over_files_in_any_order(tmp_path: Path) -> None
 def test_a_command_that_does_not_start_is_a_failure(natives: Natives, folder: Path) -> None:
     """A contender that starts too few has no figures, and nothing of it is left."""
     if natives.floor is None:
-        pytest.skip("no C compiler")
+        pytest.skip("needs a C compiler: apt install gcc")
     broken = Natives(("/no/such/program",), natives.floor)
 
     with Floor(broken, folder) as contender:

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.process, pytest.mark.slow]
 def test_row_01_fork_eagain(house: House) -> None:
     """No more processes: the start has failed with that reason, and is tried again."""
     if house.pids.path is None:
-        pytest.skip("no pids cgroup may be made here")
+        pytest.skip("needs a cgroup with the pids controller: run as root")
     with house.row(f"[worker.a]\n{SLEEP}{QUICK}[worker.b]\n{SLEEP}{QUICK}") as daemon:
         pid = house.wait_running("b")
         house.wait_running("a")

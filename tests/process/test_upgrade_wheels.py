@@ -54,9 +54,9 @@ class Installed:
         self.version = version
         self.folder = folder
         self.python = str(folder / "bin/python")
-        (self.library,) = folder.glob("lib/python*/site-packages")
+        (self.packages,) = folder.glob("lib/python*/site-packages")
         self.argv = [str(folder / "bin/supervisord-lite")]
-        self.resident = str(self.library / "supervisord_lite/base/resident.py")
+        self.resident = str(self.packages / "supervisord_lite/base/resident.py")
 
 
 def pip(*words: str) -> subprocess.Popen[str]:
@@ -117,8 +117,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Installed]:
     found = {version: Installed(folder / version, version) for version in WHEELS}
     environment(folder / OTHER_PROTOCOL)
     third = Installed(folder / OTHER_PROTOCOL, OTHER_PROTOCOL)
-    package = third.library / "supervisord_lite"
-    shutil.copytree(found["1.1"].library / "supervisord_lite", package)
+    package = third.packages / "supervisord_lite"
+    shutil.copytree(found["1.1"].packages / "supervisord_lite", package)
     changed(package, OTHER_PROTOCOL, wire__channel__PROTOCOL="2")
     third.argv = [third.python, "-m", "supervisord_lite"]
     return {**found, OTHER_PROTOCOL: third}
