@@ -56,10 +56,10 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _since(text: str) -> str:
-    """Return a duration before now, or a time, as the daemon writes times."""
+def _since(text: str, now: datetime | None = None) -> str:
+    """Return a duration before *now*, or a time, as the daemon writes times."""
     try:
-        when = datetime.now(UTC) - timedelta(seconds=parse_duration_s(text))
+        when = (now or datetime.now(UTC)) - timedelta(seconds=parse_duration_s(text))
     except (UnitError, OverflowError):
         try:
             when = datetime.fromisoformat(text).astimezone(UTC)
