@@ -11,6 +11,8 @@ import errno
 import os
 import stat
 
+from supervisord_lite.base import way
+
 #: Of a value that becomes a variable: with its name it must fit into one of execve(2).
 MAX_VALUE_BYTES = 64 * 1024
 #: Of a value that stays a file.
@@ -135,6 +137,12 @@ def _judged(place: int, path: str) -> os.stat_result:
     real = os.readlink(f"/proc/self/fd/{place}")  # noqa: PTH115  # no pathlib in the keeper
     for start in dict.fromkeys((path, real)):
         _judge_folders(start)
+    try:
+        # Whoever gets the value may not be somebody who may read what he has led us to.
+        way.judge_file(place, path)
+    except OSError as error:
+        message = f"{path} may be another file than is meant: {error.strerror}"
+        raise SecretError(message) from None
     return status
 
 

@@ -7,7 +7,6 @@ itself by the keeper (the pid stays), so that nothing of the loader stays in mem
 
 import argparse
 import contextlib
-import errno
 import fcntl
 import json
 import os
@@ -34,6 +33,7 @@ from supervisord_lite.cli.carried import (
     read_carried,
     remove_carried,
 )
+from supervisord_lite.cli.folders import make_folders
 from supervisord_lite.cli.last_escalation import read_last_escalation
 from supervisord_lite.cli.plans import read_plans
 from supervisord_lite.config.defaults import default_config_path
@@ -96,7 +96,8 @@ def run(arguments: argparse.Namespace) -> int:
     if judged.warnings:
         _tell(render(judged.warnings, "warning"))
     _open_standard_descriptors()
-    _make_folders(settings)
+    for warning in make_folders(settings):
+        _tell(f"supervisord-lite: warning: {warning}")
     folders = dict.fromkeys((settings.state_dir, settings.runtime_dir))
     taken = {folder: _lock(Path(folder)) for folder in folders}
     # What a daemon that was killed has left of its workers' sockets.
@@ -254,39 +255,6 @@ def _open_standard_descriptors() -> None:
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(number, True)
     os.close(number)
-
-
-def _make_folders(settings: Settings) -> None:
-    wanted = [
-        ("state_dir", settings.state_dir, 0o700),
-        ("runtime_dir", settings.runtime_dir, 0o711),
-        ("control.path", str(Path(settings.control_path).parent), 0o700),
-    ]
-    if settings.log_dir is not None:
-        wanted.append(("log_dir", settings.log_dir, 0o750))
-    for key, folder, mode in wanted:
-        try:
-            _make_folder(Path(folder), mode)
-        except OSError as error:
-            message = f"{key}: {folder}: {error.strerror}"
-            hint = f"create it for uid {os.geteuid()}, or set {key} in the configuration file"
-            raise PermissionRefusedError(message, hint=hint) from None
-
-
-def _make_folder(path: Path, mode: int) -> None:
-    """Make a folder unless it is there; it must be ours (or root's) and writable.
-
-    Raises:
-        OSError: It is not.
-    """
-    if not path.is_dir():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.mkdir(mode=mode)
-        path.chmod(mode)
-    if path.stat().st_uid not in (0, os.geteuid()):
-        raise PermissionError(errno.EPERM, "belongs to somebody else")
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, "not writable")
 
 
 def _lock(folder: Path) -> Taken:

@@ -267,7 +267,9 @@ def _variables(reader: Reader, document: Document, environ: Mapping[str, str]) -
             _note_failure(reader, document, node.path, failure)
         if failures:
             continue
-        source = read_source(absolute(node, name.removeprefix("-")), seen=reader.seen)
+        file = absolute(node, name.removeprefix("-"))
+        reader.environments.setdefault(file, node)
+        source = read_source(file, seen=reader.seen)
         if isinstance(source, Source):
             found, slips = parse_environment(source)
             values.update(found)

@@ -28,7 +28,15 @@ EVERYBODY = "everybody"
 
 
 def note_open_files(reader: Reader, documents: Iterable[Document]) -> None:
-    """Note files that others than root can change: each once, by the worst way there is."""
+    """Note files that others than root can change: each once, by the worst way there is.
+
+    Files of variables too, if everybody can: those of one user may be for his workers.
+    """
+    for file, node in reader.environments.items():
+        path = next((path for who, path in who_can_change(file) if who == EVERYBODY), None)
+        if path is not None:
+            message = f"{EVERYBODY} can change {file}, and so what root's programs are given"
+            reader.at_value(node, message, f"chmod o-w {shlex.quote(path)}")
     for document in documents:
         # Stable: what everybody can do comes first, and then what is nearest to the file.
         ways = sorted(who_can_change(document.source.file), key=lambda way: way[0] != EVERYBODY)

@@ -277,9 +277,10 @@ class LaunchReader:
     def _environment_file(self, text: str, node: Node) -> dict[str, str]:
         """Return the variables of one file; "-" before its name: it may be missing."""
         file = absolute(node, text.removeprefix("-"))
+        self._reader.environments.setdefault(file, node)
         known = self._environments.get(file)
         if known is None:
-            source = read_source(file, seen=self._reader.seen)
+            source = read_source(file, seen=self._reader.seen, is_handed_on=True)
             if isinstance(source, Source):
                 known, problems = parse_environment(source)
                 self._reader.problems.update(dict.fromkeys(problems))

@@ -9,6 +9,7 @@ from bisect import bisect_right
 from pathlib import Path
 from typing import NamedTuple
 
+from supervisord_lite.base import way
 from supervisord_lite.config.errors import Problem
 
 #: A configuration is written by people; more than this is some other file.
@@ -136,7 +137,11 @@ class Source:
 
 
 def read_source(
-    file: str, content: str | None = None, *, seen: dict[str, Version] | None = None
+    file: str,
+    content: str | None = None,
+    *,
+    seen: dict[str, Version] | None = None,
+    is_handed_on: bool = False,
 ) -> Source | Problem:
     """Return the content of *file*, or why it cannot be had (missing, a FIFO, not UTF-8 …).
 
@@ -145,13 +150,18 @@ def read_source(
         content: Another file, whose content is taken as if it stood in *file*. Where it cannot be
             had, that is told of it.
         seen: Takes the version of what was read, by the name of the file.
+        is_handed_on: Somebody gets what is in it who may not read all that we may, and perhaps may
+            put a link to that in its place; then *file* is absolute.
     """
     place = content or file
     try:
-        data, version = _content(place)
+        data, version = _content(place, is_handed_on=is_handed_on)
     except _IrregularError as error:
         hint = "" if error.kind == "a directory" else "it is read again at each reload"
         return Problem(place, 0, 0, f"is {error.kind}, not a file", hint)
+    except way.LedAstrayError as error:
+        message = f"may be another file than is meant: {error.strerror}"
+        return Problem(place, 0, 0, message, "name the file itself, where its owner alone writes")
     except (OSError, ValueError) as error:
         why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
         missing = isinstance(error, OSError) and error.errno == errno.ENOENT
@@ -174,13 +184,14 @@ def read_source(
     return source
 
 
-def _content(path: str) -> tuple[bytes, Version]:
+def _content(path: str, *, is_handed_on: bool) -> tuple[bytes, Version]:
     """Return what is in a regular file, one byte more than the most at most, and which it is.
 
     Nothing else is opened: a FIFO would let us wait for ever, and a device may act.
 
     Raises:
         _IrregularError: It is something else.
+        LedAstrayError: It is handed on, and others may have led us there.
         OSError, ValueError: It cannot be read.
     """
     # The place first, which opens nothing, and then what was seen there: nobody can put another
@@ -190,6 +201,8 @@ def _content(path: str) -> tuple[bytes, Version]:
         status = os.fstat(place)
         if not stat.S_ISREG(status.st_mode):
             raise _IrregularError(_KINDS.get(stat.S_IFMT(status.st_mode), "something else"))
+        if is_handed_on:
+            way.judge_file(place, path)
         with Path(f"/proc/self/fd/{place}").open("rb") as stream:
             data = stream.read(MAX_FILE_BYTES + 1)
             status = os.fstat(stream.fileno())

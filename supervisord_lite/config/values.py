@@ -38,6 +38,7 @@ class Reader:
         seen: The version of each file that was read, by its name.
         unknown: Texts (file, path) in which a variable has no value, so that nothing can be said of
             them as a whole.
+        environments: Files of variables, and where each was named first.
     """
 
     def __init__(self, seen: dict[str, Version] | None = None) -> None:
@@ -47,6 +48,7 @@ class Reader:
         self.warnings: dict[Problem, None] = {}
         self.alone = False
         self.unknown: set[tuple[str, Path]] = set()
+        self.environments: dict[str, Node] = {}
 
     def at_key(self, node: Node, message: str, hint: str = "") -> None:
         """Note a problem about the key of *node*."""

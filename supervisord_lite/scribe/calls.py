@@ -2,6 +2,7 @@
 
 Everything in this package that touches a disk or a worker's pipe goes through a `Calls` object.
 Production uses the calls themselves; a test gives a subclass that fails the Nth, or dies in it.
+What opens, makes, renames or removes goes the way of base/way.py: others may write where logs are.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 
+from supervisord_lite.base import way
 from supervisord_lite.base.pipes import readable_bytes
 
 
@@ -18,14 +20,14 @@ class Calls:
     # Of files and folders.
     lstat = staticmethod(os.lstat)
     fstat = staticmethod(os.fstat)
-    open = staticmethod(os.open)
+    open = staticmethod(way.open_file)
     close = staticmethod(os.close)
     pwrite = staticmethod(os.pwrite)
     ftruncate = staticmethod(os.ftruncate)
-    rename = staticmethod(os.rename)
-    unlink = staticmethod(os.unlink)
-    mkdir = staticmethod(os.mkdir)
-    listdir = staticmethod(os.listdir)
+    rename = staticmethod(way.rename)
+    unlink = staticmethod(way.unlink)
+    mkdir = staticmethod(way.mkdir)
+    listdir = staticmethod(way.listdir)
     fsync = staticmethod(os.fsync)
     # Of pipes, and of the memory that outlives a scribe.
     readable_bytes = staticmethod(readable_bytes)

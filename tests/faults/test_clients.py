@@ -213,3 +213,68 @@ def test_row_51_no_pid_file_is_trusted() -> None:
     )  # fmt: skip
     assert done.returncode == 77
     assert victim.read_text() == "1\n"
+
+
+def _open_to_all(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "something").touch()
+    folder.chmod(0o777)
+
+
+def _open_to_a_group(folder: Path) -> None:
+    _open_to_all(folder)
+    os.chown(folder, 0, 65534)
+    folder.chmod(0o770)
+
+
+def _link_of_another(folder: Path) -> None:
+    folder.with_name("real").mkdir(mode=0o700)
+    folder.symlink_to(folder.with_name("real"))
+    os.chown(folder, 65534, 65534, follow_symlinks=False)
+    folder.parent.chmod(0o1777)
+
+
+def _below_an_open_one(folder: Path) -> None:
+    real = folder.with_name("open") / "real"
+    real.mkdir(parents=True, mode=0o700)
+    real.parent.chmod(0o777)
+    folder.symlink_to(real)
+
+
+SPOILT: dict[Callable[[Path], None], str] = {
+    _of_another: "belongs to somebody else",
+    _open_to_all: "everybody may write there",
+    _open_to_a_group: "group 65534 may write there",
+    _link_of_another: "is a link, and others may change it",
+    _below_an_open_one: "everybody may put another one in its place",
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILT)
+@pytest.mark.parametrize("key", ["state", "runtime"])
+def test_row_50_where_locks_sockets_and_secrets_stand(
+    spoil: Callable[[Path], None], key: str
+) -> None:
+    """State and runtime folders into which others may write, or lead us, are refused with 77."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: to give a folder away")
+    daemon = Daemon(f"[worker.a]\n{SLEEP}")
+    spoil(daemon.folder / key)
+    done = subprocess.run(
+        [*daemon.argv, "run", "-c", str(daemon.config)],
+        capture_output=True, text=True, env=daemon.environment, check=False, timeout=30,
+    )  # fmt: skip
+    assert done.returncode == 77, done.stderr
+    assert SPOILT[spoil] in " ".join(done.stderr.split())
+    assert f"{key}_dir: " in done.stderr
+
+
+def test_row_50_an_empty_folder_that_is_open_is_closed() -> None:
+    """As a file system in memory is at first: nobody has anything in it."""
+    daemon = Daemon(f"[worker.a]\n{SLEEP}")
+    for key in ("state", "runtime"):
+        (daemon.folder / key).mkdir()
+        (daemon.folder / key).chmod(0o1777)
+    with daemon:
+        modes = [(daemon.folder / key).stat().st_mode & 0o7777 for key in ("state", "runtime")]
+    assert modes == [0o700, 0o711]

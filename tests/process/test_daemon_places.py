@@ -130,7 +130,7 @@ def test_a_full_disk_keeps_no_daemon_from_starting() -> None:
     daemon = Daemon(f"[worker.a]\n{SLEEP}")
     state = daemon.folder / "state"
     state.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", state], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=700", "none", state], check=True)
     try:
         with contextlib.suppress(OSError), (state / "fill").open("wb", buffering=0) as file:
             while True:

@@ -48,7 +48,7 @@ def a_small_disk() -> Iterator[Path]:
     if os.geteuid() != 0:
         pytest.skip("needs root: to mount a file system")
     point = leftovers.short_folder()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", point], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=755", "none", point], check=True)
     try:
         yield point
     finally:

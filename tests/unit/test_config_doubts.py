@@ -177,3 +177,23 @@ def test_keys_of_log_files_that_there_are_none_of_are_doubtful(doubts: Doubts) -
 def test_keys_of_log_files_that_somebody_may_have_are_fine(doubts: Doubts, text: str) -> None:
     """Another stream goes to a file, or another worker's does, or one on another machine."""
     assert doubts(text) == ()
+
+
+@pytest.mark.parametrize("table", ["supervisor", "worker.a"])
+def test_root_takes_no_variables_that_everybody_can_change(
+    doubts: Doubts, tmp_path: Path, table: str
+) -> None:
+    """LD_PRELOAD is one, and so is what stands for a command; those of one user may be meant."""
+    (tmp_path / "env").write_text("A=1\n")
+    text = f'[{table}]\nenvironment_file = "env"\n'
+    text += 'command = ["x"]\n' if table == "worker.a" else WORKER
+    (tmp_path / "env").chmod(0o646)
+    with pytest.raises(ConfigurationError) as caught:
+        doubts(text, as_root=True)
+    (problem,) = caught.value.problems
+    assert problem.message == (
+        f"everybody can change {tmp_path}/env, and so what root's programs are given"
+    )
+    assert (problem.line, problem.hint) == (2, f"chmod o-w {tmp_path}/env")
+    (tmp_path / "env").chmod(0o664)
+    assert doubts(text, as_root=True) == ()
