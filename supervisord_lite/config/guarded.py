@@ -34,7 +34,7 @@ def note_open_files(reader: Reader, documents: Iterable[Document]) -> None:
     """
     for file, node in reader.environments.items():
         path = next((path for who, path in who_can_change(file) if who == EVERYBODY), None)
-        if path is not None:
+        if path is not None and os.path.isfile(file):  # noqa: PTH113  # else that is told
             message = f"{EVERYBODY} can change {file}, and so what root's programs are given"
             reader.at_value(node, message, f"chmod o-w {shlex.quote(path)}")
     for document in documents:
