@@ -14,7 +14,7 @@ from tests.support import leftovers
 @contextmanager
 def a_disk() -> Iterator[Path]:
     """Mount a file system of 64 MiB, on a loop device; it is thawed at the end."""
-    if os.geteuid() != 0:
+    if not can_mount():
         pytest.skip("needs root: to mount a loop device")
     folder = leftovers.short_folder()
     image, point = folder / "image", folder / "disk"
@@ -42,13 +42,19 @@ def frozen(disk: Path) -> Iterator[None]:
         subprocess.run(["fsfreeze", "--unfreeze", disk], check=True)
 
 
+def can_mount() -> bool:
+    """Return whether file systems can be mounted here."""
+    return os.geteuid() == 0
+
+
 @contextmanager
-def a_small_disk() -> Iterator[Path]:
-    """Mount a file system of 1 MiB, in memory."""
-    if os.geteuid() != 0:
+def a_small_disk(size: str = "1m") -> Iterator[Path]:
+    """Mount a file system of 1 MiB, or of another size, in memory."""
+    if not can_mount():
         pytest.skip("needs root: to mount a file system")
     point = leftovers.short_folder()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=755", "none", point], check=True)
+    options = f"size={size},mode=755"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", point], check=True)
     try:
         yield point
     finally:
