@@ -101,9 +101,9 @@ class Report:
 class _Daemon(Daemon):
     """One that is long-winded: of what it has said only the end is shown."""
 
-    def output(self) -> str:
-        """Return the end of what the daemon itself printed."""
-        return "\n".join(super().output().splitlines()[-_TOLD_LINES:])
+    def _report(self, why: str) -> None:
+        told = "\n".join(self.output().splitlines()[-_TOLD_LINES:])
+        sys.stderr.write(f"--- {why}; the daemon's last words:\n{told}\n")
 
 
 class Soak:
@@ -312,10 +312,9 @@ class Soak:
     def _judge_lines(self) -> None:
         """Stop everybody, and look for each line, event and start."""
         operator = self._operator
+        self._watch.close()  # the neighbours are stopped too
         operator.say("Stop", names=["all"], wait=False)
         self._wait(self._still_up, "all are stopped", SETTLE_S)
-        # Neither this nor that happens to them any more.
-        self._watch.close()
         told: tuple[int, int] = (0, 0)
 
         def missing() -> str:
@@ -356,8 +355,9 @@ class Soak:
         return lines, dropped
 
     def _tell_of_failure(self) -> None:
+        why = sys.exc_info()[1]
         story = "\n".join(self._chaos.story)
-        sys.stderr.write(f"seed {self.report.seed}; the latest faults:\n{story}\n")
+        sys.stderr.write(f"seed {self.report.seed}; the latest faults:\n{story}\n{why!r}\n")
         if self._keep is not None:
             with suppress(shutil.Error):  # it lives, and compresses or removes files
                 shutil.copytree(
