@@ -7,21 +7,18 @@ itself by the keeper (the pid stays), so that nothing of the loader stays in mem
 
 import argparse
 import contextlib
-import fcntl
 import json
 import os
 import secrets
 import shutil
 import socket
-import stat
-import struct
 import sys
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from supervisord_lite.base import procfs, resident
+from supervisord_lite.base import folder_lock, resident
 from supervisord_lite.base.clock import SystemClock
 from supervisord_lite.base.errors import PermissionRefusedError
 from supervisord_lite.base.log_line import WITH_PRIORITY, rfc3339
@@ -44,7 +41,8 @@ from supervisord_lite.config.load import judge
 from supervisord_lite.config.modes import set_modes
 from supervisord_lite.config.secret_digests import KEY_VARIABLE, sealed
 from supervisord_lite.config.spec import Configuration, Settings, to_json
-from supervisord_lite.keeper import boot
+from supervisord_lite.keeper import boot, control_socket
+from supervisord_lite.keeper.calls import Calls
 from supervisord_lite.keeper.listeners import listen_tcp
 from supervisord_lite.scribe.files import EVENTS_FILE
 from supervisord_lite.supervisor import events
@@ -53,8 +51,6 @@ from supervisord_lite.supervisor.in_force import force_text
 from supervisord_lite.supervisor.plan_file import PLANS
 
 _BACKLOG = 512
-#: pid, uid, gid: unix(7).
-_CREDENTIALS = struct.Struct("iII")
 
 
 @record
@@ -62,10 +58,12 @@ class Taken:
     """A folder that is ours.
 
     Attributes:
-        lock: The descriptor that holds the lock.
+        folder: The descriptor that holds the lock of the folder itself.
+        lock: The one that holds that of the file in it.
         token: Of the daemon that had it before; empty: there was none.
     """
 
+    folder: int
     lock: int
     token: str
 
@@ -99,10 +97,10 @@ def run(arguments: argparse.Namespace) -> int:
     for warning in make_folders(settings):
         _tell(f"supervisord-lite: warning: {warning}")
     folders = dict.fromkeys((settings.state_dir, settings.runtime_dir))
-    taken = {folder: _lock(Path(folder)) for folder in folders}
+    taken = {folder: _take(folder) for folder in folders}
     # What a daemon that was killed has left of its workers' sockets.
     shutil.rmtree(Path(settings.runtime_dir, "w"), ignore_errors=True)
-    listener = _listen(settings.control_path)
+    listener, inode = _listen(settings.control_path)
     http = _listen_http(settings) if settings.http else None
     _set_modes(configuration)
     saves: dict[str, str] = {}
@@ -113,11 +111,11 @@ def run(arguments: argparse.Namespace) -> int:
     configuration = _carry_over(configuration, own, saves)
     _take_up_plans(configuration, saves)
     _note_effective(configuration)
-    locks = [each.lock for each in taken.values()]
+    places = _places(taken, settings.control_path, inode)
     digests = digests_of(judged.documents)
     # For reading the file again: the supervisor itself is started with next to nothing.
     saves["environment"] = json.dumps({**os.environ, KEY_VARIABLE: key})
-    _become_keeper(configuration, digests, locks, (listener, http), arguments.owner, saves)
+    _become_keeper(configuration, digests, places, (listener, http), arguments.owner, saves)
 
 
 def _carry_over(configuration: Configuration, own: Taken, saves: dict[str, str]) -> Configuration:
@@ -158,7 +156,7 @@ def _take_up_plans(configuration: Configuration, saves: dict[str, str]) -> None:
 def _become_keeper(
     configuration: Configuration,
     digests: Mapping[str, str],
-    locks: list[int],
+    places: list[dict[str, Any]],
     listeners: tuple[socket.socket, socket.socket | None],
     owner_pid: int | None,
     more: Mapping[str, str],
@@ -182,7 +180,7 @@ def _become_keeper(
         saves=saves,
         listener=listeners[0].fileno(),
         http=-1 if listeners[1] is None else listeners[1].fileno(),
-        locks=locks,
+        places=places,
         log_style=style,
         log_level=settings.log_level,
         remove=[settings.control_path],
@@ -257,77 +255,73 @@ def _open_standard_descriptors() -> None:
     os.close(number)
 
 
-def _lock(folder: Path) -> Taken:
+def _take(folder: str) -> Taken:
     """Take the folder for this daemon.
 
     Raises:
         PermissionRefusedError: Another daemon has it.
     """
-    path = folder / "lock"
+    path = f"{folder}/lock"
     try:
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        lock = os.open(path, flags, 0o600)
-        if not stat.S_ISREG(os.fstat(lock).st_mode):
-            raise FileExistsError(0, "exists and is not a file")
+        own = folder_lock.open_folder(folder)
+        stranger = folder_lock.hold_folder(own)
+        lock = folder_lock.open_lock(path)
+        folder_lock.hold_lock(lock)
     except OSError as error:
         message = f"{path}: {error.strerror}"
         raise PermissionRefusedError(message) from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        holder = os.read(lock, 64).decode(errors="replace").partition("\n")[0] or "unknown"
-        os.close(lock)
-        message = f"{folder} belongs to another daemon, pid {holder}"
+    except folder_lock.HeldError as error:
         hint = "stop that daemon, or give this one folders of its own (state_dir, runtime_dir)"
+        message = f"{folder} {error}"
         raise PermissionRefusedError(message, hint=hint) from None
-    before = os.pread(lock, 64, 0).decode(errors="replace").split()
+    if stranger:
+        # Who may read the folder can do that; it costs what the lock on the folder is for.
+        _tell(
+            f"supervisord-lite: warning: pid {stranger} has locked {folder}, where it may not "
+            "write: should the file lock in it be deleted, another daemon could take the folder"
+        )
+    before = folder_lock.read_lock(lock)
     token = before[1] if len(before) > 1 else ""
     _note_holder(lock, token)
-    return Taken(lock, token)
+    return Taken(own, lock, token)
 
 
 def _note_holder(lock: int, token: str) -> None:
     """Say in the lock who has it, and under which token (supervisor/carry.py)."""
-    text = f"{os.getpid()}\n{token}\n".encode()
     try:
-        os.pwrite(lock, text, 0)
-        os.ftruncate(lock, len(text))
+        folder_lock.write_lock(lock, os.getpid(), token)
     except OSError as error:  # a full disk; what holds the folder is the lock, not its text
         _tell(f"supervisord-lite: warning: the lock cannot name its holder: {error.strerror}")
 
 
-def _listen(path: str) -> socket.socket:
+def _listen(path: str) -> tuple[socket.socket, int]:
     """Open the control socket: born with mode 0600, published by a rename.
 
     Raises:
         PermissionRefusedError: Somebody answers there, or it cannot be made.
     """
-    if _answers(path):
+    try:
+        return control_socket.listen(Calls(), path)
+    except control_socket.AnsweredError:
         message = f"control socket {path} belongs to a live daemon"
         hint = "stop that daemon, or choose another [control] path"
-        raise PermissionRefusedError(message, hint=hint)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    os.fchmod(listener.fileno(), 0o600)
-    parent, name = os.path.split(path)
-    temporary = f".{os.getpid()}.new"
-    try:
-        if Path(path).exists() and not stat.S_ISSOCK(os.lstat(path).st_mode):
-            raise FileExistsError(0, "exists and is not a socket")
-        folder = os.open(parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary, dir_fd=folder)
-            # Below /proc/self/fd the temporary name fits, however near the path is to its limit.
-            listener.bind(f"/proc/self/fd/{folder}/{temporary}")
-            listener.listen(_BACKLOG)
-            os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-        finally:
-            os.close(folder)
+        raise PermissionRefusedError(message, hint=hint) from None
     except OSError as error:
         # An address that is refused before the kernel is asked has no strerror.
         message = f"control socket {path}: {error.strerror or error}"
         raise PermissionRefusedError(message) from None
-    return listener
+
+
+def _places(taken: Mapping[str, Taken], control_path: str, inode: int) -> list[dict[str, Any]]:
+    """Return what the keeper keeps in its place (keeper/places.py)."""
+    found: list[dict[str, Any]] = []
+    for folder, each in taken.items():
+        found.append(boot.place("folder", folder, each.folder))
+        found.append(boot.place("lock", f"{folder}/lock", each.lock))
+    parent = str(Path(control_path).parent)
+    if parent not in taken:
+        found.append(boot.place("parent", parent, folder_lock.open_folder(parent)))
+    return [*found, boot.place("socket", control_path, inode)]
 
 
 def _listen_http(settings: Settings) -> socket.socket:
@@ -346,32 +340,3 @@ def _listen_http(settings: Settings) -> socket.socket:
         hint = "another program may listen there (ss -ltnp), or it is not an address of this host"
         raise PermissionRefusedError(message, hint=hint) from None
     return listener
-
-
-def _answers(path: str) -> bool:
-    """Return whether somebody listens there, even if too busy to accept just now."""
-    if not Path(path).is_socket():
-        return False
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.settimeout(1.0)
-            probe.connect(path)
-            credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    except (ConnectionRefusedError, FileNotFoundError):
-        return False  # left by a daemon that was killed
-    except OSError:
-        return True  # its queue is full, or it is not for us: it is not ours to replace
-    # Of who has called listen(), which was the main process: others may outlive it for a moment.
-    return not _has_ended(_CREDENTIALS.unpack(credentials)[0])
-
-
-def _has_ended(pid: int) -> bool:
-    if pid <= 0:
-        return False  # in a namespace that we do not see
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    return fields[procfs.STATE] in (b"Z", b"X")

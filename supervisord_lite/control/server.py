@@ -216,6 +216,21 @@ class Server:
         else:
             connected.close()
 
+    def listen_on(self, listener: socket.socket) -> socket.socket:
+        """Accept at *listener* from now on, which is watched in place of the one before.
+
+        Who waits at that is let in first, as far as there is room; return it, to be closed.
+        """
+        if self._accepting:
+            self._on_connect()
+        if self._accepting:
+            self._accepting = False
+            self.watcher.unwatch(self._listener.fileno())
+        before, self._listener = self._listener, listener
+        listener.setblocking(False)
+        self._rearm()
+        return before
+
     def judge_again(self) -> None:
         """Judge everybody who is connected once more, and hang up on who may not ask any more."""
         for connection in tuple(self._connections):

@@ -32,6 +32,8 @@ What it owns, and for how long
   in a pipe to the scribe.
 * **The daemon's own processes** (`children.py`; the talk with each in `supervisor_side.py` and
   `scribe_side.py`): supervisor and scribe, started when they die.
+* **Places** (`places.py`): the names of the control socket, the locks and their folders. What is
+  deleted under the daemon is made again.
 * Listening sockets, locks and the scribe's memory, inherited from `run` and handed on.
 
 What happens when something is killed here

@@ -39,7 +39,8 @@ def main(arguments: list[str], calls: Calls | None = None) -> int:
     code = keeper.run()
     for path in boot.remove:
         try:
-            os.unlink(path)
+            if keeper.may_remove(path):
+                os.unlink(path)
         except OSError:
             continue  # somebody tidied up before us
     return code

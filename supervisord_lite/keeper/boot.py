@@ -39,6 +39,8 @@ class Boot:
         remove: Paths to remove at the end.
         events: Path of the event journal's file; empty: none is kept.
         inherited: Sockets that systemd has handed on, by name.
+        places: What must go on standing under its name in the file system (places.py).
+        locks: Of files, held by a keeper before this one that had no places.
         owner: Readable once the process that the daemon belongs to has ended; None: nobody's.
         state: All that the keeper before this one knew; None: there was none.
     """
@@ -66,8 +68,10 @@ class Boot:
         self.saves: dict[str, str] = said["saves"]
         self._take_texts(said)
         self.has_terminal = os.isatty(0) or os.isatty(2)
-        # Locks are held by being open, until the process ends.
-        self._locks = [_move_up(number) for number in said["locks"]]
+        self.places: list[dict[str, Any]] = said["places"]
+        for each in self.places:
+            each["descriptor"] = _move_up(each["descriptor"])
+        self.locks: list[int] = []
         self.listener = _move_up(said["listener"])
         self.http = -1 if said["http"] < 0 else _move_up(said["http"])
         self.inherited = {name: _move_up(fd) for name, fd in said["inherited"].items()}
@@ -86,7 +90,8 @@ class Boot:
         self.saves = {}
         self._take_texts(said)
         self.has_terminal = said.get("has_terminal", False)
-        self._locks = said["locks"]
+        self.places = said.get("places", [])
+        self.locks = [] if self.places else said["locks"]
         self.listener = said["listener"]
         self.http = said.get("http", -1)
         self.inherited = said.get("inherited", {})
@@ -101,6 +106,10 @@ class Boot:
         self.remove: list[str] = said["remove"]
         self.events: str = said["events"]
 
+    def _held(self) -> list[int]:
+        held = (each["descriptor"] for each in self.places if each["kind"] in ("folder", "lock"))
+        return [number for number in held if number >= 0]
+
     def pack(self, keep: Callable[[int], int]) -> dict[str, Any]:
         """Return what a successor begins with; *keep* is called with each descriptor."""
         return {
@@ -110,7 +119,9 @@ class Boot:
             "remove": self.remove,
             "events": self.events,
             "has_terminal": self.has_terminal,
-            "locks": [keep(number) for number in self._locks],
+            # An earlier version knows only that these are held by being open.
+            "locks": [keep(number) for number in (*self.locks, *self._held())],
+            "places": [{**each, "descriptor": keep(each["descriptor"])} for each in self.places],
             "listener": keep(self.listener),
             "http": keep(self.http),
             "inherited": {name: keep(number) for name, number in self.inherited.items()},
@@ -120,12 +131,17 @@ class Boot:
         }
 
 
+def place(kind: str, path: str, descriptor: int) -> dict[str, Any]:
+    """Return one of `Boot.places`; *kind* as places.py has it; -1: there is no descriptor yet."""
+    return {"kind": kind, "path": path, "descriptor": descriptor}
+
+
 def prepare(
     *,
     name: str,
     saves: dict[str, str],
     listener: int,
-    locks: list[int],
+    places: list[dict[str, Any]],
     log_style: str,
     log_level: str,
     remove: list[str],
@@ -140,7 +156,7 @@ def prepare(
         "saves": saves,
         "listener": listener,
         "http": http,
-        "locks": locks,
+        "places": places,
         "log_style": log_style,
         "log_level": log_level,
         "remove": remove,
@@ -149,7 +165,8 @@ def prepare(
         "owner_pid": owner_pid,
     }
     memory = memory_file(json.dumps(said).encode(), "boot")
-    for number in (memory, listener, http, *locks, *inherited.values()):
+    held = [each["descriptor"] for each in places]
+    for number in (memory, listener, http, *held, *inherited.values()):
         if number >= 0:
             os.set_inheritable(number, True)
     return memory

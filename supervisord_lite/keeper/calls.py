@@ -12,7 +12,7 @@ import resource
 import signal
 import socket
 
-from supervisord_lite.base import clone
+from supervisord_lite.base import clone, inotify
 from supervisord_lite.base.pipes import readable_bytes
 
 
@@ -48,6 +48,8 @@ class Calls:
     socketpair = staticmethod(socket.socketpair)
     setpriority = staticmethod(os.setpriority)
     prlimit = staticmethod(resource.prlimit)
+    inotify_create = staticmethod(inotify.create)
+    inotify_watch = staticmethod(inotify.watch)
 
 
 def read_text(calls: Calls, path: str) -> str:

@@ -14,6 +14,7 @@ from supervisord_lite.base import exit_codes
 from supervisord_lite.base.signals import describe_end
 from supervisord_lite.keeper import children, reap, succession
 from supervisord_lite.keeper.events import EventPipe
+from supervisord_lite.keeper.places import Places
 from supervisord_lite.keeper.poller import Poller
 from supervisord_lite.keeper.runs import Runs
 from supervisord_lite.keeper.scribe_side import ScribeSide
@@ -71,6 +72,7 @@ class Keeper:
             carry_out=self._runs.carry_out, record=self._events.take, feeds=self._runs.feeds,
             now_s=time.monotonic,
         )  # fmt: skip
+        self._places = Places(boot, journal, poller, self._supervisor.note, self._serve_at)
         self._scribe = ScribeSide(boot, journal, poller, self._runs.streams, self._supervisor.note)
         self._upgrade = Upgrade(
             boot, journal, poller, self._supervisor, self._scribe,
@@ -98,6 +100,7 @@ class Keeper:
         self._poller.watch(self._boot.listener, select.EPOLLIN | select.EPOLLET, self._client_came)
         if self._boot.owner is not None:
             self._poller.watch(self._boot.owner, select.EPOLLIN, self._owner_ended)
+        self._places.begin(time.monotonic())
         planned_s: float | None = None
         while True:
             now_s = time.monotonic()
@@ -128,7 +131,9 @@ class Keeper:
         self._upgrade.turn(now_s)
         self._start_children(now_s)
         self._check_pulse(now_s)
-        if self._ending is not None:
+        if self._ending is None:
+            self._places.turn(now_s)
+        else:
             self._end_turn(now_s)
         self._scribe.tell()
         self._runs.voices.tell()
@@ -147,6 +152,7 @@ class Keeper:
             self._again_at_s,
             self._end_at_s,
             self._upgrade.deadline_s,
+            self._places.look_at_s if self._ending is None else None,
         )
         return min((at_s for at_s in deadlines if at_s is not None), default=None)
 
@@ -330,6 +336,7 @@ class Keeper:
             "controllers": [] if cgroups is None else list(cgroups.controllers),
             "dropped": self._scribe.dropped,
             "troubles": self._scribe.troubles,
+            "places": self._places.troubles,
             "fell_back": self._upgrade.fell_back,
         }
 
@@ -403,6 +410,18 @@ class Keeper:
         raise AssertionError  # execve does not return
 
     # -- are they live? ---------------------------------------------------------------------------
+
+    def _serve_at(self, listener: int) -> None:
+        """The control socket had to be made again: *listener* is the one of now."""
+        before, self._boot.listener = self._boot.listener, listener
+        self._poller.unwatch(before)
+        self._poller.watch(listener, select.EPOLLIN | select.EPOLLET, self._client_came)
+        self._supervisor.serve_at(listener)
+        self._calls.close(before)
+
+    def may_remove(self, path: str) -> bool:
+        """Return whether what stands there at the end is not somebody else's."""
+        return self._places.may_remove(path)
 
     def _client_came(self, _mask: int) -> None:
         self._ask(time.monotonic())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 from collections import deque
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from supervisord_lite.base.packets import PacketSocket
     from supervisord_lite.keeper.boot import Boot
     from supervisord_lite.keeper.feeds import Feeds
     from supervisord_lite.keeper.journal import Journal
@@ -59,7 +61,8 @@ class SupervisorSide(Child):
         journal; *feeds* takes those for listeners.
         """
         super().__init__(boot.calls, "supervisor", journal.descriptor)
-        self._listeners = [boot.listener, *([boot.http] if boot.http >= 0 else [])]
+        self._boot = boot
+        self._has_other_socket = False
         self._journal = journal
         self._notifier = notifier
         self._poller = poller
@@ -85,7 +88,8 @@ class SupervisorSide(Child):
         """
         handover = self.handover(about)
         try:
-            self.start([handover, *self._listeners])
+            http = [self._boot.http] if self._boot.http >= 0 else []
+            self.start([handover, self._boot.listener, *http])
         finally:
             self._calls.close(handover)
         assert self.channel is not None
@@ -94,6 +98,7 @@ class SupervisorSide(Child):
         self._told = self._table.last
         self._notes.clear()
         self._of_servers.clear()
+        self._has_other_socket = False
 
     def handover(self, about: dict[str, object]) -> int:
         """Return the descriptor of a file in memory with all that is known, and with *about*.
@@ -176,11 +181,26 @@ class SupervisorSide(Child):
         else:
             self._notes.append(message)
 
+    def serve_at(self, listener: int) -> None:
+        """Let whoever lives serve at another control socket; the next one is started with it."""
+        assert listener == self._boot.listener
+        self._has_other_socket = True
+
+    def _hand_on_socket(self, own: PacketSocket) -> None:
+        try:
+            copy = self._calls.fcntl(self._boot.listener, fcntl.F_DUPFD_CLOEXEC, 10)
+        except OSError:
+            return  # no descriptor is left: in the next turn
+        self._has_other_socket = False
+        own.send(channel.encode({"socket": True}), [copy], owned=True)
+
     def tell(self) -> bool:
         """Send what it has not been told yet, as far as it listens; return whether facts went."""
         own = self.channel
         if own is None:
             return False
+        if not own.is_blocked and self._has_other_socket:
+            self._hand_on_socket(own)
         while not own.is_blocked and self._of_servers:
             name = next(iter(self._of_servers))
             own.send(channel.encode({"servers": {name: self._of_servers.pop(name)}}))

@@ -31,6 +31,7 @@ class Handover:
         keeper_version: Of its code; empty: it does not say.
         fell_back: Why it has put the code before in force again (keeper/upgrade.py); empty: it
             has not.
+        places: Path -> why what must stand there cannot be made again (keeper/places.py).
     """
 
     saves: dict[str, str]
@@ -48,6 +49,7 @@ class Handover:
     protocol: int = 1
     keeper_version: str = ""
     fell_back: str = ""
+    places: dict[str, str] | None = None
 
 
 def read_handover(descriptor: int) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from supervisord_lite.supervisor.listeners import Listeners
 from supervisord_lite.supervisor.logs import Logs
 from supervisord_lite.supervisor.loops import Loops
 from supervisord_lite.supervisor.outbox import Outbox, Slot
+from supervisord_lite.supervisor.places import Places
 from supervisord_lite.supervisor.poller import Poller
 from supervisord_lite.supervisor.recycling import Recycling
 from supervisord_lite.supervisor.reload import Reloads, StartLoading
@@ -108,6 +109,7 @@ class Supervisor:
         self._handover = handover
         self._logs = Logs(handover.dropped, handover.troubles)
         self._loops = Loops(self._poller.stalls)
+        self._places = Places(handover.places)
         self._words = Words(handover.inventory)
         self._fleet = build_fleet(handover, self._outbox, clock, rng)
         self._fleet.when_forgotten(self._words.forget)
@@ -169,6 +171,7 @@ class Supervisor:
         self._status = status = StatusVerbs(
             self._fleet, self._daemon, self._reloads, self._handover, self._clock, self._logs,
             self._words, self._rolls, self._health, self._samples, self._generations, self._loops,
+            self._places,
         )  # fmt: skip
         self._verbs = Verbs(
             self._fleet, self._daemon, self._reloads, self._clock, self._rolls, self._rights,
@@ -339,13 +342,15 @@ class Supervisor:
 
     def _read_keeper(self) -> None:
         while packets := self._channel.receive():
-            for data, _ in packets:
+            for data, descriptors in packets:
                 message = channel.decode(data)
                 for fact in message.get("facts", ()):
                     self._take_fact(fact)
                 if "ping" in message:
                     self._outbox.say("pong", message["ping"])
+                self._serve_at(descriptors)
                 self._loops.take(message)
+                self._places.take(message)
                 self._logs.take(message)
                 self._storms.take(message)
                 self._words.take(message)
@@ -356,6 +361,11 @@ class Supervisor:
                 self._upgrades.take(message)
         if self._channel.ended:
             _give_up()
+
+    def _serve_at(self, descriptors: list[int]) -> None:
+        """The one descriptor that the keeper ever sends is a control socket in place of ours."""
+        for descriptor in descriptors:
+            self._server.listen_on(socket.socket(fileno=descriptor)).close()
 
     def _take_fact(self, fact: dict[str, object]) -> None:
         number = fact["n"]

@@ -22,6 +22,7 @@ from supervisord_lite.supervisor.logs import Logs
 from supervisord_lite.supervisor.loops import Loops
 from supervisord_lite.supervisor.names import NoSuchWorkerError, resolve
 from supervisord_lite.supervisor.outbox import Slot
+from supervisord_lite.supervisor.places import Places
 from supervisord_lite.supervisor.reload import Reloads
 from supervisord_lite.supervisor.report import refusal_status
 from supervisord_lite.supervisor.rolls import Rolls
@@ -52,6 +53,7 @@ class StatusVerbs:
         samples: Samples,
         generations: Generations,
         loops: Loops,
+        places: Places,
     ) -> None:
         """Take what is told of."""
         self._fleet = fleet
@@ -66,6 +68,7 @@ class StatusVerbs:
         self._samples = samples
         self._generations = generations
         self._loops = loops
+        self._places = places
         self._last_escalation = LastEscalation(handover.saves.get("last_escalation"))
 
     def status(self, call: Call) -> None:
@@ -158,6 +161,7 @@ class StatusVerbs:
             "config": self._fleet.settings.config_path,
             "warnings": [
                 *self._last_escalation.warnings(now_s - self._handover.started_at_s),
+                *self._places.warnings(),
                 *self._warnings(),
             ],
             "last_escalation": self._last_escalation.shown,

@@ -1,9 +1,16 @@
 """Rows 32 to 42: the daemon's own processes die, and others meet its folders."""
 
+import itertools
 import os
+import shutil
 import signal
+import socket
 import subprocess
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +18,8 @@ from tests.support import leftovers
 from tests.support.daemon import Daemon
 from tests.support.house import QUICK, SLEEP, House
 from tests.support.wait import wait_until
+
+MANAGER = "io.supervisordlite.Manager"
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
@@ -53,22 +62,96 @@ def test_row_37_the_supervisor_hangs(house: House) -> None:
         assert daemon.workers()["a"]["pid"] == pid
 
 
+def _second(daemon: Daemon) -> subprocess.CompletedProcess[str]:
+    """Start another daemon on the same file."""
+    return subprocess.run(
+        [*daemon.argv, "run", "-c", str(daemon.config)],
+        capture_output=True, text=True, env=daemon.environment, check=False, timeout=30,
+    )  # fmt: skip
+
+
 def test_row_41_a_second_daemon(house: House) -> None:
     """The second one on the same folders ends with 77 and the first one's pid."""
     with house.row() as daemon:
-        second = subprocess.run(
-            [*daemon.argv, "run", "-c", str(daemon.config)],
-            capture_output=True, text=True, env=daemon.environment, check=False, timeout=30,
-        )  # fmt: skip
+        second = _second(daemon)
         assert second.returncode == 77
         assert str(daemon.keeper_pid) in second.stderr
 
 
-def test_row_42_the_socket_is_deleted() -> None:
-    """Nobody can ask any more; workers are looked after, and signals are obeyed."""
-    with Daemon(f"[worker.a]\n{SLEEP}{QUICK}") as daemon:
-        pid = daemon.wait_state("a", "running")["pid"]
+def _owned(paths: Iterable[Path]) -> list[tuple[int, int, int]]:
+    return [(found.st_mode, found.st_uid, found.st_gid) for found in map(os.stat, paths)]
+
+
+def _replace(path: Path) -> None:
+    """Put a socket of nobody in the place of another."""
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(f"{path}.other")
+    Path(f"{path}.other").rename(path)
+
+
+def test_row_42_what_is_deleted_is_made_again(house: House) -> None:
+    """Socket, locks and folders: people come in, a second daemon does not, and all is as it was."""
+    with house.row() as daemon:
+        state, runtime = daemon.folder / "state", daemon.folder / "runtime"
+        control, locks = daemon.control_path, (state / "lock", runtime / "lock")
+        faults: dict[str, Callable[[], object]] = {
+            "the socket is deleted": control.unlink,
+            "the socket is moved away": lambda: control.rename(f"{control}.old"),
+            "another one stands in its place": partial(_replace, control),
+            "the locks are deleted": lambda: deque(map(os.unlink, locks)),
+            # Whoever clears away slowly finds something made again in between.
+            "its folder is deleted": partial(shutil.rmtree, control.parent, ignore_errors=True),
+            "the runtime folder is": partial(shutil.rmtree, runtime, ignore_errors=True),
+            "the state folder is": partial(shutil.rmtree, state, ignore_errors=True),
+            "the state folder is moved": lambda: state.rename(f"{state}.old"),
+        }
+        all_of_them = (state, runtime, *locks, control.parent, control)
+        before = _owned(all_of_them)
+        for what, fault in faults.items():
+            fault()
+            wait_until(lambda: all(path.exists() for path in all_of_them), what=f"{what}: is there")
+            wait_until(daemon.answers, what=f"{what}: an answer")
+            second = _second(daemon)
+            assert second.returncode == 77, what
+            assert f"pid {daemon.keeper_pid}" in second.stderr, what
+            assert _owned(all_of_them) == before, what
+
+
+def test_row_42_who_waits_at_the_old_socket_is_let_in(house: House) -> None:
+    """By the supervisor that was stopped meanwhile; the next one has the socket of then."""
+    with house.row() as daemon, socket.socket(socket.AF_UNIX) as waiting:
+        old = daemon.supervisor_pid
+        os.kill(old, signal.SIGSTOP)
+        waiting.connect(str(daemon.control_path))
+        waiting.sendall(b'{"method": "org.varlink.service.GetInfo"}\0')
         daemon.control_path.unlink()
-        os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: len(daemon.events("worker.started")) >= 2, what="it starts again")
-        assert daemon.stop() == 0
+        wait_until(daemon.control_path.exists, what="it is there")
+        os.kill(old, signal.SIGCONT)
+        waiting.settimeout(10)
+        assert b"io.supervisordlite.Manager" in waiting.recv(65536)
+        assert daemon.supervisor_pid == old
+        os.kill(old, signal.SIGSTOP)
+        daemon.control_path.unlink()
+        os.kill(old, signal.SIGKILL)
+        wait_until(partial(_is_gone, old), what="it is dead")
+        wait_until(daemon.answers, what="an answer")
+
+
+def test_row_42_what_cannot_be_made_again_is_told(house: House) -> None:
+    """A file stands where the runtime folder was: a warning in the status, until it goes."""
+    with house.row() as daemon:
+        runtime = daemon.folder / "runtime"
+        for n in itertools.count():  # the keeper may be faster
+            runtime.rename(f"{runtime}.{n}")
+            with suppress(IsADirectoryError):
+                runtime.write_text("")
+                break
+
+        def warned() -> bool:
+            status = daemon.call(f"{MANAGER}.Status", names=["calm"])
+            return any(f"{runtime} is gone" in each for each in status["supervisor"]["warnings"])
+
+        wait_until(warned, what="it is told")
+        runtime.unlink()
+        wait_until((runtime / "lock").exists, what="it is there")
+        wait_until(lambda: not warned(), what="nothing is told")

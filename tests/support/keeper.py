@@ -110,7 +110,8 @@ class PlainBoot(Boot):
         self.has_terminal = False
         self.owner: int | None = None
         self.state: dict[str, Any] | None = None
-        self._locks: list[int] = []
+        self.locks: list[int] = []
+        self.places: list[dict[str, Any]] = []
         # As in a real boot: low numbers are kept free for what is handed on.
         self._reserved = [os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)]
         while self._reserved[-1] < 10:

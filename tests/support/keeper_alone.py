@@ -123,7 +123,8 @@ class AloneKeeper:
         fcntl.flock(lock, fcntl.LOCK_EX)
         memory = boot.prepare(
             name=f"alone-{os.getpid()}-{folder.name}", saves={"settings": "{}"}, listener=control,
-            http=http, inherited={"systemd": systemd}, locks=[lock], log_style="json",
+            http=http, inherited={"systemd": systemd},
+            places=[boot.place("lock", f"{folder}/lock", lock)], log_style="json",
             log_level="debug", remove=[], events=f"{folder}/events.jsonl", owner_pid=os.getpid(),
         )  # fmt: skip
         own = {**os.environ, **(environment or {}), OFFICE: f"{folder}/office"}

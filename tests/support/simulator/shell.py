@@ -21,6 +21,7 @@ from supervisord_lite.supervisor.health import Health
 from supervisord_lite.supervisor.logs import Logs
 from supervisord_lite.supervisor.loops import Loops
 from supervisord_lite.supervisor.outbox import Outbox, Slot
+from supervisord_lite.supervisor.places import Places
 from supervisord_lite.supervisor.poller import Poller
 from supervisord_lite.supervisor.reload import Reading, Reloads
 from supervisord_lite.supervisor.rights import Rights
@@ -135,7 +136,7 @@ class Shell:
             self.fleet, self.daemon, self._reloads, told, clock, logs, Words(()), self._rolls,
             Health(self.fleet, self._watching, clock),
             Samples(self.fleet, self._watching, clock, keeper_pid=1, start=no_child),
-            generations, Loops(Stalls()),
+            generations, Loops(Stalls()), Places(None),
         )  # fmt: skip
         self._verbs = Verbs(
             self.fleet, self.daemon, self._reloads, clock, self._rolls,
