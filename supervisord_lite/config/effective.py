@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import tomli_w
 
+from supervisord_lite.base.temporary import temporary_beside
 from supervisord_lite.config import flat
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def write_effective(configuration: Configuration) -> str:
         OSError: It cannot be written; an older one stays.
     """
     folder = configuration.settings.state_dir
-    path, temporary = f"{folder}/{FILE_NAME}", f"{folder}/.{FILE_NAME}.{os.getpid()}"
+    path = f"{folder}/{FILE_NAME}"
+    temporary = temporary_beside(path)
     data = memoryview(render_effective(configuration).encode())
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     file = os.open(temporary, flags, 0o600)

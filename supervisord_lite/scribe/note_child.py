@@ -9,6 +9,7 @@ import stat
 
 from supervisord_lite.base import way
 from supervisord_lite.base.prctl import set_name
+from supervisord_lite.base.temporary import remove_left, temporary_beside
 from supervisord_lite.scribe.marks import beginning_of
 
 TYPE_CHECKING = False
@@ -58,9 +59,9 @@ def write_whole(path: str, content: dict[str, Any]) -> None:
     Raises:
         OSError: It could not be written; an older file stays.
     """
-    folder, name = os.path.split(path)
+    folder = os.path.dirname(path)
     # Its own: the child of a supervisor that was killed may be writing the same note just now.
-    temporary = f"{folder}/.{name}.{os.getpid()}"
+    temporary = temporary_beside(path)
     data = memoryview(json.dumps(content, indent=2).encode() + b"\n")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(temporary, flags, 0o600)
@@ -83,11 +84,12 @@ def write_whole(path: str, content: dict[str, Any]) -> None:
 
 
 def remove(path: str) -> None:
-    """Let there be no file *path*.
+    """Let there be no file *path*, and nothing of it that was never finished.
 
     Raises:
         OSError: It could not be removed.
     """
+    remove_left(path)
     try:
         os.unlink(path)
     except FileNotFoundError:
