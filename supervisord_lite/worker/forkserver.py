@@ -6,9 +6,11 @@ Theory of operation
 The keeper starts one of these for each group of Python workers that may share memory, as their
 user, in their directory and environment. It imports what `preload` names, freezes what the garbage
 collector knows (so that a collection in a worker does not copy every page), says that it is ready,
-and then forks on request. It never runs a target itself, and it is never root for a worker that is
-not. Where it takes the place of another one, a child of it first imports the targets that nobody
-has preloaded: a release that cannot be imported stops nobody.
+and then forks on request. What a worker does between its fork and its target copies each page that
+it touches, so as little as may be is left to do there: what is known of a target that `preload` has
+imported is found out here, once (`fit.py`). It never runs a target itself, and it is never root for
+a worker that is not. Where it takes the place of another one, a child of it first imports the
+targets that nobody has preloaded: a release that cannot be imported stops nobody.
 
 A worker is forked twice::
 
@@ -66,6 +68,7 @@ import threading
 import traceback
 import warnings
 
+from supervisord_lite.worker.fit import Fit
 from supervisord_lite.worker.story import traceback_of
 from supervisord_lite.worker.target import TargetError, find
 
@@ -80,6 +83,8 @@ if TYPE_CHECKING:
 CHANNEL = 3
 _MOST_BYTES = 256 * 1024
 _MOST_DESCRIPTORS = 253
+#: Requests that are read before the first of them is carried out.
+_MOST_AT_ONCE = 16
 #: Out of the way of what programs expect at low numbers.
 _HIGH = 10
 #: Of a traceback, told to whoever waits for this; the whole is on stderr.
@@ -90,13 +95,14 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 
 
-def main(modules: list[str], targets: list[str], run: Callable[[Request], int]) -> int:
+def main(modules: list[str], targets: list[str], run: Callable[[Request, Fit | None], int]) -> int:
     """Import *modules*, then fork a worker for each request until the keeper goes.
 
     Args:
         modules: Names, in the order of the configuration.
         targets: Tried before anything is said: "package.module:Target".
-        run: Called in a worker's process with its launch record; returns its exit code.
+        run: Called in a worker's process with its launch record, and what is known of its target;
+            returns its exit code.
 
     Returns:
         In a worker its exit code; in the forkserver 1, when it could not get ready.
@@ -116,12 +122,13 @@ def main(modules: list[str], targets: list[str], run: Callable[[Request], int]) 
         return 1
     _fall_silent()
     _say(channel, {"ready": said})
-    request = _serve(channel)
-    if request is None:
+    served = _serve(channel)
+    if served is None:
         os._exit(0)  # what modules have registered for an end is the workers' business
+    request, fit = served
     record = request["python"]
     sys.argv[:] = [record["target"]]
-    return run(record)
+    return run(record, fit)
 
 
 def _fall_silent() -> None:
@@ -243,13 +250,23 @@ def _set_dumpable(value: int) -> None:
     _prctl(_PR_SET_DUMPABLE, value)
 
 
-def _prctl(option: int, value: int) -> None:
+def _found_prctl() -> Callable[[int, int, int, int, int], int] | None:
     try:
         import ctypes  # an interpreter may have been built without
 
-        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+        found: Callable[[int, int, int, int, int], int] = ctypes.CDLL(None).prctl
     except (ImportError, OSError, AttributeError):
-        return
+        return None
+    return found
+
+
+#: Looked up once: that makes a class each time.
+_C_PRCTL = _found_prctl()
+
+
+def _prctl(option: int, value: int) -> None:
+    if _C_PRCTL is not None:
+        _C_PRCTL(option, value, 0, 0, 0)
 
 
 def _say(own: socket.socket, message: dict[str, object]) -> bool:
@@ -264,50 +281,106 @@ def _say(own: socket.socket, message: dict[str, object]) -> bool:
 # -- forking ---------------------------------------------------------------------------------------
 
 
-def _serve(channel: socket.socket) -> Request | None:
+def _serve(channel: socket.socket) -> tuple[Request, Fit | None] | None:
     """Fork on request; return the request in a worker that may run, None when the keeper is gone.
+
+    With it comes what is known of its target.
 
     Returning, and not calling, lets a worker begin with a stack that has nothing of this on it.
     """
     between: list[int] = []
+    fits: dict[object, Fit | None] = {}
     while True:
         received = _receive(channel, between)
         if received is None:
             return None
-        request, descriptors = received
-        # All that comes with a request is ours to close.
-        gate: socket.socket | None = None
-        try:
-            if descriptors:
-                gate = _high(descriptors[0])
-            if gate is None or len(descriptors) != 1 + len(request["files"]):
-                continue  # descriptors were lost on the way: the keeper sees the end of its gate
-            pid = _fork()
-            if pid == 0:
-                files = descriptors[1:]
-                del descriptors[1:]  # not closed twice: the numbers are used again
-                _between(channel, gate, request, files)
-                return request
-            between.append(pid)
-        except OSError as error:
-            if gate is not None:
-                _say(gate, {"failed": _failed("fork", error, "fork")})
-        finally:
-            if gate is not None:
-                gate.close()
-            for descriptor in descriptors[1:]:
-                with contextlib.suppress(OSError):
-                    os.close(descriptor)
+        known = [_fit_of(request["python"], fits) for request, _ in received]
+        # All that comes with a request is ours to close, whatever happens.
+        left = [descriptors for _, descriptors in received]
+        for (request, descriptors), fit in zip(received, known):  # noqa: B905  # Python 3.9
+            left.pop(0)
+            if _fork_one(channel, request, descriptors, left, between):
+                return request, fit
 
 
-def _receive(channel: socket.socket, between: list[int]) -> tuple[Request, list[int]] | None:
-    """Return the next request; while there is none, reap what has stood between."""
+def _fork_one(
+    channel: socket.socket,
+    request: Request,
+    descriptors: list[int],
+    others: list[list[int]],
+    between: list[int],
+) -> bool:
+    """Fork for one request; return True in the worker, when it may run.
+
+    Args:
+        channel: To the keeper.
+        request: What is wanted.
+        descriptors: That came with it.
+        others: Those of requests that have not had their turn: a worker must not have them.
+        between: Takes the pid that is to be waited for.
+    """
+    gate: socket.socket | None = None
+    try:
+        if descriptors:
+            gate = _high(descriptors[0])
+        if gate is None or len(descriptors) != 1 + len(request["files"]):
+            return False  # descriptors were lost on the way: the keeper sees the end of its gate
+        pid = _fork()
+        if pid == 0:
+            for each in others:
+                _close_all(each)
+            files = descriptors[1:]
+            del descriptors[1:]  # not closed twice: the numbers are used again
+            _between(channel, gate, request, files)
+            return True
+        between.append(pid)
+    except OSError as error:
+        if gate is not None:
+            _say(gate, {"failed": _failed("fork", error, "fork")})
+    finally:
+        if gate is not None:
+            gate.close()
+        _close_all(descriptors[1:])
+    return False
+
+
+def _close_all(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+
+
+def _fit_of(record: Request, known: dict[object, Fit | None]) -> Fit | None:
+    """Return what is known of a target that has been imported; None: its worker finds it out."""
+    config = record.get("config") or {}
+    key = (record["target"], *sorted(config))
+    if key not in known:
+        known[key] = None
+        module, _, name = record["target"].partition(":")
+        if module in sys.modules and record.get("script") is None:
+            # Whatever is wrong with it is the worker's to tell.
+            with contextlib.suppress(BaseException):
+                target = sys.modules[module]
+                for part in name.split("."):
+                    target = getattr(target, part)
+                known[key] = Fit(target, config)
+    return known[key]
+
+
+def _receive(channel: socket.socket, between: list[int]) -> list[tuple[Request, list[int]]] | None:
+    """Return the requests that there are; while there is none, reap what has stood between.
+
+    Several at once: what is written here between two forks is a copy for each worker before.
+    """
+    received: list[tuple[Request, list[int]]] = []
     space = socket.CMSG_SPACE(_MOST_DESCRIPTORS * 4)
     flags = socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
-    while True:
+    while len(received) < _MOST_AT_ONCE:
         try:
             data, ancillary, _, _ = channel.recvmsg(_MOST_BYTES, space, flags)
         except BlockingIOError:
+            if received:
+                break
             for pid in between:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(pid, 0)
@@ -316,13 +389,15 @@ def _receive(channel: socket.socket, between: list[int]) -> tuple[Request, list[
             continue
         except OSError:
             return None
+        flags = socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
         descriptors = array.array("i")
         for level, kind, rights in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 descriptors.frombytes(rights[: len(rights) - len(rights) % 4])
         if not data:
             return None
-        return json.loads(data), list(descriptors)
+        received.append((json.loads(data), list(descriptors)))
+    return received
 
 
 def _high(descriptor: int) -> socket.socket:
@@ -452,11 +527,9 @@ def _mark(marker: str, title: str) -> bool:
     /proc/PID/environ and /proc/PID/cmdline show the memory that exec has filled, for all forks of
     one exec the same. Children of this worker that change nothing are recognised by it.
     """
-    with contextlib.suppress(OSError), open("/proc/self/comm", "wb") as file:  # noqa: PTH123
-        file.write(title.partition(" ")[0].encode()[:15])
     try:
-        with open("/proc/self/stat", "rb") as file:  # noqa: PTH123
-            fields = file.read().rpartition(b")")[2].split()
+        _write("/proc/self/comm", title.partition(" ")[0].encode()[:15])
+        fields = _read("/proc/self/stat").rpartition(b")")[2].split()
         arguments, arguments_end, environment, environment_end = map(int, fields[45:49])
         memory = os.open("/proc/self/mem", os.O_RDWR | os.O_CLOEXEC)
     except (OSError, ValueError, IndexError):
@@ -477,6 +550,22 @@ def _mark(marker: str, title: str) -> bool:
     finally:
         os.close(memory)
     return True
+
+
+def _write(path: str, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, data)
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: str) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, 4096)
+    finally:
+        os.close(descriptor)
 
 
 def _failed(stage: str, error: BaseException, subject: str) -> dict[str, object]:

@@ -13,7 +13,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from supervisord_lite.worker.ending import CRASHED, Ending
-from supervisord_lite.worker.termination import keep_from_children, on_sigterm
+from supervisord_lite.worker.termination import keep_from_children, on_sigterm, own_threads
 
 if TYPE_CHECKING:
     import asyncio
@@ -50,7 +50,7 @@ class Host:
 
     def threads(self) -> list[threading.Thread]:
         """Return the threads that live, those that imported modules have started among them."""
-        return threading.enumerate()
+        return [each for each in threading.enumerate() if each.ident not in own_threads]
 
     def tell(self, error: BaseException, *, imported: bool = True) -> int:
         """Say once what has ended the target, or its import; return the exit code."""

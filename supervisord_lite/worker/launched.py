@@ -40,15 +40,19 @@ from supervisord_lite.worker.ending import CRASHED
 from supervisord_lite.worker.host import Host
 from supervisord_lite.worker.masks import Masks
 from supervisord_lite.worker.runner import run_target
-from supervisord_lite.worker.target import find
+from supervisord_lite.worker.target import find, import_from
 from supervisord_lite.worker.voice import Voice
 
 if TYPE_CHECKING:
     from typing import Any
 
+    from supervisord_lite.worker.fit import Fit
 
-def run(record: dict[str, Any]) -> int:
+
+def run(record: dict[str, Any], fit: Fit | None = None) -> int:
     """Run the target of *record* to its end; return the exit code. On the main thread, once.
+
+    Whoever has imported the target already may know its *fit*.
 
     Everything is said when this returns: the traceback on stderr, the reason to the daemon. What is
     left is to end as Python programs do, `sys.exit(run(record))`: threads that are no daemons are
@@ -67,7 +71,7 @@ def run(record: dict[str, Any]) -> int:
     context = context_of(record, voice)
     put_in_force(context)
     try:
-        return _run(record, context, voice)
+        return _run(record, context, voice, fit)
     finally:
         context.flush()
 
@@ -98,19 +102,20 @@ def context_of(record: dict[str, Any], voice: Voice) -> Context:
     )
 
 
-def _run(record: dict[str, Any], context: Context, voice: Voice) -> int:
+def _run(record: dict[str, Any], context: Context, voice: Voice, fit: Fit | None) -> int:
     host = Host(context, voice)
+    path, directory = record.get("path") or [], record.get("directory")
     try:
-        target = find(
-            record["target"],
-            path=record.get("path") or [],
-            script=record.get("script"),
-            directory=record.get("directory"),
-        )
+        if fit is None:
+            script = record.get("script")
+            target = find(record["target"], path=path, script=script, directory=directory)
+        else:
+            import_from(path, directory)
+            target = fit.target
     except BaseException as error:  # noqa: BLE001  # a module may do anything while it is imported
         return _ended_by(error, host, imported=False)
     try:
-        run_target(target, record.get("config") or {}, context, host)
+        run_target(target, record.get("config") or {}, context, host, fit=fit)
     except BaseException as error:  # noqa: BLE001  # whatever it is, it is told
         return _ended_by(error, host)
     return 0

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from supervisord_lite.worker import binding, shape
+from supervisord_lite.worker import shape
 from supervisord_lite.worker.contract import Worker
 from supervisord_lite.worker.ending import TERMINATED
+from supervisord_lite.worker.fit import Fit
 from supervisord_lite.worker.target import TargetError
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def run_target(
     host: Host,
     *,
     on_made: Callable[[Any], object] | None = None,
+    fit: Fit | None = None,
 ) -> None:
     """Run *target* with *config* until it returns. Call it once, where it is to run.
 
@@ -39,18 +40,18 @@ def run_target(
         context: For a parameter `context`.
         host: Where it runs.
         on_made: Told of the instance of a class, before it runs.
+        fit: What is known of it with these arguments; None: it is found out.
 
     Raises:
         TargetError: It is nothing that can be run, or does not take these keyword arguments.
         BaseException: Whatever ends it.
     """
-    binding.check(target, config)
+    fit = fit or Fit(target, config)
     arguments = dict(config)
-    signature = binding.signature_of(target)
-    if signature is not None and binding.takes_context(signature):
+    if fit.takes_context:
         arguments.setdefault("context", context)
-    if not inspect.isclass(target):
-        _call(target, arguments, context, host, stop=None)
+    if not fit.is_class:
+        _call(target, arguments, context, host, fit, stop=None)
         return
     worker = target(**arguments)
     if on_made is not None:
@@ -58,9 +59,10 @@ def run_target(
     stop = getattr(worker, "stop", None)
     own_stop = stop if getattr(target, "stop", None) is not Worker.stop and callable(stop) else None
     if shape.own(target, "start") is not None:
-        _start_and_wait(worker, own_stop, context, host)
+        _start_and_wait(worker, own_stop, context, host, fit)
     elif hasattr(worker, "run"):
-        _call(worker.run, _handed(worker.run, context), context, host, stop=own_stop)
+        handed = {"context": context} if fit.method_takes_context(worker, "run") else {}
+        _call(worker.run, handed, context, host, fit, stop=own_stop)
     else:
         message = f"{target.__name__} has neither run() nor start()"
         raise TargetError(message, hopeless=True)
@@ -71,10 +73,11 @@ def _call(
     arguments: dict[str, Any],
     context: Context,
     host: Host,
+    fit: Fit,
     *,
     stop: Callable[[], Any] | None,
 ) -> None:
-    if _is_coroutine_function(function):
+    if fit.is_coroutine(function):
         asyncio.run(_awaited(function(**arguments), context, host, stop))
         return
 
@@ -90,19 +93,6 @@ def _call(
     host.on_stop(must_stop, interrupt=interrupt)
     context.began()
     function(**arguments)
-
-
-def _handed(method: Callable[..., Any], context: Context) -> dict[str, Any]:
-    """Return the context, for a method that has a parameter for it."""
-    signature = binding.signature_of(method)
-    return {"context": context} if signature and binding.takes_context(signature) else {}
-
-
-def _is_coroutine_function(function: Any) -> bool:
-    """Return whether calling it gives a coroutine; also of an instance whose class is such one."""
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004  # of objects that are called, its code
-    )
 
 
 async def _awaited(
@@ -137,7 +127,7 @@ async def _awaited(
 
 
 def _start_and_wait(
-    worker: Any, stop: Callable[[], Any] | None, context: Context, host: Host
+    worker: Any, stop: Callable[[], Any] | None, context: Context, host: Host, fit: Fit
 ) -> None:
     """Let `start` begin the work; it is over when the last thread that it began has ended."""
     wake, has_started = threading.Event(), threading.Event()
@@ -153,7 +143,7 @@ def _start_and_wait(
     host.on_stop(must_stop)
     before = set(host.threads())  # of imported modules: no work of this worker
     context.began()
-    worker.start(**_handed(worker.start, context))
+    worker.start(**({"context": context} if fit.method_takes_context(worker, "start") else {}))
     has_started.set()
     begun = _Begun(host, before)
     joiner = threading.Thread(target=begun.join, args=(wake,), daemon=True)

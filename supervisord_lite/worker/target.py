@@ -52,9 +52,7 @@ def find(words: str, *, path: list[str], script: str | None, directory: str | No
     if not (module and colon and name):
         message = f'target "{words}" is not of the form "package.module:name"'
         raise TargetError(message, hopeless=True)
-    if directory is not None:
-        sys.path.insert(0, directory)
-    sys.path += [folder for folder in path if folder not in sys.path]
+    import_from(path, directory)
     importing.append(words)
     try:
         found = _script(script) if module == SCRIPT else importlib.import_module(module)
@@ -69,6 +67,13 @@ def find(words: str, *, path: list[str], script: str | None, directory: str | No
             message = f'target "{words}": {module} has no "{name}"{hint}'
             raise TargetError(message) from None
     return found
+
+
+def import_from(path: list[str], directory: str | None) -> None:
+    """Let modules be found in *directory* first, and in *path* last."""
+    if directory is not None:
+        sys.path.insert(0, directory)
+    sys.path += [folder for folder in path if folder not in sys.path]
 
 
 def _script(script: str | None) -> Any:

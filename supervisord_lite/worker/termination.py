@@ -2,15 +2,17 @@
 
 A signal handler runs in the middle of whatever the main thread does. `Event.set` needs a lock that
 the main thread may hold right there, inside `Event.wait`: it would wait for itself. So the handler
-only writes to a pipe, and a thread does the rest.
+starts a thread, which does the rest. Until then there is none: it would cost each worker of a pool
+memory that they can share, and a process with threads should not be forked.
 
-A forked child (of `multiprocessing`, say) has that handler and that pipe too, and asyncio's, but no
-such thread: a `terminate()` of the child would stop its parent, and the child would live on. So in
-children SIGTERM is what it is in any program, unless the target has a handler of its own.
+A forked child (of `multiprocessing`, say) has that handler too, and asyncio's: a `terminate()` of
+the child would run the parent's stop in it, and the child would live on. So in children SIGTERM is
+what it is in any program, unless the target has a handler of its own.
 """
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import threading
@@ -18,6 +20,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+#: Idents of threads that carry out a stop: they are no work of a worker.
+own_threads: set[int] = set()
 
 
 def on_sigterm(act: Callable[[], object], *, interrupt: Callable[[], object] | None = None) -> None:
@@ -28,20 +33,29 @@ def on_sigterm(act: Callable[[], object], *, interrupt: Callable[[], object] | N
         interrupt: Called in the handler itself, before that; may raise in the main thread, and must
             not take locks.
     """
-    reader, writer = os.pipe()
 
     def handle(_number: int, _frame: object) -> None:
         if interrupt is not None:
             interrupt()
-        os.write(writer, b"\0")
+        try:
+            # Not of `threading`, whose locks the main thread may hold.
+            _thread.start_new_thread(_do, (act,))
+        except RuntimeError:
+            act()  # no more threads: that it waits for itself is a risk, that it goes on is certain
 
-    def listen() -> None:
-        while os.read(reader, 1):
-            act()
-
-    threading.Thread(target=listen, name="sigterm", daemon=True).start()
     signal.signal(signal.SIGTERM, handle)
     keep_from_children()
+
+
+def _do(act: Callable[[], object]) -> None:
+    own_threads.add(threading.get_ident())
+    try:
+        act()
+    except BaseException as error:  # noqa: BLE001  # as of any thread
+        about = (type(error), error, error.__traceback__, threading.current_thread())
+        threading.excepthook(threading.ExceptHookArgs(about))
+    finally:
+        own_threads.discard(threading.get_ident())
 
 
 def keep_from_children(*, wakes: bool = False) -> None:

@@ -116,6 +116,39 @@ def test_a_forked_run_is_as_its_request_wants_it(house: Household, folder: Path)
         assert "web-2.1.1\n" in said["cgroup"]
 
 
+def test_runs_that_are_forked_together_have_nothing_of_each_other(
+    house: Household, folder: Path
+) -> None:
+    """Requests that were waiting are read at once; the descriptors of one are not for the next."""
+    server = a_server(folder, "targets")
+    pid = ready(house, server)
+    names = [f"web-{number}" for number in range(1, 21)]
+    os.kill(pid, signal.SIGSTOP)
+    house.ask(*(forked(name, "tell", server, stdout=log(f"/{name}")) for name in names))
+    os.kill(pid, signal.SIGCONT)
+
+    for name in names:
+        assert house.fact(name, "exited")["code"] == 0
+    said = [
+        json.loads(os.read(stream.descriptor, 1 << 16))
+        for run in house.table.runs.values()
+        for stream in run.streams
+    ]
+    assert len({each["fds"]["1"] for each in said}) == len(names)
+    # Of the pipes and sockets a run has its own output and, while it lists them, one more.
+    assert all(set(each["fds"]) <= {"0", "1", "2", "3", "4"} for each in said)
+
+
+def test_what_a_server_knows_of_a_target_changes_nothing(house: Household, folder: Path) -> None:
+    """One that is imported already is judged by the server, and refused by its worker as ever."""
+    server = a_server(folder, "targets")
+    ready(house, server)
+    for run, config in enumerate(({"code": 3}, {"cod": 3}, {"code": 4}), 1):
+        house.ask(forked("web", "leave", server, run=run, config=config))
+        house.until(lambda: len(house.facts("web", "exited")) == run, "it has ended")  # noqa: B023
+    assert [each["code"] for each in house.facts("web", "exited")] == [3, 1, 4]
+
+
 def test_one_whose_environment_fits_into_no_message_fails_and_leaves_nothing_open(
     house: Household, folder: Path
 ) -> None:

@@ -230,6 +230,18 @@ def test_sigterm_in_the_middle_of_a_question_is_no_deadlock(tmp_path: Path) -> N
         assert (ended, noted) == (0, ["started", "stopped"])
 
 
+def test_a_worker_has_no_thread_that_its_target_did_not_begin(tmp_path: Path) -> None:
+    """Who forks must have none; the one that carries out a stop begins when there is one."""
+    ended, noted = stop("tells_its_threads", tmp_path / "notes")
+    assert (ended, noted) == (0, ["started with 1", "stopped"])
+
+
+def test_a_stop_that_raises_is_a_crash(tmp_path: Path) -> None:
+    """As in any other thread."""
+    ended, noted = stop("RaisesInStop", tmp_path / "notes")
+    assert (ended, noted) == (1, ["started"])
+
+
 def test_start_and_stop_of_the_contract(tmp_path: Path) -> None:
     """The process lives as long as what `start` began; `stop` is called once."""
     ended, noted = stop("Starts", tmp_path / "notes")

@@ -3,6 +3,7 @@
 import asyncio
 import atexit
 import multiprocessing
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -78,6 +79,29 @@ def looks_all_the_time(file: str) -> None:
     while context.sleep(0):
         pass
     note(file, "stopped")
+
+
+def tells_its_threads(file: str) -> None:
+    """Count the threads of the process, as the kernel does."""
+    (line,) = (x for x in Path("/proc/self/status").read_text().splitlines() if "Threads" in x)
+    note(file, f"started with {line.split()[1]}")
+    context.sleep(600)
+    note(file, "stopped")
+
+
+class RaisesInStop:
+    """A `stop` that goes wrong."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+
+    def run(self) -> None:
+        note(self.file, "started")
+        while True:
+            signal.pause()
+
+    def stop(self) -> None:
+        raise RuntimeError
 
 
 class BlockingStart:
