@@ -6,6 +6,7 @@ import sys
 
 from supervisord_lite.base import exit_codes
 from supervisord_lite.cli import place, snapshot
+from supervisord_lite.control.nulls import with_nulls
 from supervisord_lite.supervisor.metrics import metrics_text
 
 
@@ -18,6 +19,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the metrics."""
     with place.connect(arguments) as client:
         answer = client.call("Status", {"names": [], "samples": True})
+    answer["workers"] = [with_nulls(worker) for worker in answer["workers"]]
     if arguments.json:
         print(json.dumps(snapshot.snapshot(answer)))
     else:

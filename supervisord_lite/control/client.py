@@ -38,6 +38,7 @@ PAUSE_S = 0.02
 IDEMPOTENT = frozenset(
     {
         "Status",
+        "States",
         "Watch",
         "Wait",
         "Start",

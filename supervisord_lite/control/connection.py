@@ -49,8 +49,13 @@ if TYPE_CHECKING:
 READ_TIMEOUT_S = 5.0
 #: A client must take something of its answers this often.
 WRITE_TIMEOUT_S = 5.0
-#: Most bytes of answers that wait for one client.
+#: Most bytes of answers that wait for one client, where there is more than one of them: one alone
+#: may be as large as the fleet.
 MAX_OUTPUT_BYTES = 8 * 1024 * 1024
+#: A longer answer gets a longer buffer, so that it leaves at once, as a rule: else it takes as many
+#: turns of this loop as the client takes to make room. What is asked for is cut to what is allowed.
+_LONG_BYTES = 96 * 1024
+_BUFFER_BYTES = 1024 * 1024
 #: Most bytes read at once. Small, because all of it may be requests, which take memory.
 READ_BYTES = 16 * 1024
 #: Most calls begun in one turn of the loop.
@@ -76,7 +81,10 @@ class Connection:
         self._reader = varlink.Reader()
         self._requests: deque[dict[str, object]] = deque()
         self._call: Call | None = None
+        # What waits: the rest of an answer that nobody has copied, then more of them.
+        self._head = memoryview(b"")
         self._output = bytearray()
+        self._has_long_buffer = False
         self._closed = False
         self._broken = False
         self._no_more_input = False
@@ -96,18 +104,30 @@ class Connection:
     @property
     def idle(self) -> bool:
         """Return whether no call is under way; part of a request is not one yet."""
-        return not (self._call or self._requests or self._output)
+        return not (self._call or self._requests or self._is_sending)
 
     def deadline_s(self) -> float | None:
         """Return when `expire` has something to do, on the owner's clock; None: never."""
         if self._broken:
             return 0.0
         deadlines = []
-        if self._output:
+        if self._is_sending:
             deadlines.append(self._wrote_at_s + WRITE_TIMEOUT_S)
         if self._reading and self._reader.pending:
             deadlines.append(self._read_since_s + READ_TIMEOUT_S)
         return min(deadlines, default=None)
+
+    def goes_on(self, now_s: float) -> bool:
+        """Return whether a client whose time is up has taken something, and so goes on.
+
+        The kernel calls a long buffer writable when most of it is free; a slow reader is not late
+        who has only not come that far.
+        """
+        if self.closed or not self._is_sending:
+            return False
+        self._on_writable()
+        deadline_s = self.deadline_s()
+        return deadline_s is None or deadline_s > now_s
 
     def answer(self, data: bytes, *, final: bool) -> None:
         """Send *data* (empty: nothing) as far as it goes now; *final* ends the call in flight."""
@@ -116,13 +136,25 @@ class Connection:
         if self.closed:
             return
         if data:
-            if not self._output:
-                self._wrote_at_s = self._owner.now_s()
+            self._put(data)
+        self._pump()
+
+    def _put(self, data: bytes) -> None:
+        if self._is_sending:
             self._output += data
             self._flush()
-            if len(self._output) > MAX_OUTPUT_BYTES:
-                self._broken = True
-        self._pump()
+            self._broken |= len(self._head) + len(self._output) > MAX_OUTPUT_BYTES
+            return
+        self._wrote_at_s = self._owner.now_s()
+        if len(data) > _LONG_BYTES and not self._has_long_buffer:
+            self._has_long_buffer = True
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
+        self._head = memoryview(data)
+        self._flush()
+
+    @property
+    def _is_sending(self) -> bool:
+        return bool(self._head) or bool(self._output)
 
     def close(self) -> None:
         """Close the socket; a call in flight hears of it."""
@@ -132,6 +164,7 @@ class Connection:
         if self._watched != (False, False):
             self._owner.watcher.unwatch(self._socket.fileno())
         self._socket.close()
+        self._head = memoryview(b"")
         self._output.clear()
         self._requests.clear()
         call, self._call = self._call, None
@@ -191,17 +224,23 @@ class Connection:
 
     def _flush(self) -> None:
         """Hand the kernel as much output as it takes."""
-        while self._output:
+        while self._is_sending:
             try:
-                with memoryview(self._output) as view:
-                    sent_bytes = self._socket.send(view, socket.MSG_NOSIGNAL)
+                if self._head:
+                    self._head = self._head[self._send(self._head) :]
+                else:
+                    with memoryview(self._output) as view:
+                        sent_bytes = self._send(view)
+                    del self._output[:sent_bytes]
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:
                 self._broken = True
                 return
-            del self._output[:sent_bytes]
             self._wrote_at_s = self._owner.now_s()
+
+    def _send(self, data: memoryview) -> int:
+        return self._socket.send(data, socket.MSG_NOSIGNAL)
 
     def _pump(self) -> None:
         """Begin the next requests, as far as the one before has been answered and sent."""
@@ -213,7 +252,7 @@ class Connection:
         self._pumping = True
         begun = 0
         try:
-            while self._requests and not (self._call or self._output or self.closed):
+            while self._requests and not (self._call or self._is_sending or self.closed):
                 if begun == CALLS_PER_TURN:
                     self._again = True
                     break
@@ -223,7 +262,7 @@ class Connection:
             self._pumping = False
         if self.idle:
             self.silent_since_s = self._owner.now_s()
-        if self._no_more_input and not (self._call or self._requests or self._output):
+        if self._no_more_input and not (self._call or self._requests or self._is_sending):
             self._broken = True
         self._rearm()
 
@@ -257,7 +296,7 @@ class Connection:
         if reading and not self._reading:
             self._read_since_s = self._owner.now_s()
         self._reading = reading
-        writing = not self._broken and (bool(self._output) or self._again)
+        writing = not self._broken and (self._is_sending or self._again)
         if self._watched == (reading, writing):
             return
         self._watched = (reading, writing)

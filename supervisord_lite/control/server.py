@@ -121,6 +121,8 @@ class Server:
         """Close who is gone or too slow at *now_s*, and accept again if there is room."""
         late = [c for c in self._connections if (d := c.deadline_s()) is not None and d <= now_s]
         for connection in late:
+            if connection.goes_on(now_s):
+                continue
             self.expired += not connection.closed
             self._drop(connection)
         if self._paused_until_s is not None and self._paused_until_s <= now_s:

@@ -91,7 +91,11 @@ class _Build:
 
 
 class Generations:
-    """Numbers of pools, and builds under way."""
+    """Numbers of pools, and builds under way.
+
+    Attributes:
+        on_changed: Told of each slot whose runs come from another generation now.
+    """
 
     def __init__(
         self,
@@ -108,6 +112,7 @@ class Generations:
             saves: What the keeper kept.
             log: Takes lines.
         """
+        self.on_changed: Callable[[Slot], None] = lambda _slot: None
         self._fleet = fleet
         self._outbox = outbox
         self._log = log
@@ -154,11 +159,13 @@ class Generations:
         assert isinstance(run, int)
         before = self._forked.get(slot, {})
         self._forked[slot] = {**dict(list(before.items())[-1:]), run: number}
+        self.on_changed(slot)
         text = json.dumps(list(self._forked[slot].items()))
         self._outbox.save_beside(slot, f"{_RUN}{pool}/{index}", text)
 
     def _forget_run(self, slot: Slot) -> None:
         if self._forked.pop(slot, None) is not None:
+            self.on_changed(slot)
             self._outbox.save_beside(slot, f"{_RUN}{slot[0]}/{slot[1]}", None)
 
     def _draw(self, spec: Spec) -> int:

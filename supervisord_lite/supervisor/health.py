@@ -83,7 +83,11 @@ class _Case:
 
 
 class Health:
-    """Everybody who is asked."""
+    """Everybody who is asked.
+
+    Attributes:
+        on_changed: Told of each slot of which `note` may say something else now.
+    """
 
     def __init__(
         self,
@@ -100,6 +104,7 @@ class Health:
             clock: Now.
             is_outdated: Whether this run of a slot is of an earlier configuration.
         """
+        self.on_changed: Callable[[Slot], None] = lambda _slot: None
         self._fleet = fleet
         self._poller = poller
         self._clock = clock
@@ -205,6 +210,7 @@ class Health:
         if case is None:
             return
         pool, index, run = key
+        self.on_changed((pool, index))
         runs = self._asked[pool, index]
         runs.discard(run)
         if not runs:
@@ -291,6 +297,7 @@ class Health:
 
     def _put_off(self, key: Key, case: _Case, at_s: float, problem: str | None = None) -> None:
         case.asked = probing.put_off(case.asked, at_s, problem)
+        self.on_changed(key[:2])
         self._deadlines.put(key, at_s)
 
     def _late(self, key: Key, case: _Case, now_s: float) -> None:
@@ -357,6 +364,8 @@ class Health:
         if problem and case.target is not None and self._is_gap(now_s):
             self._put_off(key, case, now_s)
             return
+        if problem or case.asked.problem:
+            self.on_changed(key[:2])
         case.asked, verdict = probing.answered(
             case.asked, problem, now_s=now_s, pace=case.health.pace, phase=case.phase
         )

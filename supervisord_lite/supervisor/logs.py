@@ -11,6 +11,7 @@ class Logs:
 
     Attributes:
         on_dropped: Told of what was lost since it was told last: path, bytes, lines, why.
+        changes: Counts what was taken in: while it is the same, `output` is.
     """
 
     def __init__(self, dropped: dict[str, list[int]], troubles: dict[str, str]) -> None:
@@ -21,11 +22,14 @@ class Logs:
             troubles: Path -> why nothing can be written there now.
         """
         self.on_dropped: Callable[[str, int, int, str], None] = _nobody
+        self.changes = 0
         self._dropped = {path: (counts[0], counts[1]) for path, counts in dropped.items()}
         self._troubles = dict(troubles)
 
     def take(self, message: dict[str, Any]) -> None:
         """Take what a message of the keeper says of logs, if anything."""
+        if "trouble" in message or "dropped" in message:
+            self.changes += 1
         for path, reason in message.get("trouble", {}).items():
             if reason is None:
                 self._troubles.pop(path, None)

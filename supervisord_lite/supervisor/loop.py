@@ -187,7 +187,7 @@ class Supervisor:
         # In this order: what is judged before what is asked for because of it.
         self._timed: tuple[Timed, ...] = (
             self._schedules, self._heartbeats, self._health, self._samples, self._recycling,
-            self._web, self._reloads, self._stories, self._storms, self._upgrades,
+            self._web, self._reloads, self._stories, self._storms, self._upgrades, status.kept,
         )  # fmt: skip
 
     def _serve(self, listener: socket.socket) -> Server:
@@ -232,7 +232,7 @@ class Supervisor:
         self._fleet.on_fault = _raise
         self._adopt()
         self._fleet.flush()
-        self._status.whole(list(self._fleet.workers), with_twins=True)
+        self._status.answer(list(self._fleet.workers))
         return {f"{pool}/{index}": why for (pool, index), why in self._fleet.unusable.items()}
 
     def _catch_up(self, now_s: float) -> None:

@@ -5,7 +5,7 @@ Those that it did not come to go on as they were; until they have a new run, som
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from supervisord_lite.core import actions
 from supervisord_lite.core.states import Worker
@@ -17,10 +17,15 @@ _KEY = "outdated/"
 
 
 class Outdated:
-    """Slot -> run; saved by pool."""
+    """Slot -> run; saved by pool.
+
+    Attributes:
+        on_marked: Told of each slot whose present runs are of an earlier configuration from now on.
+    """
 
     def __init__(self, fleet: Fleet, outbox: Outbox, saves: Mapping[str, str]) -> None:
         """Take over what an earlier supervisor knew."""
+        self.on_marked: Callable[[Slot], None] = lambda _slot: None
         self._fleet = fleet
         self._outbox = outbox
         self._runs: dict[str, dict[int, int]] = {}
@@ -35,6 +40,7 @@ class Outdated:
         runs = runs_of(self._fleet.workers[slot], self._fleet.twins.get(slot))
         self._runs.setdefault(slot[0], {})[slot[1]] = max(runs, default=0)
         self._save(slot[0])
+        self.on_marked(slot)
 
     def has(self, slot: Slot) -> bool:
         """Return whether the present run of *slot* is of an earlier configuration."""

@@ -2,8 +2,8 @@
 
 ::
 
-    read      Status, Watch, Events, Why, LogFiles,      the lists read, operate, admin;
-              Version                                    operators of any worker
+    read      Status, States, Watch, Events, Why,        the lists read, operate, admin;
+              LogFiles, Version                          operators of any worker
     operate   Start, Stop, Restart, Reset, Signal,       operate, admin;
               Scale, SizesSaved                          operators, of their own workers alone
     admin     everything                                 admin
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 NOTHING, READ, SOME, OPERATE, ADMIN = range(5)
 
 _NEEDED = {
-    **dict.fromkeys(("Status", "Watch", "Wait", "Events", "Why", "LogFiles", "Version"), READ),
+    **dict.fromkeys(
+        ("Status", "States", "Watch", "Wait", "Events", "Why", "LogFiles", "Version"), READ
+    ),
     **dict.fromkeys(
         ("Start", "Stop", "Restart", "Reset", "Signal", "Scale", "SizesSaved"), OPERATE
     ),

@@ -75,7 +75,11 @@ class Usage:
 
 
 class Samples:
-    """The latest sample of each run, and the child that takes new ones."""
+    """The latest sample of each run, and the child that takes new ones.
+
+    Attributes:
+        changes: Counts what was taken in: while it is the same, the sample of a run that lives is.
+    """
 
     def __init__(
         self,
@@ -103,6 +107,7 @@ class Samples:
         self._keeper_pid = keeper_pid
         self._cgroups = cgroups
         self._start = start
+        self.changes = 0
         self._usage: dict[Run, Usage] = {}
         self._child: Sampling | None = None
         self._linger_until_s: float | None = None
@@ -217,6 +222,7 @@ class Samples:
         self._end()
 
     def _take(self, answer: list[list[Any] | None], now_s: float) -> None:
+        self.changes += 1
         for asked, found in zip(self._asked, answer, strict=True):
             slot, run = asked
             if found is None or run not in self._trees(slot):

@@ -8,8 +8,10 @@ from functools import partial
 from supervisord_lite import __version__
 from supervisord_lite.base.clock import Clock
 from supervisord_lite.base.log_line import rfc3339
+from supervisord_lite.config.spec import Spec
 from supervisord_lite.control import interface, parameters
 from supervisord_lite.control.calls import Call
+from supervisord_lite.core.states import Worker
 from supervisord_lite.supervisor.adoption import Handover
 from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.escalation import LastEscalation
@@ -17,6 +19,7 @@ from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.generations import Generations
 from supervisord_lite.supervisor.health import Health
 from supervisord_lite.supervisor.in_vain import why_stuck
+from supervisord_lite.supervisor.kept_status import KeptStatus
 from supervisord_lite.supervisor.launch import log_places, outputs
 from supervisord_lite.supervisor.logs import Logs
 from supervisord_lite.supervisor.loops import Loops
@@ -30,6 +33,7 @@ from supervisord_lite.supervisor.samples import Samples
 from supervisord_lite.supervisor.status import worker_status
 from supervisord_lite.supervisor.twins import shown
 from supervisord_lite.supervisor.words import Words, without_secrets
+from supervisord_lite.wire import varlink
 
 #: Of the keeper, for each worker's pipes; and for everything else.
 _DESCRIPTORS_EACH = 3
@@ -70,6 +74,10 @@ class StatusVerbs:
         self._loops = loops
         self._places = places
         self._last_escalation = LastEscalation(handover.saves.get("last_escalation"))
+        self.kept = KeptStatus(fleet, self._told_now, self._common, rolls.outdated.has)
+        words.on_changed = health.on_changed = generations.on_changed = self.kept.forget
+        rolls.outdated.on_marked = self.kept.forget
+        fleet.when_forgotten(self.kept.forget)
 
     def status(self, call: Call) -> None:
         """Answer how workers are, with what they use where that is asked for."""
@@ -78,6 +86,11 @@ class StatusVerbs:
             self._sampled(slots, partial(self._tell_status, call))
         else:
             self._tell_status(call)
+
+    def states(self, call: Call) -> None:
+        """Answer in which state workers are, by name."""
+        slots = resolve(self._fleet, parameters.names(call))
+        call.reply({"states": {self._fleet.name(slot): self._fleet.word(slot) for slot in slots}})
 
     def _sampled(self, slots: list[Slot], then: Callable[[], None]) -> None:
         """Call *then* when what *slots* use is known, or will not be."""
@@ -89,58 +102,65 @@ class StatusVerbs:
     def _tell_status(self, call: Call) -> None:
         try:
             slots = resolve(self._fleet, parameters.names(call))
-            call.reply(self.whole(slots, with_twins=True))
         except NoSuchWorkerError as error:  # it has gone while its processes were looked at
             call.error(
                 interface.NO_SUCH_WORKER, {"name": error.name, "suggestion": error.suggestion}
             )
+            return
+        call.reply_raw(self.answer(slots))
+
+    def answer(self, slots: list[Slot]) -> bytes:
+        """Return the answer to Status about these workers, as JSON."""
+        now_s, wall_s = self._clock.now_s(), self._clock.wall_s()
+        workers = self.kept.of(slots, now_s=now_s, wall_s=wall_s)
+        about = {"now_s": now_s, "supervisor": self._supervisor(now_s, wall_s)}
+        return varlink.with_list(about, "workers", workers)
 
     def scraped(self, slots: list[Slot]) -> dict[str, object]:
         """Return what is known now, and look anew at what they use, for whoever asks next."""
         self._sampled(slots, lambda: None)
         return self.whole(slots)
 
-    def whole(self, slots: list[Slot], *, with_twins: bool = False) -> dict[str, object]:
-        """Return the answer to Status about these workers, with the latest samples of them.
-
-        With *with_twins* also the runs beside some.
-        """
-        workers = self.of(slots, with_twins=with_twins)
+    def whole(self, slots: list[Slot]) -> dict[str, object]:
+        """Return the answer to Status about these workers, with the latest samples of them."""
         now_s, wall_s = self._clock.now_s(), self._clock.wall_s()
         supervisor = self._supervisor(now_s, wall_s)
-        return {"now_s": now_s, "supervisor": supervisor, "workers": workers}
+        return {"now_s": now_s, "supervisor": supervisor, "workers": self.of(slots)}
 
     def of(self, slots: list[Slot], *, with_twins: bool = False) -> list[dict[str, object]]:
         """Return how workers are, for the wire; *with_twins* also the runs beside some."""
-        now_s, wall_s = self._clock.now_s(), self._clock.wall_s()
-        workers = []
-        runs = [
-            (slot, worker, is_outgoing)
+        workers, twins = self._fleet.workers, self._fleet.twins if with_twins else {}
+        return [
+            self._told_now(slot, worker, is_outgoing)
             for slot in slots
-            for worker, is_outgoing in shown(
-                self._fleet.workers[slot], self._fleet.twins.get(slot) if with_twins else None
-            )
+            for worker, is_outgoing in shown(workers[slot], twins.get(slot))
         ]
-        for slot, worker, is_outgoing in runs:
-            workers.append(
-                worker_status(
-                    self._fleet.spec(slot[0]),
-                    worker,
-                    usage=self._samples.of(slot, worker.run),
-                    now_s=now_s,
-                    wall_s=wall_s,
-                    controllers=self._handover.controllers,
-                    output=self._output(slot),
-                    words=self._said(slot, worker.run),
-                    by_hand=self._reloads.in_force.by_hand.get(slot[0]),
-                    stuck=why_stuck(self._fleet, slot),
-                    generation=self._generations.of(slot, worker.run),
-                    is_outdated=self._rolls.outdated.has(slot)
-                    and not self._rolls.is_rolling(slot[0]),
-                    is_outgoing=is_outgoing,
-                )
-            )
-        return workers
+
+    def _told_now(self, slot: Slot, worker: Worker, is_outgoing: bool) -> dict[str, object]:
+        spec = self._fleet.spec(slot[0])
+        return worker_status(
+            spec,
+            worker,
+            usage=self._samples.of(slot, worker.run),
+            now_s=self._clock.now_s(),
+            wall_s=self._clock.wall_s(),
+            controllers=self._handover.controllers,
+            output=self._output(spec, slot[1]),
+            words=self._said(slot, worker.run),
+            by_hand=self._reloads.in_force.by_hand.get(slot[0]),
+            stuck=why_stuck(self._fleet, slot),
+            generation=self._generations.of(slot, worker.run),
+            is_outdated=self._is_outdated(slot),
+            is_outgoing=is_outgoing,
+        )
+
+    def _is_outdated(self, slot: Slot) -> bool:
+        return self._rolls.outdated.has(slot) and not self._rolls.is_rolling(slot[0])
+
+    def _common(self) -> tuple[object, ...]:
+        """Return what is told of many workers comes from: see `KeptStatus`."""
+        fleet, by_hand = self._fleet, self._reloads.in_force.by_hand
+        return (fleet.specs, fleet.settings, by_hand, self._logs.changes, self._samples.changes)
 
     def _said(self, slot: Slot, run: int) -> str:
         """Return what is said of a run: how its probe fares, else its own words."""
@@ -176,10 +196,9 @@ class StatusVerbs:
             return []
         return [f"{processes} processes may need {wanted} descriptors; the limit is {limit}"]
 
-    def _output(self, slot: Slot) -> dict[str, object]:
-        spec = self._fleet.spec(slot[0])
-        places = log_places(spec, slot[1], self._fleet.settings)
-        return self._logs.output(*outputs(spec, slot[1]), places)
+    def _output(self, spec: Spec, index: int) -> dict[str, object]:
+        places = log_places(spec, index, self._fleet.settings)
+        return self._logs.output(*outputs(spec, index), places)
 
     def log_files(self, call: Call) -> None:
         """Answer where the output of workers can be read."""

@@ -94,6 +94,7 @@ class Verbs:
         self._changes = ConfigurationVerbs(fleet, reloads, self._is_refused, self._replies, journal)
         self._methods: dict[str, Callable[[Call], None]] = {
             "Status": status.status,
+            "States": status.states,
             "Watch": self._watchers.begin,
             "Wait": self._waits.begin,
             "Start": partial(self._order, goal="ready", event=events.StartRequested()),

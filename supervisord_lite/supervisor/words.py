@@ -5,7 +5,7 @@ has one (worker/masks.py). What any program says is shown without those that the
 given it, as far as they are known to look like one (config/secrecy.py).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from supervisord_lite.config.expand import instance_text
@@ -18,10 +18,15 @@ _RUNS = 2
 
 
 class Words:
-    """The present knowledge, by slot and run: of the latest ones that have said anything."""
+    """The present knowledge, by slot and run: of the latest ones that have said anything.
+
+    Attributes:
+        on_changed: Told of each slot whose words are others now.
+    """
 
     def __init__(self, inventory: Iterable[dict[str, Any]]) -> None:
         """Begin with what the keeper handed over."""
+        self.on_changed: Callable[[Slot], None] = lambda _slot: None
         self._words: dict[Slot, dict[int, dict[str, str]]] = {}
         for run in inventory:
             if run.get("words"):
@@ -42,6 +47,7 @@ class Words:
         said[run] = words
         while len(said) > _RUNS:
             del said[min(said)]
+        self.on_changed(slot)
 
     def _said(self, slot: Slot, run: int) -> dict[str, str]:
         return self._words.get(slot, {}).get(run, {})

@@ -25,6 +25,7 @@ from supervisord_lite.config.effective import written_text
 from supervisord_lite.config.expand import literal_text
 from supervisord_lite.config.spec import MAX_SOCKET_PATH_BYTES
 from supervisord_lite.control.client import Client
+from supervisord_lite.control.nulls import with_nulls
 
 _START_S = 30.0
 _WAIT_S = 10.0
@@ -269,7 +270,7 @@ class Daemon:
         except SupervisordLiteError as error:
             message = f"{name}: {error}\n{self.output()[-_MOST_OUTPUT:]}"
             raise DaemonError(message) from None
-        return [_namespace(worker) for worker in answer["workers"]]
+        return [_namespace(with_nulls(worker)) for worker in answer["workers"]]
 
     def _report(self, found: list[SimpleNamespace]) -> str:
         lines = [f"{each.name}: {each.state}{_end_of(each)}" for each in found]

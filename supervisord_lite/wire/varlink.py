@@ -13,7 +13,7 @@ from supervisord_lite.wire.errors import WireError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 #: Most bytes of one request, its NUL not counted.
 MAX_REQUEST_BYTES = 64 * 1024
@@ -99,6 +99,17 @@ def encode_parameters(parameters: Mapping[str, object]) -> bytes:
     except (TypeError, ValueError, RecursionError) as error:
         text = f"not a message: {error}"
         raise WireError(text) from error
+
+
+def with_list(parameters: Mapping[str, object], name: str, items: Iterable[bytes]) -> bytes:
+    """Return *parameters* as JSON with one list more, *name*, whose *items* are JSON already.
+
+    Raises:
+        WireError: *parameters*, of which there is one at least, hold what JSON does not know.
+    """
+    assert parameters, "a comma stands behind them"
+    head = encode_parameters(parameters)[:-1] + b',"%s":[' % name.encode("ascii")
+    return b"%s%s]}" % (head, b",".join(items))
 
 
 def request(

@@ -327,6 +327,20 @@ def test_a_slow_reader_is_waited_for_as_long_as_it_reads() -> None:
         assert bench.connection_count == 1
 
 
+def test_one_answer_may_be_as_large_as_the_fleet() -> None:
+    """The bound is for what comes behind an answer that nobody reads."""
+    with Bench(lambda call: call.reply({"x": "y" * (12 << 20)})) as bench:
+        client = bench.connect()
+        bench.say(client, ask("Status"))
+        received_bytes = 0
+        while received_bytes < 12 << 20:
+            piece = client.recv(1 << 20)
+            assert piece, "hung up on"
+            received_bytes += len(piece)
+            bench.settle()
+        assert bench.connection_count == 1
+
+
 def test_a_stream_nobody_reads_is_cut_at_its_bound() -> None:
     """Eight megabytes are the most that the daemon keeps for one client."""
     with Bench() as bench:

@@ -171,6 +171,9 @@ def test_every_method_answers_as_it_is_declared() -> None:
     with Daemon(FLEET) as daemon, foreign(daemon) as client:
         assert len(client.call("Watch")["workers"]) == len(states), "once, for who wants one"
         daemon.wait_state("job", "exited")
+        briefly = client.call("States", names=[])["states"]
+        assert list(briefly) == list(states)
+        assert (briefly["job"], briefly["off"]) == ("exited", "stopped")
         told = list(client.stream("Wait", names=["job"], goal="exited"))
         assert [reply["done"] for reply in told] == [False, True]
         told = list(client.stream("Stop", names=["web-1"], wait=True))

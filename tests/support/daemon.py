@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
 
+from supervisord_lite.control.nulls import with_nulls
 from tests.support import leftovers
 from tests.support.wait import wait_until
 
@@ -206,6 +207,8 @@ class Daemon:
     def call(self, method: str, *, timeout_s: float = 10.0, **parameters: object) -> dict[str, Any]:
         """Call a varlink method and return its (first) reply; cheap, so made for waiting.
 
+        A status has every field, also those that are null.
+
         Raises:
             OSError: Nobody answers, or hangs up.
             MethodFailedError: The reply is an error.
@@ -225,6 +228,8 @@ class Daemon:
         if "error" in reply:
             raise MethodFailedError(reply["error"], reply.get("parameters"))
         parameters_out: dict[str, Any] = reply.get("parameters", {})
+        if method.endswith(".Status"):
+            parameters_out["workers"] = [with_nulls(each) for each in parameters_out["workers"]]
         return parameters_out
 
     def status(self) -> dict[str, Any]:

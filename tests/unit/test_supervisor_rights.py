@@ -30,7 +30,7 @@ PEERS = {
     "rita": Peer(1, 1003, 1),
     "eve": Peer(1, 1005, 1),
 }
-READ = {"Status", "Watch", "Wait", "Events", "Why", "LogFiles", "Version"}
+READ = {"Status", "States", "Watch", "Wait", "Events", "Why", "LogFiles", "Version"}
 OPERATE = {"Start", "Stop", "Restart", "Reset", "Signal", "Scale", "SizesSaved"}
 EVERYTHING = set(interface.methods_of(interface.manager_description()))
 MAY = {
