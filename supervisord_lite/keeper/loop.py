@@ -72,7 +72,9 @@ class Keeper:
             carry_out=self._runs.carry_out, record=self._events.take, feeds=self._runs.feeds,
             now_s=time.monotonic,
         )  # fmt: skip
-        self._places = Places(boot, journal, poller, self._supervisor.note, self._serve_at)
+        self._places = Places(
+            boot, journal, poller, self._runs.voices, self._supervisor.note, self._serve_at
+        )  # fmt: skip
         self._scribe = ScribeSide(boot, journal, poller, self._runs.streams, self._supervisor.note)
         self._upgrade = Upgrade(
             boot, journal, poller, self._supervisor, self._scribe,

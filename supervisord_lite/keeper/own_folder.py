@@ -32,10 +32,13 @@ def make(calls: Calls, folder: str) -> None:
         calls.chmod(path, mode)  # whatever our umask is
 
 
-def bind(calls: Calls, own: socket.socket, folder: str, name: str) -> None:
+def bind(calls: Calls, own: socket.socket, folder: str, name: str) -> tuple[int, int]:
     """Give a socket a name in the folder, in place of one that a dead daemon has left.
 
     Its mode is that of the socket itself.
+
+    Returns:
+        Device and inode, which are its own for as long as it is open.
 
     Raises:
         OSError: It cannot have that name.
@@ -46,6 +49,8 @@ def bind(calls: Calls, own: socket.socket, folder: str, name: str) -> None:
         try:
             _unlink(calls, inside, name)
             own.bind(f"/proc/self/fd/{inside}/{name}")
+            found = os.stat(name, dir_fd=inside, follow_symlinks=False)
+            return found.st_dev, found.st_ino
         finally:
             calls.close(inside)
     finally:

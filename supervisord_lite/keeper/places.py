@@ -13,6 +13,7 @@ lock       the file in each of the two; the keeper holds its lock, and what stan
            another daemon who has the folder (base/folder_lock.py)
 parent     the folder of the control socket, where that is another one
 socket     the control socket
+notify     the notification sockets of workers (voices.py)
 =========  =======================================================================================
 
 Of each a descriptor is open. It is by its inode that a thing is known again; and what has lost its
@@ -60,7 +61,9 @@ there is no inotify        (the user has too many of them, or no watches): said 
 the daemon ends            it takes away the socket only if that is its own
 =========================  ========================================================================
 
-Sockets of workers are not of these. Those that systemd has handed on have names that are systemd's.
+Sockets on which workers listen are not of these: to be another one, a process must be another one.
+One that is private is missed by the worker's health, which replaces it. Those that systemd has
+handed on have names that are systemd's.
 """
 
 from __future__ import annotations
@@ -82,6 +85,7 @@ if TYPE_CHECKING:
     from supervisord_lite.keeper.boot import Boot
     from supervisord_lite.keeper.journal import Journal
     from supervisord_lite.keeper.poller import Poller
+    from supervisord_lite.keeper.voices import Voices
 
 #: From the first thing that is told to the look.
 _SETTLE_S = 0.03
@@ -92,6 +96,10 @@ _REST_S = 5.0
 #: What cannot be made again is tried again after this long, doubled each time.
 _FIRST_RETRY_S = 1.0
 _LAST_RETRY_S = 30.0
+
+#: Notification sockets made again at one look, and how many that cannot be are told of.
+_MOST_VOICES = 100
+_MOST_TOLD = 10
 
 _OF_FOLDERS = ("folder", "parent")
 
@@ -109,6 +117,7 @@ class Places:
         boot: Boot,
         journal: Journal,
         poller: Poller,
+        voices: Voices,
         tell: Callable[[dict[str, Any]], None],
         serve_at: Callable[[int], None],
     ) -> None:
@@ -118,6 +127,7 @@ class Places:
             boot: What the keeper has begun with.
             journal: For lines about it.
             poller: What the keeper sleeps in.
+            voices: Whose names are kept, too.
             tell: Takes what the supervisor is to know.
             serve_at: Takes each control socket that is made again, listening.
         """
@@ -133,6 +143,7 @@ class Places:
         self._looked_at_s = -_REST_S
         self._gap_s = _FIRST_GAP_S
         self._retry_s = _FIRST_RETRY_S
+        self._voices = voices
         self.look_at_s: float | None = None
         self.troubles: dict[str, str] = {}
 
@@ -148,6 +159,7 @@ class Places:
             self._ear = self._calls.inotify_create()
         except OSError as error:
             self._say_deaf(error)
+        self._voices.watch_names(self)
         self.look(now_s)
 
     def _say_deaf(self, error: OSError) -> None:
@@ -155,6 +167,23 @@ class Places:
             self._is_deaf = True
             what = "sockets and locks that are deleted are not made again"
             self._journal.write("warning", "places.unwatched", reason=error.strerror, next=what)
+
+    # For voices.
+
+    def watch(self, path: str) -> int:
+        """Hear of what befalls what stands at *path*; return the number of the watch, -1: none."""
+        try:
+            mask = inotify.FILE | inotify.NO_LINK
+            return -1 if self._ear < 0 else int(self._calls.inotify_watch(self._ear, path, mask))
+        except FileNotFoundError:
+            self._look_soon()  # it is gone already
+        except OSError as error:
+            self._say_deaf(error)
+        return -1
+
+    def forget(self, number: int) -> None:
+        """End a watch."""
+        inotify.forget(self._ear, number)
 
     # -- hearing -----------------------------------------------------------------------------------
 
@@ -167,8 +196,11 @@ class Places:
             return
         if has_news:
             self._poller.unwatch(self._ear)
-            now_s = time.monotonic()
-            self.look_at_s = max(now_s + _SETTLE_S, self._looked_at_s + self._gap_s)
+            self._look_soon()
+
+    def _look_soon(self) -> None:
+        at_s = max(time.monotonic() + _SETTLE_S, self._looked_at_s + self._gap_s)
+        self.look_at_s = at_s if self.look_at_s is None else min(self.look_at_s, at_s)
 
     def _watch(self) -> None:
         """Watch what stands there now, and nothing else."""
@@ -214,6 +246,7 @@ class Places:
         for each in self._boot.places:
             if not self._is_lost(each):
                 self._see_to(each, before.get(each["path"]))
+        self._restore_voices(before)
         if self.troubles != before:
             self._tell({"places": self.troubles})
         if self.troubles:
@@ -224,8 +257,18 @@ class Places:
         self._watch()
         # What has happened before it was watched is told by nobody.
         if not all(_stands(each) for each in self._boot.places if not self._is_lost(each)):
-            again_s = now_s + self._gap_s
-            self.look_at_s = again_s if self.look_at_s is None else min(self.look_at_s, again_s)
+            self._look_soon()
+
+    def _restore_voices(self, before: dict[str, str]) -> None:
+        count, troubles = self._voices.restore(_MOST_VOICES)
+        if count:
+            self._journal.write("warning", "place.restored", what="notify", count=count)
+        if count + len(troubles) == _MOST_VOICES:
+            self._look_soon()  # there may be more
+        for path, reason in list(troubles.items())[:_MOST_TOLD]:
+            self.troubles[path] = reason
+            if reason != before.get(path):
+                self._journal.write("error", "place.lost", what="notify", path=path, reason=reason)
 
     def _is_lost(self, each: dict[str, Any]) -> bool:
         """Return whether it cannot be there, or its folder cannot."""

@@ -19,6 +19,9 @@ RELOADING=1            inventory
 
 A voice lives as long as anything of its run's tree. What a leader had said before it ended is read
 before its end is told. Nobody else's word counts: the folder keeps other users out.
+
+A socket whose name is deleted, moved or replaced gives way to another one of that name (`restore`,
+called by places.py). Who was connected to the first one, as Python workers are, is still heard.
 """
 
 from __future__ import annotations
@@ -34,10 +37,12 @@ from supervisord_lite.keeper.spawn import StageError, cause
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Protocol
 
     from supervisord_lite.keeper.calls import Calls
     from supervisord_lite.keeper.table import Run, Table
+else:
+    Protocol = object
 
 _NAME = "notify"
 #: Of one datagram; the last words of a Python worker have a traceback in them.
@@ -54,13 +59,21 @@ _EXTENDED_EVERY_S = 0.05
 class Voice:
     """The ear for one run: `reader` is a socket or pipe; `writer` is the worker's end of a pipe."""
 
-    __slots__ = ("extended_at_s", "folder", "has_said", "is_judged", "reader", "run", "writer")
+    __slots__ = (
+        "extended_at_s", "first", "folder", "has_said", "inode", "is_judged", "owner", "reader",
+        "run", "watch", "writer",
+    )  # fmt: skip
 
     def __init__(self, reader: int, writer: int = -1, folder: str = "") -> None:
         """Take over both ends, or a socket and the folder that it stands in."""
         self.reader = reader
         self.writer = writer
         self.folder = folder
+        # Of the name of the socket; None: a keeper before this one has not told.
+        self.inode: tuple[int, int] | None = None
+        self.owner: tuple[int, int] | None = None
+        self.first = -1  # the socket that had the name in the beginning, if it is not `reader`
+        self.watch = -1
         self.run: Run | None = None
         self.has_said = False
         self.is_judged = False
@@ -68,7 +81,9 @@ class Voice:
 
     def pack(self, keep: Callable[[int], int]) -> dict[str, Any]:
         """Return it as JSON; *keep* is called with each descriptor."""
+        named = {"inode": self.inode, "owner": self.owner, "first": keep(self.first)}
         return {
+            **(named if self.inode is not None else {}),
             "reader": keep(self.reader),
             "writer": keep(self.writer),
             "folder": self.folder,
@@ -81,14 +96,38 @@ class Voice:
     def unpacked(cls, said: dict[str, Any]) -> Voice:
         """Return what was packed; it is nobody's yet."""
         voice = cls(said["reader"], said.get("writer", -1), said.get("folder", ""))
+        if "inode" in said:
+            voice.inode = said["inode"][0], said["inode"][1]
+            voice.first = said.get("first", -1)
+            uid, gid = said.get("owner") or (-1, -1)
+            voice.owner = (uid, gid) if uid >= 0 else None
         voice.has_said = said.get("has_said", False)
         voice.is_judged = said.get("is_judged", False)
         voice.extended_at_s = said.get("extended_at_s", 0.0)
         return voice
 
+    @property
+    def readers(self) -> tuple[int, ...]:
+        """Return all that is to be listened to."""
+        return (self.reader,) if self.first < 0 else (self.first, self.reader)
+
+
+class Names(Protocol):
+    """Who hears of what befalls a name (places.py)."""
+
+    def watch(self, path: str) -> int:
+        """Return the number of a watch, -1 where there is none."""
+
+    def forget(self, number: int) -> None:
+        """End that watch."""
+
 
 class Voices:
-    """Every voice, by run."""
+    """Every voice, by run.
+
+    Attributes:
+        names: Hears of what befalls the names of sockets, once there is somebody.
+    """
 
     def __init__(
         self,
@@ -106,6 +145,7 @@ class Voices:
         self._tell = tell
         self._voices: dict[Run, Voice] = {}
         self._news: dict[Run, None] = {}
+        self.names: Names | None = None
 
     def create(self, request: dict[str, Any]) -> Voice | None:
         """Return the voice that a spawn request wants; None: it wants none.
@@ -126,15 +166,28 @@ class Voices:
         return None
 
     def _bind(self, folder: str, identity: dict[str, Any] | None) -> Voice:
+        voice = Voice(-1, folder=folder)
+        if identity:
+            voice.owner = identity["uid"], identity["gid"]
+        self._name(voice)
+        return voice
+
+    def _name(self, voice: Voice) -> None:
+        """Give *voice* another socket, with the name in its folder.
+
+        Raises:
+            OSError: It cannot be had; nothing is another then.
+        """
+        folder = voice.folder
         own_folder.make(self._calls, folder)
         own = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             # Before it has a name: nobody can put a link in its place. The folder keeps others out.
             os.fchmod(own.fileno(), 0o666)
-            own_folder.bind(self._calls, own, folder, _NAME)
-            if identity:
-                self._calls.chown(folder, identity["uid"], identity["gid"], follow_symlinks=False)
-            return Voice(own.detach(), folder=folder)
+            voice.inode = own_folder.bind(self._calls, own, folder, _NAME)
+            if voice.owner is not None:
+                self._calls.chown(folder, *voice.owner, follow_symlinks=False)
+            voice.reader = own.detach()
         except OSError:
             own.close()
             raise
@@ -144,7 +197,48 @@ class Voices:
         voice.run = run
         self._close_writer(voice)
         self._voices[run] = voice
-        self._watch(voice.reader, select.EPOLLIN, lambda _mask: self._hear(voice))
+        self._listen_to(voice)
+        self._watch_name(voice)
+
+    def _listen_to(self, voice: Voice) -> None:
+        for reader in voice.readers:
+            self._watch(reader, select.EPOLLIN, lambda _mask: self._hear(voice))
+
+    def _watch_name(self, voice: Voice) -> None:
+        if self.names is not None and voice.folder:
+            if voice.watch >= 0:
+                self.names.forget(voice.watch)
+            voice.watch = self.names.watch(f"{voice.folder}/{_NAME}")
+
+    def watch_names(self, names: Names) -> None:
+        """From now on *names* hears of what befalls them."""
+        self.names = names
+        for voice in self._voices.values():
+            self._watch_name(voice)
+
+    def restore(self, most: int) -> tuple[int, dict[str, str]]:
+        """Let sockets have their names that have lost them.
+
+        Returns:
+            How many of the first *most* have them again, and why others cannot, by path.
+        """
+        lost = [voice for voice in self._voices.values() if voice.folder and not _stands(voice)]
+        troubles = {}
+        for voice in lost[:most]:
+            before = voice.reader
+            try:
+                self._name(voice)
+            except OSError as error:
+                troubles[f"{voice.folder}/{_NAME}"] = str(error.strerror)
+                continue
+            if voice.first < 0:
+                voice.first = before
+            else:
+                self._unwatch(before)
+                self._calls.close(before)
+            self._listen_to(voice)
+            self._watch_name(voice)
+        return len(lost[:most]) - len(troubles), troubles
 
     def pack(self, run: Run, keep: Callable[[int], int]) -> dict[str, Any] | None:
         """Return the voice of *run* as JSON; None: it has none."""
@@ -167,7 +261,8 @@ class Voices:
         voice = self._voices.pop(run, None)
         self._news.pop(run, None)
         if voice is not None:
-            self._unwatch(voice.reader)
+            for reader in voice.readers:
+                self._unwatch(reader)
             self._close(voice)
 
     def answer(self, run: Run) -> None:
@@ -185,9 +280,13 @@ class Voices:
     # -- hearing -----------------------------------------------------------------------------------
 
     def _hear(self, voice: Voice, most: int = _MOST_WORDS) -> None:
+        for reader in voice.readers:
+            self._hear_from(reader, voice, most)
+
+    def _hear_from(self, reader: int, voice: Voice, most: int) -> None:
         for _ in range(most):
             try:
-                data = self._calls.read(voice.reader, _MOST_BYTES)
+                data = self._calls.read(reader, _MOST_BYTES)
             except BlockingIOError:
                 return
             except OSError:
@@ -264,6 +363,20 @@ class Voices:
             voice.writer = -1
 
     def _close(self, voice: Voice) -> None:
-        self._calls.close(voice.reader)
+        if voice.watch >= 0 and self.names is not None:
+            self.names.forget(voice.watch)  # before it is told of what we do ourselves
+        for reader in voice.readers:
+            self._calls.close(reader)
         if voice.folder:
             own_folder.remove(self._calls, voice.folder, [_NAME])
+
+
+def _stands(voice: Voice) -> bool:
+    """Return whether the name is that of the socket."""
+    try:
+        found = os.stat(f"{voice.folder}/{_NAME}", follow_symlinks=False)
+    except OSError:
+        return False
+    if voice.inode is None:
+        voice.inode = found.st_dev, found.st_ino
+    return voice.inode == (found.st_dev, found.st_ino)

@@ -16,7 +16,7 @@ import pytest
 
 from tests.support import leftovers
 from tests.support.daemon import Daemon
-from tests.support.house import QUICK, SLEEP, House
+from tests.support.house import QUICK, SLEEP, House, python
 from tests.support.wait import wait_until
 
 MANAGER = "io.supervisordlite.Manager"
@@ -89,9 +89,26 @@ def _replace(path: Path) -> None:
     Path(f"{path}.other").rename(path)
 
 
+#: Gives a sign of life by name each time, as sd_notify does.
+_BEATS = """
+import itertools, os, socket, time
+own = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+for n in itertools.count(1):
+    try:
+        for word in (b'READY=1', b'WATCHDOG=1', b'STATUS=%d' % n):
+            own.sendto(word, os.environ['NOTIFY_SOCKET'])
+    except OSError:
+        pass
+    time.sleep(0.02)
+"""
+
+
 def test_row_42_what_is_deleted_is_made_again(house: House) -> None:
     """Socket, locks and folders: people come in, a second daemon does not, and all is as it was."""
-    with house.row() as daemon:
+    beats = f"[worker.b]\nready = 'notify'\nheartbeat_timeout = '10s'\n{python(_BEATS)}{QUICK}"
+    beats = beats.replace("ready = 'spawned'\n", "")
+    with house.row(beats) as daemon:
+        pid = house.wait_running("b")
         state, runtime = daemon.folder / "state", daemon.folder / "runtime"
         control, locks = daemon.control_path, (state / "lock", runtime / "lock")
         faults: dict[str, Callable[[], object]] = {
@@ -115,6 +132,9 @@ def test_row_42_what_is_deleted_is_made_again(house: House) -> None:
             assert second.returncode == 77, what
             assert f"pid {daemon.keeper_pid}" in second.stderr, what
             assert _owned(all_of_them) == before, what
+            said = daemon.workers()["b"]["note"]
+            wait_until(lambda: daemon.workers()["b"]["note"] != said, what=f"{what}: b is heard")  # noqa: B023
+        assert daemon.workers()["b"]["pid"] == pid
 
 
 def test_row_42_who_waits_at_the_old_socket_is_let_in(house: House) -> None:

@@ -20,6 +20,8 @@ from supervisord_lite.keeper.calls import Calls
 from supervisord_lite.keeper.journal import Journal
 from supervisord_lite.keeper.places import Places
 from supervisord_lite.keeper.poller import Poller
+from supervisord_lite.keeper.table import Run, Table
+from supervisord_lite.keeper.voices import Voice, Voices
 from tests.support.keeper import CountingCalls, PlainBoot, open_descriptors
 from tests.support.leftovers import short_folder
 from tests.support.wait import wait_until
@@ -84,7 +86,13 @@ class Estate:
         self.journal = Journal(self.boot.journal_writer, "text", "debug")
         self.poller = Poller()
         self.now_s = 1000.0
-        self.places = Places(self.boot, self.journal, self.poller, self.told.append, self._serve_at)
+        self.table = Table({})
+        self.voices = Voices(
+            self.calls, self.table, self.poller.watch, self.poller.unwatch, self.told.append
+        )
+        self.places = Places(
+            self.boot, self.journal, self.poller, self.voices, self.told.append, self._serve_at
+        )
 
     def _serve_at(self, listener: int) -> None:
         self.listener.close()
@@ -363,3 +371,52 @@ def test_what_a_keeper_that_knows_nothing_of_places_hands_on_again_is_found() ->
     assert estate.is_held()
     assert estate.lines() == ""
     estate.close()
+
+
+def _says(path: Path, word: bytes) -> socket.socket:
+    """Say a word at a notification socket, and stay connected."""
+    own = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    own.connect(str(path))
+    own.send(word)
+    return own
+
+
+def test_workers_are_heard_though_their_notification_sockets_were_deleted(estate: Estate) -> None:
+    """By the first socket, if they were connected to it, and by the one that has the name now."""
+    folder = estate.state.parent / "w/web.1.1"
+    path = folder / "notify"
+    run = Run(("web", 1, 1), 100, "marker", None)
+    voice = estate.voices.create({"notify": str(folder), "identity": None})
+    assert voice is not None
+    estate.voices.begin(run, voice)
+
+    def status(word: str) -> bool:
+        return run.words.get("status") == word
+
+    with _says(path, b"STATUS=a") as first:
+        estate.until(lambda: status("a"), "it is heard")
+        path.unlink()
+        folder.rmdir()
+        estate.until(path.exists, "it is there")
+        first.send(b"STATUS=b")
+        estate.until(lambda: status("b"), "the first one is heard")
+        path.rename(folder / "other")
+        estate.until(path.exists, "it is there")
+        packed = voice.pack(lambda number: number)
+        estate.voices._voices.clear()
+        for reader in voice.readers:
+            estate.poller.unwatch(reader)
+        estate.voices.begin(run, Voice.unpacked(packed))
+        with _says(path, b"STATUS=c"):
+            estate.until(lambda: status("c"), "the latest one is heard")
+        first.send(b"STATUS=d")
+        estate.until(lambda: status("d"), "the first one is heard")
+    (folder / "other").unlink()
+    estate.places.look(estate.now_s)
+    estate.turn()
+    count = estate.lines().count("place.restored")
+    estate.voices.end(run)
+    estate.poller.wait(0)
+    assert estate.places.look_at_s is None, "what we remove ourselves wakes nobody"
+    assert estate.lines().count("place.restored") == count
+    assert not folder.exists()
