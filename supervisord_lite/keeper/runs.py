@@ -301,6 +301,7 @@ class Runs:
         return True
 
     def _spawned(self, run: Run) -> None:
+        self._launcher.has_begun(run.pid)
         run.spawned_at_s = time.monotonic()
         self._table.fact("spawned", run.spawned_at_s, run.key, pid=run.pid)
 

@@ -19,6 +19,7 @@ import signal
 from supervisord_lite.base.plain_signals import change_mask, restore_defaults
 from supervisord_lite.base.secret_file import SecretError
 from supervisord_lite.keeper import privileges, secret_stage
+from supervisord_lite.keeper.out_of_memory import is_spared, spare_no_more
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class Launcher:
         }
         self.credentials = environment.get("CREDENTIALS_DIRECTORY")
         self._nofile = nofile_soft
+        self._is_spared = is_spared(calls)
         self.null, *low = nulls or (calls.open("/dev/null", os.O_RDWR | os.O_CLOEXEC),)
         # posix_spawn refuses to copy descriptors above the soft limit, which is the worker's for
         # the moment of the spawn; so outputs are copied to these low ones first.
@@ -151,7 +153,14 @@ class Launcher:
         changes = ("identity", "nice", "rlimits", "privileges")
         if cgroup >= 0 or any(request.get(name) for name in changes):
             return self._fork(request, environment, files, cgroup)
-        return self._vfork(request, environment, files), -1
+        pid = self._vfork(request, environment, files)
+        self.has_begun(pid)
+        return pid, -1
+
+    def has_begun(self, pid: int) -> None:
+        """Its program runs: from now on the kernel may choose it where memory is short."""
+        if self._is_spared:
+            spare_no_more(self._calls, pid)
 
     def _secret_places(self, request: dict[str, Any]) -> list[tuple[str, str]]:
         try:
@@ -238,7 +247,8 @@ class Launcher:
             raise _failed("fork", error, "fork") from None
         else:
             if pid == 0:
-                _set_up(request, environment, files, reporter, self._nofile)
+                calls = self._calls if self._is_spared else None
+                _set_up(request, environment, files, reporter, self._nofile, calls)
         finally:
             change_mask(signal.SIG_SETMASK, mask)
             self._calls.close(reporter)
@@ -260,8 +270,12 @@ def _set_up(
     files: dict[int, int],
     reporter: int,
     nofile: int,
+    spared: Calls | None,
 ) -> NoReturn:
-    """Run the stages in the child, then exec. Never returns, never raises."""
+    """Run the stages in the child, then exec. Never returns, never raises.
+
+    *spared*: the seam, where the kernel is told to choose others than this process.
+    """
     stage = "log"
     secrets = secret_stage.Values()
     try:
@@ -287,6 +301,8 @@ def _set_up(
         if request["nice"]:
             os.nice(request["nice"])
         stage = "limits"
+        if spared is not None:
+            spare_no_more(spared)
         _limit(request["rlimits"], nofile)
         for stage in privileges.give_up(request):  # noqa: B007  # told where one fails
             pass
