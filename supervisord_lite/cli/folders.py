@@ -3,7 +3,7 @@
 What stands in them is trusted, removed and replaced: locks, the state, the sockets and secrets of
 workers. Whoever may write there, or may put another folder in their place, has that in his hands.
 So each must be ours or root's, and so must be each link on the way, and no folder on the way may be
-one in which everybody may write (one that is sticky and root's, as /tmp is, is no such way). What
+one in which everybody may write (a sticky one, as /tmp is, is no such way, but for its owner). What
 belongs to one other user may be meant (a folder below /home, for a daemon of root): a warning.
 
 An empty folder of ours that is open is closed: a file system in memory begins so, and nobody has
@@ -118,8 +118,7 @@ def _judge_way(folder: str) -> Iterator[str]:
 
 
 def _doubts(above: str, found: os.stat_result, folder: str) -> Iterator[str]:
-    is_sticky = bool(found.st_mode & stat.S_ISVTX) and found.st_uid == 0
-    if found.st_mode & stat.S_IWOTH and not is_sticky:
+    if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
         message = f"everybody may put another one in its place: {above} is open to all"
         raise _OpenError(message, f"chmod o-w {above}")
     if found.st_uid not in (0, os.geteuid()):
