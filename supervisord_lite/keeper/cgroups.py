@@ -197,13 +197,15 @@ class Cgroups:
         finally:
             self._calls.close(descriptor)
 
-    def move(self, path: str, pid: int) -> None:
-        """Put a process that has no children yet into a run's cgroup.
+    def admit(self, path: str, pid: int) -> None:
+        """Put a process that has no children yet into a run's cgroup, if it was not born there.
 
         Raises:
             OSError: The kernel refused; ESRCH: it has ended.
         """
-        write_text(self._calls, f"{path}/cgroup.procs", str(pid))
+        procs = f"{path}/cgroup.procs"
+        if str(pid) not in read_text(self._calls, procs).split():
+            write_text(self._calls, procs, str(pid))
 
     def leave(self) -> bool:
         """Step back home; return whether we are there.

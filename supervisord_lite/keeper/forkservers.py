@@ -301,6 +301,7 @@ class Forkservers:
                 "rss_bytes": int(said["rss_bytes"]),
                 "warnings": [str(each)[:500] for each in said["warnings"][:10]],
             }
+            server.takes_cgroup = said.get("takes_cgroup") is True
             server.is_ready = True
             server.deadline_s = None
             self._starts.retire(server.start)

@@ -91,7 +91,9 @@ class Gates:
         descriptors = [theirs.detach()]
         try:
             files = self._starts.duplicates(start, descriptors)
-            data = channel.encode(_asked(start, files))
+            asked = _asked(start, files)
+            asked["cgroup"] = server.takes_cgroup and self._starts.birthplace(start, descriptors)
+            data = channel.encode(asked)
         except (OSError, WireError) as error:
             ours.close()
             for descriptor in descriptors:

@@ -285,7 +285,7 @@ class Runs:
         try:
             if self.cgroups is not None and run.cgroup is not None:
                 try:
-                    self.cgroups.move(run.cgroup, pid)
+                    self.cgroups.admit(run.cgroup, pid)
                 except OSError as error:
                     if error.errno != errno.ESRCH:  # it has ended: that is told as its exit
                         reason = f"{cause(error)}: {run.cgroup}"

@@ -34,11 +34,12 @@ class Server:
         deadline_s: It is hung when it has not answered by then; None: nothing is asked.
         problem: Why it ends; None: nothing is wrong.
         said: What it has told of itself.
+        takes_cgroup: It can let a run be born in its cgroup; those of before cannot.
     """
 
     __slots__ = (
         "about", "began_s", "channel", "deadline_s", "is_ready", "is_wanted", "openings", "parked",
-        "problem", "report", "run", "said", "start", "told",
+        "problem", "report", "run", "said", "start", "takes_cgroup", "told",
     )  # fmt: skip
 
     def __init__(self, about: dict[str, Any], start: Start, now_s: float) -> None:
@@ -57,6 +58,7 @@ class Server:
         self.deadline_s: float | None = now_s + about["timeout_s"]
         self.problem: StageError | None = None
         self.said: dict[str, Any] = {}
+        self.takes_cgroup = False
 
     def pack(self, starts: Starts, keep: Callable[[int], int]) -> dict[str, Any]:
         """Return it as JSON; *keep* is called with each descriptor."""
@@ -79,6 +81,7 @@ class Server:
             "deadline_s": self.deadline_s,
             "problem": None if self.problem is None else self.problem.pack(),
             "said": self.said,
+            "takes_cgroup": self.takes_cgroup,
         }
 
     @classmethod
@@ -100,4 +103,5 @@ class Server:
         if said.get("problem") is not None:
             server.problem = StageError(**said["problem"])
         server.said = said.get("said", {})
+        server.takes_cgroup = said.get("takes_cgroup", False)
         return server

@@ -165,6 +165,17 @@ class Starts:
             into.append(self._calls.fcntl(own, fcntl.F_DUPFD_CLOEXEC, _RESERVED))
         return list(files)
 
+    def birthplace(self, start: Start, into: list[int]) -> bool:
+        """Append a descriptor of its cgroup to *into*; return False where it has none.
+
+        Raises:
+            OSError: No descriptor, or the cgroup has gone.
+        """
+        if start.cgroup is None or self._cgroups is None:
+            return False
+        into.append(self._cgroups.open(start.cgroup))
+        return True
+
     def close_writers(self, start: Start) -> None:
         """The process has them, or there is none."""
         for descriptor in start.writers:

@@ -12,7 +12,10 @@ imported is found out here, once (`fit.py`). It never runs a target itself, and 
 a worker that is not. Where it takes the place of another one, a child of it first imports the
 targets that nobody has preloaded: a release that cannot be imported stops nobody.
 
-A worker is forked twice::
+A worker is forked twice, the first time into its cgroup where that may be entered: what is between
+is born there, and so is the worker (`base/clone.py` says what a move would cost). That first fork
+is none of the C library's, so it is only done where there is no other thread, and what is between
+does nothing but to fork as it should be done, and to end::
 
     keeper ── fork request, descriptors ──▶ forkserver ──fork──▶ between ──fork──▶ worker
                                                                  ends at once       │
@@ -39,8 +42,9 @@ What happens when something is killed here
 
 Messages are JSON in SEQPACKET packets::
 
-    keeper      {"fork": …, "files": [3, 1, 2], …}     with descriptors: the gate, then the files
-    forkserver  {"ready": {"rss_bytes", "warnings"}}   once
+    keeper      {"fork": …, "files": [3, 1, 2], "cgroup": true, …}
+                with descriptors: the gate, then the files, then the folder of the cgroup
+    forkserver  {"ready": {"rss_bytes", "warnings", "takes_cgroup"}}   once
                 {"failed": {"reason", "lines"}}        instead; then it ends
     worker      {"hello": {"is_marked", "left"}}       at the gate; left: limits that it may not set
                 {"failed": {"stage", "reason", "missing", "hopeless"}}   instead; then it ends
@@ -67,6 +71,11 @@ import sys
 import threading
 import traceback
 import warnings
+
+try:
+    from supervisord_lite.base.clone import fork_into
+except (ImportError, OSError, AttributeError):  # an interpreter may have been built without ctypes
+    fork_into = None  # type: ignore[assignment]
 
 from supervisord_lite.worker.fit import Fit
 from supervisord_lite.worker.story import traceback_of
@@ -201,7 +210,7 @@ def _warm_up(modules: list[str]) -> dict[str, object]:
     _set_dumpable(0)
     gc.collect()
     gc.freeze()
-    return {"rss_bytes": rss_bytes, "warnings": warned}
+    return {"rss_bytes": rss_bytes, "warnings": warned, "takes_cgroup": True}
 
 
 def _why(error: BaseException) -> dict[str, object]:
@@ -323,13 +332,16 @@ def _fork_one(
     try:
         if descriptors:
             gate = _high(descriptors[0])
-        if gate is None or len(descriptors) != 1 + len(request["files"]):
+        count = 1 + len(request["files"])
+        has_cgroup = request.get("cgroup") is True
+        if gate is None or len(descriptors) != count + has_cgroup:
             return False  # descriptors were lost on the way: the keeper sees the end of its gate
-        pid = _fork()
+        pid = _fork_into(descriptors[-1]) if has_cgroup else _fork()
         if pid == 0:
             for each in others:
                 _close_all(each)
-            files = descriptors[1:]
+            _close_all(descriptors[count:])
+            files = descriptors[1:count]
             del descriptors[1:]  # not closed twice: the numbers are used again
             _between(channel, gate, request, files)
             return True
@@ -413,6 +425,14 @@ def _fork() -> int:
         # Threads of libraries (of linear algebra, say) that know what to do about a fork.
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()
+
+
+def _fork_into(cgroup: int) -> int:
+    """Fork into a cgroup; where that is refused, here: the keeper moves what is born elsewhere."""
+    if fork_into is not None:
+        with contextlib.suppress(OSError):  # not our right, threads, an old kernel, a filter
+            return fork_into(cgroup)
+    return _fork()
 
 
 def _between(

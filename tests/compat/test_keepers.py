@@ -66,6 +66,8 @@ def test_the_first_keeper_is_understood_and_nothing_of_it_is_lost(state: dict[st
         each["runs"]["known"].sort()
         del each["began_s"], each["former"]
     assert packed["boot"].pop("places") == []
+    for server in packed["runs"]["servers"]["all"]:
+        assert server.pop("takes_cgroup") is False
     assert packed == state
 
 

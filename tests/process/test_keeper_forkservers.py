@@ -20,6 +20,7 @@ from supervisord_lite.scribe.marks import NO_RUN
 from supervisord_lite.wire import channel
 from tests.support.forkserver import BOOT, a_server, forked, with_targets
 from tests.support.keeper import (
+    CountingCalls,
     Household,
     NoCgroupCalls,
     a_household,
@@ -114,6 +115,16 @@ def test_a_forked_run_is_as_its_request_wants_it(house: Household, folder: Path)
     assert set(said["fds"]) - {"0", "1", "2"} <= {"3", "4"}  # the listing's own, and the voice
     if house.runs.cgroups is not None:
         assert "web-2.1.1\n" in said["cgroup"]
+
+
+def test_a_fork_is_born_in_its_cgroup(house: Household, folder: Path) -> None:
+    """To be moved there it would wait for the whole machine, and so would the keeper."""
+    house.ask(forked("web", "tell", a_server(folder), stdout=log("/log")))
+    assert house.fact("web", "exited")["code"] == 0
+    is_in_its_own = "/web.1.1\n" in json.loads(output(house))["cgroup"]
+    assert is_in_its_own == (house.runs.cgroups is not None)
+    assert isinstance(house.calls, CountingCalls)
+    assert str(house.fact("web", "spawned")["pid"]).encode() not in house.calls.written
 
 
 def test_runs_that_are_forked_together_have_nothing_of_each_other(
@@ -477,6 +488,8 @@ def test_a_server_of_another_user_never_is_root(house: Household, folder: Path) 
     assert [fact.get("code") for fact in house.facts("p", "exited")] == [0], house.facts("p")
     said = json.loads(output(house))
     assert said["uids"] == [NOBODY.pw_uid] * 3
+    if house.runs.cgroups is not None:
+        assert "/p.1.1\n" in said["cgroup"]  # which it may not enter: it is moved
     assert said["nice"] == os.nice(0) - 5
     assert said["core"] == [123, 123]
     assert f"INVOCATION_ID={ask['marker']}\0" in said["environ"]

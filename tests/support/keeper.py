@@ -44,12 +44,14 @@ class CountingCalls(Calls):
     Attributes:
         counts: Kind -> number of calls so far.
         signals: (pid, number) of each signal sent, by whatever way; None: to a whole cgroup.
+        written: What was written, as a whole.
         fail: (kind, which, errno), or None.
     """
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.signals: list[tuple[int | None, int]] = []
+        self.written: list[bytes] = []
         self.fail: tuple[str, int, int] | None = None
         self._pidfds: dict[int, int] = {}
         for kind in KINDS:
@@ -88,6 +90,10 @@ class CountingCalls(Calls):
 
 class NoCgroupCalls(CountingCalls):
     """Nobody may make cgroups here."""
+
+    def do_write(self, descriptor: int, data: bytes) -> int:
+        self.written.append(bytes(data))
+        return os.write(descriptor, data)
 
     def do_open(self, path: str, flags: int) -> int:
         if path == "/proc/self/cgroup":
