@@ -19,9 +19,11 @@ import fcntl
 import os
 import stat
 
+from supervisord_lite.base import procfs
+
 #: The holder may let go, or end, while we ask who it is.
 _TRIES = 3
-_TEXT_BYTES = 64
+_TEXT_BYTES = 8192
 
 
 class HeldError(Exception):
@@ -97,23 +99,42 @@ def hold_lock(lock: int) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        raise HeldError((read_lock(lock) or [""])[0]) from None
+        raise HeldError(read_lock(lock)[0]) from None
 
 
-def read_lock(lock: int) -> list[str]:
-    """Return what stands in the file: the pid of who had it last, and its token."""
-    return os.pread(lock, _TEXT_BYTES, 0).decode(errors="replace").split()
+def read_lock(lock: int) -> tuple[str, str, str]:
+    """Return what stands in the file: who had it last, its token, and where its traces are.
+
+    That is a pid, and a path of keeper/traces.py; each may be empty.
+    """
+    lines = os.fsdecode(os.pread(lock, _TEXT_BYTES, 0)).split("\n")
+    pid, token, traces = (*lines, "", "", "")[:3]
+    return pid.strip(), token.strip(), traces
 
 
-def write_lock(lock: int, pid: int, token: str) -> None:
+def write_lock(lock: int, pid: int, token: str, traces: str = "") -> None:
     """Say in the file who has it.
 
     Raises:
         OSError: The disk is full. What holds the folder is the lock, not its text.
     """
-    text = f"{pid}\n{token}\n".encode()
+    text = os.fsencode(f"{pid}\n{token}\n" + (f"{traces}\n" if traces else ""))
     os.pwrite(lock, text, 0)
     os.ftruncate(lock, len(text))
+
+
+def has_ended(pid: str) -> bool:
+    """Return whether the process that a lock names is dead; false where that is not known."""
+    if not pid.isdecimal():
+        return False
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123  # no pathlib in the keeper
+            fields = file.read().rpartition(b")")[2].split()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return fields[procfs.STATE] in (b"Z", b"X")
 
 
 def _holders(folder: int) -> list[int]:

@@ -30,6 +30,11 @@ def die_with_parent() -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def outlive_parent() -> None:
+    """Take `die_with_parent` back."""
+    _prctl(_PR_SET_PDEATHSIG, 0)
+
+
 def protect() -> None:
     """Keep processes of the same user from our descriptors and memory (and from dumping core)."""
     _prctl(_PR_SET_DUMPABLE, 0)

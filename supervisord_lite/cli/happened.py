@@ -74,6 +74,9 @@ def _line_of_daemon(event: Event) -> tuple[str, ...] | None:
     match event.get("event"):
         case "daemon.started":
             return "daemon", f"started, pid {event.get('pid')}"
+        case "daemon.cleared":
+            left = count(int(event.get("ended") or 0), "process")
+            return "daemon", f"had been killed; ended {left} that it had left behind"
         case "daemon.stopped":
             return "daemon", f"ended with {event.get('code')}"
         case "daemon.stopping":

@@ -13,7 +13,7 @@ import secrets
 import shutil
 import socket
 import sys
-import zlib
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -32,7 +32,9 @@ from supervisord_lite.cli.carried import (
 )
 from supervisord_lite.cli.folders import make_folders
 from supervisord_lite.cli.last_escalation import read_last_escalation
+from supervisord_lite.cli.left_behind import Outcome, end_left_behind
 from supervisord_lite.cli.plans import read_plans
+from supervisord_lite.cli.traces_file import name_of, new_file, places_of, remove_file
 from supervisord_lite.config.defaults import default_config_path
 from supervisord_lite.config.digests import digests_of
 from supervisord_lite.config.effective import FILE_NAME, write_effective
@@ -48,9 +50,29 @@ from supervisord_lite.scribe.files import EVENTS_FILE
 from supervisord_lite.supervisor import events
 from supervisord_lite.supervisor.carry import LIFE, MAY_BE_THERE
 from supervisord_lite.supervisor.in_force import force_text
+from supervisord_lite.supervisor.left_behind import LEFT_BEHIND
 from supervisord_lite.supervisor.plan_file import PLANS
 
 _BACKLOG = 512
+#: What is between fork and exec has that long, on a busy machine.
+_EXEC_S = 5.0
+
+
+@record
+class Heritage:
+    """What the keeper holds from the beginning to the end.
+
+    Attributes:
+        places: What it keeps in its place, locks among it.
+        traces: Descriptor of the file of that name; -1: there is none.
+        traces_path: Of it.
+        held: Slots that must not start (keeper/held.py).
+    """
+
+    places: list[dict[str, Any]]
+    traces: int
+    traces_path: str
+    held: list[list[Any]]
 
 
 @record
@@ -61,11 +83,13 @@ class Taken:
         folder: The descriptor that holds the lock of the folder itself.
         lock: The one that holds that of the file in it.
         token: Of the daemon that had it before; empty: there was none.
+        traces: Where that one has written down what it had; empty: nowhere.
     """
 
     folder: int
     lock: int
     token: str
+    traces: str
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,6 +122,8 @@ def run(arguments: argparse.Namespace) -> int:
         _tell(f"supervisord-lite: warning: {warning}")
     folders = dict.fromkeys((settings.state_dir, settings.runtime_dir))
     taken = {folder: _take(folder) for folder in folders}
+    own = taken[settings.state_dir]
+    left, traces = _end_left_behind(configuration, own)
     # What a daemon that was killed has left of its workers' sockets.
     shutil.rmtree(Path(settings.runtime_dir, "w"), ignore_errors=True)
     listener, inode = _listen(settings.control_path)
@@ -107,7 +133,9 @@ def run(arguments: argparse.Namespace) -> int:
     last_escalation = read_last_escalation(settings.state_dir)
     if last_escalation is not None:
         saves["last_escalation"] = json.dumps(last_escalation)
-    own = taken[settings.state_dir]
+    own = replace(own, traces=traces[1])
+    if told := left.told():
+        saves[LEFT_BEHIND] = told
     configuration = _carry_over(configuration, own, saves)
     _take_up_plans(configuration, saves)
     _note_effective(configuration)
@@ -115,7 +143,25 @@ def run(arguments: argparse.Namespace) -> int:
     digests = digests_of(judged.documents)
     # For reading the file again: the supervisor itself is started with next to nothing.
     saves["environment"] = json.dumps({**os.environ, KEY_VARIABLE: key})
-    _become_keeper(configuration, digests, places, (listener, http), arguments.owner, saves)
+    heritage = Heritage(places, *traces, left.slots)
+    _become_keeper(configuration, digests, heritage, (listener, http), arguments.owner, saves)
+
+
+def _end_left_behind(configuration: Configuration, own: Taken) -> tuple[Outcome, tuple[int, str]]:
+    """End what a killed keeper left alive; return what came of it, and the new file of traces."""
+    settings = configuration.settings
+    policies = {spec.pool: spec.policy for spec in configuration.specs}
+    places = [own.traces, *places_of(settings.runtime_dir, settings.state_dir)]
+    left = end_left_behind(settings.state_dir, places, policies, _tell_line)
+    try:
+        descriptor, path = new_file(settings.runtime_dir, settings.state_dir, left.held)
+    except OSError as error:
+        _tell_line(f"warning: what a killed daemon leaves would not be found: {error.strerror}")
+        return left, (-1, "")
+    _note_holder(own.lock, own.token, path)
+    if own.traces not in ("", path):
+        remove_file(own.traces)
+    return left, (descriptor, path)
 
 
 def _carry_over(configuration: Configuration, own: Taken, saves: dict[str, str]) -> Configuration:
@@ -138,7 +184,7 @@ def _carry_over(configuration: Configuration, own: Taken, saves: dict[str, str])
         remove_carried(folder)
     saves[LIFE] = json.dumps(life)
     # Only now: whatever had gone wrong before, the next try finds what this one has found.
-    _note_holder(own.lock, str(life["token"]))
+    _note_holder(own.lock, str(life["token"]), own.traces)
     return configuration
 
 
@@ -156,7 +202,7 @@ def _take_up_plans(configuration: Configuration, saves: dict[str, str]) -> None:
 def _become_keeper(
     configuration: Configuration,
     digests: Mapping[str, str],
-    places: list[dict[str, Any]],
+    heritage: Heritage,
     listeners: tuple[socket.socket, socket.socket | None],
     owner_pid: int | None,
     more: Mapping[str, str],
@@ -174,19 +220,20 @@ def _become_keeper(
     }
     saves.update(more)
     saves.update((f"spec/{spec.pool}", to_json(spec)) for spec in configuration.specs)
-    folder = Path(settings.state_dir).resolve()
     memory = boot.prepare(
-        name=f"{zlib.crc32(os.fsencode(folder)):08x}",
+        name=name_of(settings.state_dir),
         saves=saves,
         listener=listeners[0].fileno(),
         http=-1 if listeners[1] is None else listeners[1].fileno(),
-        places=places,
+        places=heritage.places,
         log_style=style,
         log_level=settings.log_level,
-        remove=[settings.control_path],
+        remove=[path for path in (settings.control_path, heritage.traces_path) if path],
         events=f"{settings.state_dir}/{EVENTS_FILE}",
         inherited=_handed_on(os.environ),
         owner_pid=owner_pid,
+        traces=heritage.traces,
+        held=heritage.held,
     )
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:  # it was closed when we were started
@@ -248,6 +295,10 @@ def _tell(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
+def _tell_line(text: str) -> None:
+    _tell(f"supervisord-lite: {text}")
+
+
 def _open_standard_descriptors() -> None:
     """Make sure that 0, 1 and 2 exist: the next file opened must not become somebody's output."""
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
@@ -264,15 +315,16 @@ def _take(folder: str) -> Taken:
     path = f"{folder}/lock"
     try:
         own = folder_lock.open_folder(folder)
-        stranger = folder_lock.hold_folder(own)
-        lock = folder_lock.open_lock(path)
-        folder_lock.hold_lock(lock)
+        stranger, lock = _hold(own, path)
     except OSError as error:
         message = f"{path}: {error.strerror}"
         raise PermissionRefusedError(message) from None
     except folder_lock.HeldError as error:
         hint = "stop that daemon, or give this one folders of its own (state_dir, runtime_dir)"
         message = f"{folder} {error}"
+        if folder_lock.has_ended(error.pid):
+            message = f"{folder} is held by what daemon {error.pid}, which was killed, was starting"
+            hint = f"try again; who has it open: fuser -v {path}"
         raise PermissionRefusedError(message, hint=hint) from None
     if stranger:
         # Who may read the folder can do that; it costs what the lock on the folder is for.
@@ -280,16 +332,43 @@ def _take(folder: str) -> Taken:
             f"supervisord-lite: warning: pid {stranger} has locked {folder}, where it may not "
             "write: should the file lock in it be deleted, another daemon could take the folder"
         )
-    before = folder_lock.read_lock(lock)
-    token = before[1] if len(before) > 1 else ""
-    _note_holder(lock, token)
-    return Taken(own, lock, token)
+    _, token, traces = folder_lock.read_lock(lock)
+    _note_holder(lock, token, traces)
+    return Taken(own, lock, token, traces)
 
 
-def _note_holder(lock: int, token: str) -> None:
-    """Say in the lock who has it, and under which token (supervisor/carry.py)."""
+def _hold(folder: int, path: str) -> tuple[int, int]:
+    """Hold the locks of a folder and of the file in it; what is about to let go is waited for.
+
+    Until exec, what a keeper that was killed had begun to start has both.
+
+    Returns:
+        The pid of a stranger who has the lock of the folder, or 0; and the file.
+
+    Raises:
+        HeldError: Another daemon has it.
+        OSError: The file cannot be had.
+    """
+    end_s = time.monotonic() + _EXEC_S
+    lock = -1
+    while True:
+        try:
+            stranger = folder_lock.hold_folder(folder)
+            lock = folder_lock.open_lock(path) if lock < 0 else lock
+            folder_lock.hold_lock(lock)
+            if not folder_lock.has_ended(str(stranger)):
+                return stranger, lock
+            return folder_lock.hold_folder(folder), lock
+        except folder_lock.HeldError as error:
+            if not folder_lock.has_ended(error.pid) or time.monotonic() > end_s:
+                raise
+        time.sleep(0.01)
+
+
+def _note_holder(lock: int, token: str, traces: str) -> None:
+    """Say in the lock who has it, under which token (supervisor/carry.py), and its traces."""
     try:
-        folder_lock.write_lock(lock, os.getpid(), token)
+        folder_lock.write_lock(lock, os.getpid(), token, traces)
     except OSError as error:  # a full disk; what holds the folder is the lock, not its text
         _tell(f"supervisord-lite: warning: the lock cannot name its holder: {error.strerror}")
 

@@ -21,6 +21,7 @@ EVENTS = (
     "worker.waiting", "worker.cleared", "worker.signalled", "worker.unusable", "job.failed",
     "job.missed", "job.skipped", "pool.scaled", "roll.stopped", "config.reloaded", "config.refused",
     "control.denied", "log.dropped", "events.dropped", "daemon.started", "daemon.ready",
+    "daemon.cleared",
     "daemon.stopping", "daemon.stopped", "daemon.escalated", "daemon.unkillable", "state.restored",
     "daemon.upgrading", "daemon.upgraded", "upgrade.refused", "upgrade.failed",
     "supervisor.adopted", "queue.stalled", "queue.budget", "task.succeeded", "task.dead",

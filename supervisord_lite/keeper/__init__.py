@@ -56,7 +56,9 @@ What happens when something is killed here
 * *A signal comes to the keeper itself.* It becomes a fact, so that a SIGTERM is not lost while no
   supervisor lives.
 * *The keeper dies.* Under systemd the unit ends and starts afresh (KillMode=mixed). Supervisor and
-  scribe see the end of their channels and leave.
+  scribe see the end of their channels and leave. Workers live on elsewhere, until the next `run`
+  ends them: it finds them by what is written down here, in memory, for each start (`traces.py`).
+  What it cannot end keeps its slot from starting (`held.py`).
 
 Starting a command (`spawn.py`)
 -------------------------------

@@ -17,7 +17,7 @@ from supervisord_lite.keeper.calls import Calls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 #: Descriptors below this are kept free for handing descriptors on: 3, 4, 5 … in a child.
@@ -43,7 +43,12 @@ class Boot:
         locks: Of files, held by a keeper before this one that had no places.
         owner: Readable once the process that the daemon belongs to has ended; None: nobody's.
         state: All that the keeper before this one knew; None: there was none.
+        traces: The file of that name (traces.py); -1: there is none.
+        held: What could not be ended that an earlier keeper has left (held.py).
     """
+
+    traces = -1
+    held: Sequence[Any] = ()
 
     def __init__(self, calls: Calls, descriptor: int) -> None:
         """Read the memfd *descriptor* that `prepare` or a former keeper wrote, and settle in.
@@ -75,6 +80,9 @@ class Boot:
         self.listener = _move_up(said["listener"])
         self.http = -1 if said["http"] < 0 else _move_up(said["http"])
         self.inherited = {name: _move_up(fd) for name, fd in said["inherited"].items()}
+        if said["traces"] >= 0:
+            self.traces = _move_up(said["traces"])
+        self.held = said["held"]
         _reserve()
         keep_from_workers()
         self.nofile_soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -149,6 +157,8 @@ def prepare(
     http: int = -1,
     events: str = "",
     owner_pid: int | None = None,
+    traces: int = -1,
+    held: Sequence[Any] = (),
 ) -> int:
     """Write what `Boot` reads; return the memfd, inheritable like the descriptors named in it."""
     said = {
@@ -163,10 +173,12 @@ def prepare(
         "events": events,
         "inherited": inherited,
         "owner_pid": owner_pid,
+        "traces": traces,
+        "held": held,
     }
     memory = memory_file(json.dumps(said).encode(), "boot")
-    held = [each["descriptor"] for each in places]
-    for number in (memory, listener, http, *held, *inherited.values()):
+    kept = [each["descriptor"] for each in places]
+    for number in (memory, listener, http, traces, *kept, *inherited.values()):
         if number >= 0:
             os.set_inheritable(number, True)
     return memory

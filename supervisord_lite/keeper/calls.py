@@ -34,6 +34,7 @@ class Calls:
     open = staticmethod(os.open)
     read = staticmethod(os.read)
     write = staticmethod(os.write)
+    pwrite = staticmethod(os.pwrite)
     close = staticmethod(os.close)
     mkdir = staticmethod(os.mkdir)
     rmdir = staticmethod(os.rmdir)

@@ -316,6 +316,24 @@ def _make(calls: Calls, path: str) -> None:
         return
 
 
+def place(calls: Calls, name: str) -> tuple[str, str] | None:
+    """Return the path below which our cgroups are, and that of our own; None: nowhere.
+
+    They are the same under systemd. Arguments as below.
+    """
+    own = _own_cgroup(calls)
+    if own is None:
+        return None
+    if not os.path.isdir("/run/systemd/system"):
+        return f"{own}/{folder_name(name)}", own
+    return (own, own) if _is_delegated(calls, own) else None
+
+
+def folder_name(name: str) -> str:
+    """Return what our folder is called where no systemd runs."""
+    return f"supervisord-lite.{name}"
+
+
 def discover(calls: Calls, name: str) -> Cgroups | None:
     """Return the place for our cgroups, or None where none may be made.
 
@@ -323,17 +341,14 @@ def discover(calls: Calls, name: str) -> Cgroups | None:
         calls: The seam.
         name: The daemon's own, the same each time it is started.
     """
-    own = _own_cgroup(calls)
-    if own is None:
+    found = place(calls, name)
+    if found is None:
         return None
-    under_systemd = os.path.isdir("/run/systemd/system")
-    if under_systemd and not _is_delegated(calls, own):
-        return None
-    base = own if under_systemd else f"{own}/supervisord-lite.{name}"
+    base, own = found
     try:
-        return Cgroups(calls, base, own, move=under_systemd)
+        return Cgroups(calls, base, own, move=base == own)
     except OSError:
-        if not under_systemd:
+        if base != own:
             _remove_made(calls, base)
         return None
 

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from supervisord_lite.keeper.reap import Ended
     from supervisord_lite.keeper.starts import Starts
     from supervisord_lite.keeper.table import Key, Run
+    from supervisord_lite.keeper.traces import Traces
     from supervisord_lite.keeper.trees import Trees
 
 #: How often what never began is asked of another server.
@@ -77,6 +78,7 @@ class Forkservers:
         watch: Callable[[int, int, Callable[[int], None]], None],
         unwatch: Callable[[int], None],
         tell: Callable[[dict[str, Any]], None],
+        traces: Traces,
     ) -> None:
         """Begin with none; arguments as of `Runs`."""
         self._calls = calls
@@ -87,6 +89,7 @@ class Forkservers:
         self._watch = watch
         self._unwatch = unwatch
         self._tell = tell
+        self._traces = traces
         self._gates = Gates(calls, starts, office, known, watch, unwatch, self._end_if_idle)
         self._by_id: dict[str, Server] = {}
         self._by_run: dict[Run, Server] = {}
@@ -236,6 +239,7 @@ class Forkservers:
         finally:
             theirs.close()
             self._starts.close_writers(start)
+        self._traces.born(start.request["marker"], pid)
         server.run.pid = pid
         server.run.cgroup = start.cgroup
         self._known.add(pid)
@@ -403,6 +407,7 @@ class Forkservers:
         server = self._by_run.pop(run, None)
         if server is None:
             return False
+        self._traces.gone(server.start.request["marker"])
         self._starts.retire(server.start)
         return True
 

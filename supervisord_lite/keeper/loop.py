@@ -21,6 +21,7 @@ from supervisord_lite.keeper.scribe_side import ScribeSide
 from supervisord_lite.keeper.signals import HANDLED
 from supervisord_lite.keeper.supervisor_side import SupervisorSide
 from supervisord_lite.keeper.table import Table
+from supervisord_lite.keeper.traces import now_ns
 from supervisord_lite.keeper.upgrade import Upgrade
 from supervisord_lite.wire.channel import PROTOCOL
 
@@ -65,6 +66,9 @@ class Keeper:
             self._calls, boot, self._table, self._known, poller.watch, poller.unwatch,
             lambda message: self._supervisor.note(message),
         )  # fmt: skip
+        self._runs.traces.when_failed = lambda why: journal.write(
+            "warning", "traces.not_written", reason=why
+        )
         events = boot.events if boot.state is None else ""  # there is a pipe already
         self._events = EventPipe(events, self._runs.streams, poller, journal.write)
         self._supervisor = SupervisorSide(
@@ -224,8 +228,10 @@ class Keeper:
     def _buried(self, dead: reap.Ended, now_s: float) -> None:
         self._known.discard(dead.pid)
         if dead.pid == self._supervisor.pid:
+            self._runs.traces.gone("supervisor")
             self._supervisor_died(dead, now_s)
         elif dead.pid == self._scribe.pid:
+            self._runs.traces.gone("scribe")
             self._ended(self._scribe, dead)
             self._scribe.buried(dead, now_s)
         elif not self._upgrade.takes(dead):
@@ -315,13 +321,17 @@ class Keeper:
             self._give_up(now_s)
 
     def _start_scribe(self, now_s: float) -> None:
+        from_ns = now_ns()
         self._scribe.begin(now_s)
+        self._runs.traces.own("scribe", self._scribe.pid, from_ns)
         self._known.add(self._scribe.pid)
         if self._finishing:
             self._end_at_s = min(now_s + _LAST_WORDS_S, self._last_at_s)
 
     def _start_supervisor(self, now_s: float) -> None:
+        from_ns = now_ns()
         self._supervisor.begin(**self._about())
+        self._runs.traces.own("supervisor", self._supervisor.pid, from_ns)
         self._known.add(self._supervisor.pid)
         self._ask(now_s)
 
@@ -349,7 +359,13 @@ class Keeper:
 
         *keep* is called with each descriptor that goes with it.
         """
+        more: dict[str, Any] = {}
+        if self._runs.traces.descriptor >= 0:
+            more["traces"] = self._runs.traces.pack(keep)
+        if held := self._runs.held.pack():
+            more["held"] = held
         return {
+            **more,
             "boot": self._boot.pack(keep),
             "journal": self._journal.pack(keep),
             "table": self._table.pack(),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from supervisord_lite.keeper.cgroups import Cgroups
     from supervisord_lite.keeper.reap import Ended
     from supervisord_lite.keeper.table import Key
+    from supervisord_lite.keeper.traces import Traces
     from supervisord_lite.keeper.trees import Trees
 
 #: Of its output, the end is kept.
@@ -104,6 +105,7 @@ class Probes:
         watch: Callable[[int, int, Callable[[int], None]], None],
         unwatch: Callable[[int], None],
         tell: Callable[[dict[str, Any]], None],
+        traces: Traces,
     ) -> None:
         """Begin with none; the arguments are as those of `Runs`.
 
@@ -117,6 +119,7 @@ class Probes:
         self._watch = watch
         self._unwatch = unwatch
         self._tell = tell
+        self._traces = traces
         self._by_pid: dict[int, Probe] = {}
         self._by_tree: dict[Run, Probe] = {}
         self._by_run: dict[Run, list[Probe]] = {}
@@ -173,8 +176,14 @@ class Probes:
         try:
             reader, writer = self._pipe()
             cgroup = self._make_cgroup(f"{run.key[0]}.{run.key[1]}.{run.key[2]}.probe{self._count}")
+            name = f"{run.key[0]}-{run.key[1]}"
+            self._traces.note(
+                request["marker"], what="probe", key=run.key, name=name, cgroup=cgroup
+            )
             pid, report = self._launch(request, {1: writer, 2: writer}, cgroup)
+            self._traces.born(request["marker"], pid)
         except Exception as error:  # noqa: BLE001  # whatever it is, the supervisor waits to hear
+            self._traces.gone(request["marker"])
             if cgroup is not None and self._cgroups is not None:
                 self._cgroups.remove(cgroup)
             if reader >= 0:
@@ -317,6 +326,7 @@ class Probes:
                 else:
                     settled.add(tree)
                 continue
+            self._traces.gone(tree.marker)
             self._close_reader(probe)
             left = self._by_run[probe.run]
             left.remove(probe)

@@ -100,9 +100,9 @@ def lock(calls: Calls, path: str, former: int) -> int:
         calls.close(own)
         raise
     _liken(calls, own, former)
-    said = folder_lock.read_lock(former)
+    _, token, traces = folder_lock.read_lock(former)
     try:
-        folder_lock.write_lock(own, os.getpid(), said[1] if len(said) > 1 else "")
+        folder_lock.write_lock(own, os.getpid(), token, traces)
     except OSError:
         return own  # a full disk; the lock is what counts
     return own

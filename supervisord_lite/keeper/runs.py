@@ -11,6 +11,7 @@ from supervisord_lite.keeper import cgroups, own_folder, secret_stage
 from supervisord_lite.keeper.ends import Ends
 from supervisord_lite.keeper.feeds import Feeds
 from supervisord_lite.keeper.forkservers import Forkservers
+from supervisord_lite.keeper.held import Held
 from supervisord_lite.keeper.listeners import Listeners
 from supervisord_lite.keeper.privates import Privates
 from supervisord_lite.keeper.probes import Probes
@@ -25,6 +26,7 @@ from supervisord_lite.keeper.spawn import (
 from supervisord_lite.keeper.starts import Start, Starts
 from supervisord_lite.keeper.streams import Streams
 from supervisord_lite.keeper.table import Run, key_in
+from supervisord_lite.keeper.traces import Traces
 from supervisord_lite.keeper.trees import Trees
 from supervisord_lite.keeper.voices import Voice, Voices
 
@@ -83,6 +85,8 @@ class Runs:
             self.cgroups = cgroups.discover(calls, boot.name)
         else:
             self.cgroups = cgroups.unpacked(calls, state["runs"].get("cgroups"))
+        self.traces = Traces(calls, boot.traces, (state or {}).get("traces"))
+        self.held = Held(calls, boot.held if state is None else state.get("held", ()))
         self.streams = Streams(calls)
         if state is None:
             self.streams.adopt(boot.journal_reader, {"name": "", "fd": 2})
@@ -94,14 +98,15 @@ class Runs:
         self._privates = Privates(calls)
         self._trees = Trees(calls, self.cgroups, known)
         self.probes = Probes(
-            calls, self.cgroups, self._trees, known, self._launch_probe, watch, unwatch, tell
-        )
+            calls, self.cgroups, self._trees, known, self._launch_probe, watch, unwatch, tell,
+            self.traces,
+        )  # fmt: skip
         self._starts = Starts(
             calls, self.streams, self.voices, self.feeds, self._listeners, self._privates,
-            self.cgroups, self._launcher.null, self._hand_on,
+            self.cgroups, self._launcher.null, self._hand_on, self.traces,
         )  # fmt: skip
         self.servers = Forkservers(
-            calls, self._starts, self, self._trees, known, watch, unwatch, tell
+            calls, self._starts, self, self._trees, known, watch, unwatch, tell, self.traces
         )
         self._setups: dict[int, _Setup] = {}
         self._ends = Ends(table)
@@ -219,6 +224,9 @@ class Runs:
         if self._table.is_known(key):
             return
         self._table.note_asked(key)
+        if why := self.held.why_not(key[:2]):
+            self.has_failed(key, StageError("left_behind", why, missing=True))
+            return
         if "server" in request:
             self.leave()
             self.servers.take(request, now_s)
@@ -269,6 +277,7 @@ class Runs:
         run.folder = start.request.get("folder") or ""
         self._table.add(run)
         self._known.add(pid)
+        self.traces.born(run.marker, pid)
         if start.voice is not None:
             self.voices.begin(run, start.voice)
         self._privates.begin(run, start.request)
@@ -411,6 +420,7 @@ class Runs:
             self._forget(run)
 
     def _forget(self, run: Run) -> None:
+        self.traces.gone(run.marker)
         self.voices.end(run)
         self.feeds.end(run.key)
         self._privates.end(run)

@@ -20,6 +20,7 @@ a file is missing              the start has failed; tried again after `backoff.
 others may read it, no file    the start has failed; tried again with backoff
 no folder of credentials       hopeless: only another start of the service brings one
 killed while it reads          like any start that fails; files that it wrote go with the run
+the keeper is killed           the child ends with it, until it becomes the worker
 =============================  ====================================================================
 
 Files are written with the keeper's rights before they are given away, because a limit of the worker
@@ -34,6 +35,7 @@ import os
 import resource
 import signal
 
+from supervisord_lite.base import prctl
 from supervisord_lite.base.plain_signals import change_mask
 from supervisord_lite.base.secret_file import SecretError, read, value_of
 
@@ -149,6 +151,16 @@ def let_go(kept: Iterable[int]) -> None:
             os.closerange(start, number)
         start = max(start, number + 1)
     os.closerange(start, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def end_with(keeper: int | None) -> None:
+    """Be killed when process *keeper*, our parent, ends, or end now if it has; None: no more."""
+    if keeper is None:
+        prctl.outlive_parent()
+        return
+    prctl.die_with_parent()
+    if os.getppid() != keeper:
+        os._exit(127)
 
 
 def hand_on(calls: Calls, request: Mapping[str, Any], credentials: str | None) -> tuple[int, int]:

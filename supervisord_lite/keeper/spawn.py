@@ -146,7 +146,8 @@ class Launcher:
         given = {to: self.null if fd < 0 else fd for to, fd in files.items()}
         files = {0: self.null, **given}
         if request.get("secrets"):
-            request = {**request, "secret_places": self._secret_places(request)}
+            places = self._secret_places(request)
+            request = {**request, "secret_places": places, "keeper": os.getpid()}
             return self._fork(request, environment, files, cgroup)  # nobody else reads them
         if request.get("sockets"):
             return self._fork(request, environment, files, cgroup)  # LISTEN_PID is the child's
@@ -292,6 +293,8 @@ def _set_up(
         os.setsid()
         if request.get("secrets"):
             stage = "secret"
+            # What has let go of the lock must end with the keeper: see traces.py.
+            secret_stage.end_with(request["keeper"])
             secret_stage.let_go({*files, reporter})
             secrets.bring(request, request["secret_places"])
             environment.update(secrets.variables)
@@ -306,9 +309,13 @@ def _set_up(
         _limit(request["rlimits"], nofile)
         for stage in privileges.give_up(request):  # noqa: B007  # told where one fails
             pass
+        if request.get("secrets"):
+            secret_stage.end_with(request["keeper"])  # another user: the kernel has forgotten it
         stage = "directory"
         os.chdir(request["directory"])
         stage = "exec"
+        if request.get("secrets"):
+            secret_stage.end_with(None)
         change_mask(signal.SIG_SETMASK, ())
         _exec(request["argv"], environment)
     except BaseException as error:  # noqa: BLE001  # whatever it is, the parent must hear of it

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from supervisord_lite.keeper.privates import Privates
     from supervisord_lite.keeper.streams import Stream, Streams
     from supervisord_lite.keeper.table import Key
+    from supervisord_lite.keeper.traces import Traces
     from supervisord_lite.keeper.voices import Voices
 
 #: Descriptors below this are for what is handed on.
@@ -66,6 +67,7 @@ class Starts:
         cgroups: Cgroups | None,
         null: int,
         hand_on: Callable[[dict[str, Any]], int],
+        traces: Traces,
     ) -> None:
         """Take what it comes from.
 
@@ -80,6 +82,7 @@ class Starts:
         self._cgroups = cgroups
         self._null = null
         self._hand_on = hand_on
+        self._traces = traces
 
     def fill(self, start: Start, cgroup: str) -> None:
         """Make everything that the request of *start* wants; *cgroup* is a name for its cgroup.
@@ -107,6 +110,7 @@ class Starts:
             start.files[number] = descriptor = self._hand_on(request)
             start.writers.append(descriptor)
             start.request = {**request, "python": {**request["python"], "secrets": number}}
+        self._traces.asked(start)
 
     def pack(self, start: Start, keep: Callable[[int], int]) -> dict[str, Any]:
         """Return one start as JSON, once its process has its files; *keep*: each descriptor."""
@@ -129,6 +133,7 @@ class Starts:
 
     def discard(self, start: Start) -> None:
         """There is no process for it."""
+        self._traces.gone(start.request["marker"])
         for stream in start.streams:
             self._streams.discard(stream)
         if start.cgroup is not None and self._cgroups is not None:

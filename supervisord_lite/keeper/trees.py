@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import signal
 
 from supervisord_lite.base import procfs
@@ -16,6 +17,8 @@ from supervisord_lite.keeper.calls import Calls, read_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from supervisord_lite.keeper.cgroups import Cgroups
     from supervisord_lite.keeper.table import Run
 
@@ -65,6 +68,37 @@ def process(calls: Calls, pid: int) -> Process | None:
         return None
     except (IndexError, ValueError):
         return None
+
+
+def send(calls: Calls, member: Process, number: int) -> None:
+    """Signal one process through a pidfd, verified again while the pidfd is open."""
+    try:
+        descriptor = calls.pidfd_open(member.pid)
+    except OSError:
+        return
+    try:
+        again = process(calls, member.pid)
+        if again is not None and again.started == member.started:
+            calls.pidfd_send_signal(descriptor, number)
+    except OSError:
+        return  # gone, or another user's by now, or no descriptor left to verify it
+    finally:
+        calls.close(descriptor)
+
+
+def wait_for_any(calls: Calls, pids: Iterable[int], limit_s: float) -> None:
+    """Wait until one of *pids* has ended, for *limit_s* at most."""
+    descriptors = []
+    poll = select.poll()
+    for pid in pids:
+        try:
+            descriptors.append(calls.pidfd_open(pid))
+        except OSError:
+            continue
+        poll.register(descriptors[-1], select.POLLIN)
+    poll.poll(limit_s * 1000)
+    for descriptor in descriptors:
+        calls.close(descriptor)
 
 
 class _Claims:
@@ -330,22 +364,7 @@ class Trees:
 
     def _send(self, run: Run, member: Process, number: int) -> None:
         run.recorded[member.pid] = member.started
-        self._kill(member, number)
-
-    def _kill(self, member: Process, number: int) -> None:
-        """Signal one process through a pidfd, verified again while the pidfd is open."""
-        try:
-            descriptor = self._calls.pidfd_open(member.pid)
-        except OSError:
-            return
-        try:
-            again = process(self._calls, member.pid)
-            if again is not None and again.started == member.started:
-                self._calls.pidfd_send_signal(descriptor, number)
-        except OSError:
-            return  # gone, or another user's by now, or no descriptor left to verify it
-        finally:
-            self._calls.close(descriptor)
+        send(self._calls, member, number)
 
     def everything(self, spared: set[int]) -> list[str]:
         """SIGKILL to every descendant of the keeper but *spared*: the daemon ends. Name them."""
@@ -362,5 +381,5 @@ class Trees:
             stack.extend(below.get(at.pid, []))
             if not at.zombie and at.pid not in spared:
                 names.append(f"{at.pid} {at.name}")
-                self._kill(at, signal.SIGKILL)
+                send(self._calls, at, signal.SIGKILL)
         return names

@@ -66,7 +66,8 @@ _ASKED = "asked/"
 #: Of the daemon's own lines those that are events too.
 _RECORDED = frozenset(
     {
-        "config.refused", "config.reloaded", "control.denied", "daemon.escalated", "daemon.ready",
+        "config.refused", "config.reloaded", "control.denied", "daemon.cleared",
+        "daemon.escalated", "daemon.ready",
         "daemon.stopping", "daemon.unkillable", "daemon.upgraded", "daemon.upgrading",
         "roll.stopped", "state.restored", "supervisor.adopted", "upgrade.failed",
         "upgrade.refused",
@@ -75,6 +76,7 @@ _RECORDED = frozenset(
 #: Of those what is saved ahead of the workers' records, or comes before them.
 _FIRST = frozenset(
     {
+        "daemon.cleared",
         "daemon.escalated",
         "daemon.stopping",
         "daemon.unkillable",

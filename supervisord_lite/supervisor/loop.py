@@ -22,6 +22,7 @@ from supervisord_lite.supervisor.events import Events
 from supervisord_lite.supervisor.generations import Generations
 from supervisord_lite.supervisor.health import Health
 from supervisord_lite.supervisor.heartbeats import Heartbeats
+from supervisord_lite.supervisor.left_behind import LEFT_BEHIND, tell_left_behind
 from supervisord_lite.supervisor.listeners import Listeners
 from supervisord_lite.supervisor.logs import Logs
 from supervisord_lite.supervisor.loops import Loops
@@ -270,6 +271,8 @@ class Supervisor:
             self._journal.write("error", "worker.unusable", name=name, reason=reason)
             self._events.note_worker(slot, "worker.unusable", reason=reason)
         self._note.resume()
+        if not self._handover.adoption:
+            tell_left_behind(self._handover.saves.get(LEFT_BEHIND), self._fleet, self._events)
         if not was_stopping:
             self._daemon.begin()
         self._reloads.begin()

@@ -129,12 +129,13 @@ class PlainBoot(Boot):
         self.http = -1
         keep_from_workers()
         self.scribe_memory = os.memfd_create("scribe")
+        self.traces = os.memfd_create("traces")
         self.nofile_soft = 512
         self.journal_reader, self.journal_writer = open_pipe()
         os.set_blocking(self.journal_reader, False)
 
     def close(self) -> None:
-        for descriptor in (self.scribe_memory, *self._reserved):
+        for descriptor in (self.scribe_memory, self.traces, *self._reserved):
             os.close(descriptor)
         self._socket.close()
 

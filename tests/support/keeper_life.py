@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from supervisord_lite.keeper.traces import records
 from tests.support.keeper import as_subreaper, below, marked, open_descriptors, request
 from tests.support.keeper_whole import SeamCalls, WholeKeeper
 
@@ -131,6 +132,8 @@ def fails_once(kind: str, number: int, *, cgroups: bool = False) -> None:
         begun = keeper.calls.counts[kind]
         live(keeper)
         count = keeper.calls.counts[kind] - begun
+        left, _ = records(os.pread(keeper.boot.traces, 1 << 20, 0))
+        assert {line["what"] for line in left} == {"supervisor", "scribe"}, "all else is over"
     for which in places(count):
         fails_at(kind, number, which, cgroups=cgroups)
 

@@ -6,6 +6,7 @@ and loop devices are ours when they belong to our folders; listening ports are o
 of ours holds them.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -126,6 +127,17 @@ def _remove_folder(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
+def _remove_traces(folder: Path) -> None:
+    """Remove what daemons in *folder* that were killed have left in memory."""
+    for path in Path("/dev/shm").glob("supervisord-lite.*"):
+        try:
+            head = json.loads(path.read_bytes()[:1024])
+        except (OSError, ValueError):
+            continue
+        if Path(head.get("in", "/")).is_relative_to(folder):
+            path.unlink(missing_ok=True)
+
+
 def _mount_points() -> set[str]:
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     return {line.split(" ")[4].encode().decode("unicode_escape") for line in lines}
@@ -206,6 +218,7 @@ class Session:
         except AssertionError:
             left = self.find()
         kill(self.processes())
+        _remove_traces(self.folder)
         _remove_folder(self.folder)
         if self._cgroup:
             path, home = self._cgroup
