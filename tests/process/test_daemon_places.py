@@ -108,7 +108,7 @@ def test_what_outlives_the_main_process_for_a_moment_is_not_in_the_way() -> None
         daemon.start()
 
         daemon.wait_state("a", "running")
-        os.kill(supervisor, signal.SIGKILL)
+        assert not leftovers.is_alive(supervisor)
 
 
 def test_a_lock_that_is_no_file_is_refused_with_a_word() -> None:
