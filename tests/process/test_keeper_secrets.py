@@ -414,3 +414,34 @@ def test_a_fork_that_waits_for_a_disk_can_be_killed(house: Household, tmp_path: 
         assert house.fact("web", "exited")["signal"] == signal.SIGKILL
     house.ask({"do": "keep_servers", "ids": []})
     house.until(lambda: not house.known, "all have ended")
+
+
+def test_a_start_that_reads_secrets_ends_with_the_keeper() -> None:
+    """It has let go of the lock, so the next `run` would not wait for it."""
+    told, tell = os.pipe()
+    keeper = os.fork()
+    if keeper == 0:
+        me = os.getpid()
+        if os.fork() == 0:
+            secret_stage.end_with(me)
+            os.write(tell, b"%d" % os.getpid())
+        signal.pause()
+        os._exit(1)
+    os.close(tell)
+    start = int(os.read(told, 100))
+    assert leftovers.is_alive(start)
+
+    os.kill(keeper, signal.SIGKILL)
+
+    os.waitpid(keeper, 0)
+    wait_until(lambda: not leftovers.is_alive(start), what="it has ended")
+    os.close(told)
+
+
+def test_a_start_whose_keeper_has_ended_already_ends_too() -> None:
+    """The parent may have died before the child asked to die with it."""
+    child = os.fork()
+    if child == 0:
+        secret_stage.end_with(1 << 22)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 127

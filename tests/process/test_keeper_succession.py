@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from supervisord_lite.base.memory_files import memory_file
+from supervisord_lite.keeper.traces import records
 from tests.support import leftovers
 from tests.support.forkserver import a_server, forked
 from tests.support.keeper import as_subreaper, marked, replace_calls, request
@@ -121,6 +122,33 @@ def test_nothing_stays_open_that_was_not_handed_on_and_nothing_grows() -> None:
         keeper.until(lambda: environment_of(pids["later"]) == wanted, "it has the same variables")
 
 
+def test_what_the_next_run_would_look_for_is_written_down_by_each_of_them() -> None:
+    """A line for each tree, before and after; and none for what has ended since."""
+    with alone(cgroups=False) as keeper:
+        household(keeper)
+
+        def written() -> dict[str, int]:
+            found, damaged = records(os.pread(keeper.traces, 1 << 20, 0))
+            assert damaged == 0
+            return {f"{line['what']} {line.get('name', '')}": line["pid"] for line in found}
+
+        before = written()
+        pids = {f["pool"]: f["pid"] for f in keeper.facts.values() if f["fact"] == "spawned"}
+        assert {f"run {pool}": pid for pool, pid in pids.items()}.items() <= before.items()
+        assert len(before) == len(pids) + 3, "and supervisor, scribe and a forkserver"
+
+        keeper.replace()
+        keeper.until(lambda: written().keys() == before.keys(), "all are there again")
+        assert {each: pid for each, pid in written().items() if each.startswith("run ")} == {
+            f"run {pool}": pid for pool, pid in pids.items()
+        }
+        keeper.say(do=[marked(request("later", "sleep", "1000"))])
+        keeper.until(lambda: "run later" in written(), "one more is written down")
+        os.kill(pids["web"], signal.SIGKILL)
+        keeper.until(lambda: "run web" not in written(), "and one less")
+
+
+@NEEDS_ROOT
 def test_whoever_waits_at_a_socket_is_served_and_who_listens_hears_each_line_once() -> None:
     """Sockets stay open, private ones keep their names, feeds go on behind the last line."""
     with alone(cgroups=False) as keeper:

@@ -121,11 +121,13 @@ class AloneKeeper:
         control, http, systemd = (each.fileno() for each in self.listeners)
         lock = os.open(f"{folder}/lock", os.O_RDWR | os.O_CREAT)
         fcntl.flock(lock, fcntl.LOCK_EX)
+        self.traces = os.memfd_create("traces")
         memory = boot.prepare(
             name=f"alone-{os.getpid()}-{folder.name}", saves={"settings": "{}"}, listener=control,
             http=http, inherited={"systemd": systemd},
             places=[boot.place("lock", f"{folder}/lock", lock)], log_style="json",
             log_level="debug", remove=[], events=f"{folder}/events.jsonl", owner_pid=os.getpid(),
+            traces=self.traces,
         )  # fmt: skip
         own = {**os.environ, **(environment or {}), OFFICE: f"{folder}/office"}
         if not cgroups:
@@ -133,7 +135,7 @@ class AloneKeeper:
         with (folder / "output").open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-I", "-S", HERE, "keeper", str(memory)],
-                pass_fds=(memory, control, http, systemd, lock), env=own,
+                pass_fds=(memory, control, http, systemd, lock, self.traces), env=own,
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd="/",
                 start_new_session=True,
             )  # fmt: skip
@@ -264,6 +266,7 @@ class AloneKeeper:
         status = self.process.wait(30)
         self._leave()
         self._office.close()
+        os.close(self.traces)
         for each in self.listeners:
             each.close()
         return status

@@ -204,3 +204,63 @@ def test_a_killed_main_process_is_started_again_with_closed_breakers(watched: Ma
     sleeps = watched.run("pgrep", "-c", "-x", "sleep").stdout.strip()
     assert sleeps == "1"
     assert alarms(watched) == []
+
+
+#: A stop and a size by hand, and a breaker that opens by itself.
+SPECIAL = """
+[defaults]
+ready = "100ms"
+[worker.web]
+command = ["/bin/sleep", "100001"]
+[worker.pool]
+command = ["/bin/sleep", "100002"]
+[worker.bad]
+command = ["/bin/sh", "-c", "exit 3"]
+max_restarts = 1
+"""
+
+
+def test_a_killed_main_process_is_started_again_with_what_people_wanted(
+    watched: Machine,
+) -> None:
+    """Stops, sizes and open breakers are as they were; no process of before lives."""
+    watched.write(CONFIG, SPECIAL)
+    watched.systemctl("start", UNIT)
+    watched.run("supervisord-lite", "stop", "web")
+    watched.run("supervisord-lite", "scale", "pool=2")
+    wait_until(lambda: is_kept(watched), what="that is written down", every_s=0.05)
+    main_pid = watched.main_pid(UNIT)
+    before = watched.run("pgrep", "-x", "sleep").stdout.split()
+    assert len(before) == 2
+
+    watched.kill(main_pid, signal.SIGKILL)
+
+    wait_until(
+        lambda: watched.main_pid(UNIT) not in (0, main_pid) and states(watched) == WANTED,
+        what="it is up again, as it was",
+        timeout_s=30,
+        every_s=0.05,
+    )
+    now = watched.run("pgrep", "-x", "sleep").stdout.split()
+    assert len(now) == 2
+    assert not set(now) & set(before)
+    assert "is STOPPED" in watched.run("supervisord-lite", "why", "web").stdout
+    assert "is TRIPPED" in watched.run("supervisord-lite", "why", "bad").stdout
+
+
+WANTED = {"web": "stopped", "pool-1": "running", "pool-2": "running", "bad": "tripped"}
+
+
+def is_kept(machine: Machine) -> bool:
+    kept = machine.run("cat", "/var/lib/supervisord-lite/carry.json", check=False).stdout
+    if not kept:
+        return False
+    said = json.loads(kept)
+    return len(said["records"]) == 2 and said["sizes"] == {"pool": [2, 1]}
+
+
+def states(machine: Machine) -> dict[str, str]:
+    done = machine.run("supervisord-lite", "status", "--json", check=False)
+    if done.returncode:
+        return {}
+    return {each["name"]: each["state"] for each in json.loads(done.stdout)["workers"]}
