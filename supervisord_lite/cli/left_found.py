@@ -163,6 +163,8 @@ class Search:
         Raises:
             OSError: Nothing can be looked at now.
         """
+        if not self.traces:
+            return {}
         seen = {}
         for name in os.listdir("/proc"):  # noqa: PTH208
             if name.isdigit() and (found := process(self._calls, int(name))) is not None:
@@ -185,7 +187,7 @@ class Search:
             return Left(found, trace, True, self._is_proved(found, trace))
         if found.zombie:
             return None
-        own = self._by_marker.get(marker_of(found.pid))
+        own = self._by_marker.get(marker_of(found.pid)) if self._by_marker else None
         if own is not None and found.started >= _ticks(own.from_ns):
             return Left(found, own, not own.pid, True)
         for trace in self._unborn:

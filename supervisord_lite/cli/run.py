@@ -156,7 +156,8 @@ def _end_left_behind(configuration: Configuration, own: Taken) -> tuple[Outcome,
     try:
         descriptor, path = new_file(settings.runtime_dir, settings.state_dir, left.held)
     except OSError as error:
-        _tell_line(f"warning: what a killed daemon leaves would not be found: {error.strerror}")
+        if os.getpid() != 1:  # which takes all others along
+            _tell_line(f"warning: what a killed daemon leaves may not be found: {error.strerror}")
         return left, (-1, "")
     _note_holder(own.lock, own.token, path)
     if own.traces not in ("", path):
