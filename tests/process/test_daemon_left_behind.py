@@ -22,7 +22,7 @@ from tests.support.wait import pass_random_time, wait_until
 pytestmark = pytest.mark.process
 
 #: How often the main process is killed at random; the count of the suite is for every day.
-KILLS = int(os.environ.get("SDL_KEEPER_KILLS", "4"))
+KILLS = int(os.environ.get("SDL_KEEPER_KILLS", "3"))
 #: Every process of a slot has the slot's lock while it lives, grandchildren too. Whoever finds it
 #: taken is the second one, and says so.
 _ONE = """
@@ -279,12 +279,12 @@ def test_who_runs_below_what_is_left_is_told_so(bare: tuple[str, ...]) -> None:
         assert not leftovers.is_alive(web)
 
 
-def test_of_two_that_start_at_once_one_ends_it(argv: tuple[str, ...]) -> None:
+def test_of_two_that_start_at_once_one_ends_it(bare: tuple[str, ...]) -> None:
     """The other one finds the folders taken."""
-    with a_daemon(one("deaf", "deaf"), argv) as daemon:
+    with a_daemon(one("deaf", "deaf"), bare) as daemon:
         all_run(daemon)
         kill_keeper(daemon)
-        command = [*argv, "run", "-c", str(daemon.config)]
+        command = [*bare, "run", "-c", str(daemon.config)]
         with (daemon.folder / "second").open("wb") as output:
             second = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
