@@ -29,8 +29,9 @@ MIB = 1024 * 1024
 SLACK = 4
 #: What the line may climb in the second half.
 GROWTH_BYTES = {"keeper": 1 * MIB, "scribe": 4 * MIB, "supervisor": 4 * MIB}
-#: A file of the state folder that is written anew each time.
-STATE_GROWTH_BYTES = 64 * 1024
+#: A file of the state folder has something of each worker in it: of one that fails all the time the
+#: failures inside its window.
+STATE_BYTES_PER_WORKER = 2048
 
 
 @dataclass(frozen=True)
