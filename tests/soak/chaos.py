@@ -24,7 +24,7 @@ from tests.support.wait import pass_time
 _BY_PEOPLE = frozenset(
     {
         "stop", "start", "restart", "roll", "scale", "reload_same", "reload_broken",
-        "reload_changed", "dry_run", "reset", "sample", "ask",
+        "reload_changed", "dry_run", "reset", "sample", "ask", "upgrade",
     }
 )  # fmt: skip
 _CLIENTS: dict[str, Callable[[Daemon, Fault], clients.Undo | None]] = {

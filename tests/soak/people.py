@@ -6,6 +6,7 @@ on: `wanted` is exactly what people want.
 """
 
 import queue
+import sys
 import threading
 import time
 from collections import Counter
@@ -14,10 +15,11 @@ from typing import Any
 
 from tests.soak.fleet import Fleet
 from tests.soak.schedule import Fault
-from tests.support.daemon import Daemon, MethodFailedError
+from tests.support.daemon import CHECKOUT, Daemon, MethodFailedError
 from tests.support.wait import wait_until
 
 _MANAGER = "io.supervisordlite.Manager"
+_RESIDENT = "supervisord_lite/base/resident.py"
 #: A supervisor may hang, and is found and replaced meanwhile.
 _PATIENCE_S = 60.0
 #: These are answers; any other error is a fault of the daemon's.
@@ -178,6 +180,13 @@ class Operator:
             self.unsure[name] += 1
         else:
             self.resets[name] += 1
+
+    def upgrade(self, fault: Fault) -> None:
+        """Put the same code in force again, the main process's too, or not."""
+        self.say(
+            "Upgrade", interpreter=sys.executable, resident=str(CHECKOUT / _RESIDENT),
+            keeper=fault.amount < 0.5,
+        )  # fmt: skip
 
     def sample(self, _fault: Fault) -> None:
         """Look at what all of them use."""

@@ -70,6 +70,8 @@ KINDS: dict[str, tuple[float, str]] = {
     "client_leaves": (1, "order"),
     "crowd": (0.5, ""),
     "visit": (2, ""),
+    # Only where it is named: a main process that replaces itself has nothing of what it had before.
+    "upgrade": (0, ""),
 }
 
 
@@ -86,7 +88,11 @@ def schedule(
         only: Kinds; all without any.
     """
     rng = random.Random(seed)
-    kinds = {name: about for name, about in KINDS.items() if not only or name in only}
+    kinds = {
+        name: (weight or 2.0, need)
+        for name, (weight, need) in KINDS.items()
+        if (name in only if only else weight)
+    }
     if fleet.full is None:
         kinds.pop("disk_full", None)
     if fleet.ice is None:
