@@ -3,12 +3,25 @@
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from tests.support import leftovers
+from tests.support.wait import wait_until
+
+#: A daemon without cgroups, or a whole systemd, may live so long.
+_HELD_S = 60.0
+
+
+def _is_attached(image: Path) -> bool:
+    """Return whether a loop device still has *image*."""
+    for path in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with suppress(OSError):  # detached in between
+            if path.read_text().strip() == str(image):
+                return True
+    return False
 
 
 @contextmanager
@@ -29,6 +42,10 @@ def a_disk() -> Iterator[Path]:
         thaw = ["fsfreeze", "--unfreeze", str(point)]
         subprocess.run(thaw, check=False, stderr=subprocess.DEVNULL)
         subprocess.run(["umount", point], check=True)
+        # A test beside us that has mounts of its own has got a copy of this one, while it lasts.
+        wait_until(
+            lambda: not _is_attached(image), what=f"nobody has {image} mounted", timeout_s=_HELD_S
+        )
         image.unlink()
 
 
