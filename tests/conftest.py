@@ -5,8 +5,15 @@ import signal
 from collections.abc import Generator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support import leftovers
+
+# How long an example takes says how busy the machine is, and nothing about what is tested.
+settings.register_profile(
+    "ours", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("ours")
 
 broken_off: list[bool] = []
 IN_CI = os.environ.get("CI", "") not in ("", "0", "false")
