@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import sys
 import time
@@ -46,6 +47,7 @@ from supervisord_lite.config.spec import Configuration, Settings, to_json
 from supervisord_lite.keeper import boot, control_socket
 from supervisord_lite.keeper.calls import Calls
 from supervisord_lite.keeper.listeners import listen_tcp
+from supervisord_lite.keeper.signals import HANDLED
 from supervisord_lite.scribe.files import EVENTS_FILE
 from supervisord_lite.supervisor import events
 from supervisord_lite.supervisor.carry import LIFE, MAY_BE_THERE
@@ -126,6 +128,9 @@ def run(arguments: argparse.Namespace) -> int:
     left, traces = _end_left_behind(configuration, own)
     # What a daemon that was killed has left of its workers' sockets.
     shutil.rmtree(Path(settings.runtime_dir, "w"), ignore_errors=True)
+    # From here on there is something to take away: a signal that comes now is the keeper's to obey,
+    # which lets it through as soon as it can (keeper/loop.py).
+    signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
     listener, inode = _listen(settings.control_path)
     http = _listen_http(settings) if settings.http else None
     _set_modes(configuration)

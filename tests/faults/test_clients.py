@@ -163,6 +163,40 @@ def test_row_49_another_user(house: House) -> None:
         assert done.stdout == "refused\n"
 
 
+#: Becomes somebody, asks as often as it is told, and says how often it was answered.
+_ASKS = """
+import os, socket, sys
+uid, times, path = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+os.setgroups([]); os.setgid(uid); os.setuid(uid)
+answered = 0
+for _ in range(times):
+    with socket.socket(socket.AF_UNIX) as own:
+        own.connect(path)
+        try:
+            own.sendall(b'{"method": "io.supervisordlite.Manager.Status"}\\0')
+            answered += own.recv(65536)[:1] == b'{'
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+print(answered)
+"""
+
+
+def test_row_49_one_who_may_nothing(house: House) -> None:
+    """Where others are let in, the kernel says who comes; it is told once, and how often."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: to be another user")
+    with house.row(f"[worker.o]\n{SLEEP}{QUICK}operators = ['daemon']\n") as daemon:
+        for uid, times, answered in ((65534, 50, 0), (1, 3, 3)):
+            done = subprocess.run(
+                ["python3", "-ISc", _ASKS, str(uid), str(times), daemon.control_path],
+                capture_output=True, text=True, check=True,
+            )  # fmt: skip
+            assert int(done.stdout) == answered
+        wait_until(lambda: daemon.events("control.denied"), what="it is told")
+        told = [(each["uid"], each.get("count", 1)) for each in daemon.events("control.denied")]
+        assert told == [(65534, 1)]
+
+
 def _of_another(folder: Path) -> None:
     folder.mkdir()
     os.chown(folder, 65534, 65534)

@@ -3,13 +3,14 @@
 import contextlib
 import os
 import signal
+import sys
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.support import leftovers
-from tests.support.daemon import Daemon, MethodFailedError
+from tests.support.daemon import CHECKOUT, Daemon, MethodFailedError
 from tests.support.house import QUICK, SLEEP, House, sh
 from tests.support.wait import wait_until
 
@@ -76,6 +77,64 @@ def test_row_30_sigterm_at_the_wrong_moment(moment: str) -> None:
         os.kill(daemon.keeper_pid, signal.SIGTERM)
         assert daemon.process.wait(20) == 0
         assert not daemon.marked_pids()
+
+
+#: At which of the calls that the main process makes then, one after the other.
+_STEPS = {
+    "start": (1, 10, 40, 100),
+    "reload": (1, 30),
+    "adoption": (1, 30),
+    "upgrade": (1, 30),
+}
+
+
+@pytest.mark.parametrize(
+    ("moment", "step"), [(moment, step) for moment, steps in _STEPS.items() for step in steps]
+)
+def test_row_30_sigterm_at_a_step(moment: str, step: int) -> None:
+    """Right before that call: an orderly stop with exit status 0, and nothing is left."""
+    daemon = Daemon(
+        f"[worker.a]\n{SLEEP}{QUICK}pool_size = 3\n[worker.b]\n{SLEEP}requires = ['a']\n"
+    )
+    go, struck = daemon.folder / "go", daemon.folder / "go.struck"
+    script = str(CHECKOUT / "tests/support/striking.py")
+    daemon.run_argv = (sys.executable, script, str(step), str(go))
+    try:
+        if moment == "start":
+            go.touch()
+            daemon.launch()
+            wait_until(lambda: struck.exists() or daemon.answers(), what="it is struck or answers")
+        else:
+            daemon.start()
+            daemon.wait_state("b", "running")
+            go.touch()
+            _begin(moment, daemon)
+            wait_until(lambda: struck.exists() or _is_through(moment, daemon), what="it goes on")
+        assert daemon.stop() == 0, daemon.output()
+        wait_until(lambda: not daemon.marked_pids(), what="nothing is left")
+        assert not daemon.control_path.exists()
+        assert list((daemon.folder / "runtime").glob("w/*")) == []
+    finally:
+        daemon.clear_away()
+
+
+def _begin(moment: str, daemon: Daemon) -> None:
+    if moment == "reload":
+        daemon.write(
+            f"[worker.a]\n{SLEEP}{QUICK}nice = 1\npool_size = 2\n[worker.c]\n{SLEEP}{QUICK}"
+        )
+        os.kill(daemon.keeper_pid, signal.SIGHUP)
+    elif moment == "adoption":
+        os.kill(daemon.supervisor_pid, signal.SIGKILL)
+    else:
+        os.kill(daemon.keeper_pid, signal.SIGUSR2)
+
+
+def _is_through(moment: str, daemon: Daemon) -> bool:
+    name = {
+        "reload": "config.reloaded", "adoption": "supervisor.adopted", "upgrade": "daemon.upgraded"
+    }[moment]  # fmt: skip
+    return bool(daemon.events(name))
 
 
 def test_row_31_a_second_signal() -> None:

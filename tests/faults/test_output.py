@@ -1,5 +1,6 @@
 """Rows 18 to 25: what workers write, and what becomes of it."""
 
+import json
 import os
 import resource
 from functools import partial
@@ -34,6 +35,28 @@ def test_row_18_a_line_without_end(house: House) -> None:
         before = rss_bytes(daemon.scribe_pid)
         wait_until(lambda: len(house.whole_log("l")) == 160 * 65536, what="all is there")
         assert set(house.whole_log("l")) == {ord("x")}
+        assert rss_bytes(daemon.scribe_pid) - before < 4 * MIB
+
+
+@pytest.mark.parametrize("form", ["stamped", "json"])
+def test_row_18_a_line_without_end_in_another_form(house: House, form: str) -> None:
+    """No byte of it is lost; in JSON it is many objects that say that they are parts of one."""
+    script = (
+        "import os, time\nfor _ in range(160): os.write(1, b'x' * 65536)\nos.write(1, bytes([10]))"
+    )
+    script += "\ntime.sleep(1000)"
+    keys = f"log.format = '{form}'\nlog.max_size = '2M'\nlog.backups = 100\n"
+    with house.row(f"[worker.l{form}]\n{python(script)}{QUICK}{keys}") as daemon:
+        before = rss_bytes(daemon.scribe_pid)
+        name = f"l{form}"
+        wait_until(
+            lambda: (log := house.whole_log(name)).count(b"x") == 160 * 65536 and log[-1:] == b"\n",
+            what="all is there",
+        )
+        if form == "json":
+            objects = [json.loads(line) for line in house.whole_log(name).splitlines()]
+            assert all(each.get("partial") for each in objects[:-1])
+            assert "partial" not in objects[-1]
         assert rss_bytes(daemon.scribe_pid) - before < 4 * MIB
 
 
@@ -130,6 +153,27 @@ def test_row_24_what_is_no_file(house: House) -> None:
             wait_until(partial(_trouble, house, name), what=f"{name} is refused")
             assert daemon.workers()[name]["state"] == "running"
     assert victim.read_text() == "precious\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: to give a file away")
+@pytest.mark.parametrize("mode", [0o777, 0o1777])
+def test_row_24_a_file_of_somebody_else(house: House, mode: int) -> None:
+    """Where everybody may write, a log that another user has made first is refused, and told."""
+    folder = house.daemon.folder / f"open{mode:o}"
+    folder.mkdir()
+    folder.chmod(mode)
+    log = folder / "f.log"
+    log.touch(0o666)
+    os.chown(log, 65534, 65534)
+    script = "n=0; while :; do n=$((n+1)); echo line $n; sleep 0.01; done"
+    with house.row(f"[worker.f]\n{sh(script)}{QUICK}log.stdout = '{log}'\n") as daemon:
+        wait_until(lambda: "uid 65534" in _trouble(house, "f"), what="it is refused")
+        assert daemon.workers()["f"]["state"] == "running"
+        assert log.read_text() == ""
+        log.unlink()
+        wait_until(lambda: log.exists() and log.read_text(), what="one of ours takes its place")
+        assert log.stat().st_uid == 0
+        wait_until(lambda: not _trouble(house, "f"), what="it has healed")
 
 
 def test_row_25_rotation_in_a_flood_and_kills(house: House) -> None:

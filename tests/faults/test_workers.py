@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import cgroups, leftovers
 from tests.support.disks import a_disk, frozen
-from tests.support.house import QUICK, SLEEP, House, cpu_s, sh
+from tests.support.house import QUICK, SLEEP, House, cpu_s, python, sh
 from tests.support.wait import pass_time, wait_until
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
@@ -61,6 +61,30 @@ def test_row_10_a_stopped_worker(house: House) -> None:
         assert not leftovers.is_alive(pid)
 
 
+#: Says that it is alive, far more often than is asked of it.
+_BEATS = """
+import os, socket, time
+own = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+own.connect(os.environ['NOTIFY_SOCKET'])
+own.send(b'READY=1')
+while True:
+    own.send(b'WATCHDOG=1')
+    time.sleep(0.02)
+"""
+
+
+def test_row_10_a_stopped_worker_is_missed(house: House) -> None:
+    """Its heartbeat is: it is ended, with that reason, and there is another one."""
+    keys = "ready = 'notify'\nheartbeat_timeout = '1s'\nstop_timeout = '200ms'\n"
+    keys += "max_restarts = 1000\nbackoff.min = '20ms'\nbackoff.max = '20ms'\n"
+    with house.row(f"[worker.h]\n{python(_BEATS)}{keys}"):
+        pid = house.wait_running("h")
+        os.kill(pid, signal.SIGSTOP)
+        house.wait_reason("h", "heartbeat")
+        assert house.wait_running("h") != pid
+        assert not leftovers.is_alive(pid)
+
+
 def test_row_11_a_worker_that_ignores_sigterm(house: House) -> None:
     """It is killed when its time is up."""
     script = 'trap "" TERM; echo $$; while :; do sleep 0.02; done'
@@ -82,15 +106,19 @@ def test_row_12_a_worker_that_forks_twice_and_ends(house: House) -> None:
         assert _are_gone(_pids(house, "f"))
 
 
+#: Each goes on forking as fast as it can; the one that cannot goes on trying.
+_BOMB = "while (1) { defined(fork) or select(undef, undef, undef, 0.2) }"
+_BOMBS = 400
+
+
 def test_row_13_a_fork_bomb(house: House) -> None:
-    """Within the limit of its user it forks as fast as it can, and a stop ends it as a whole."""
+    """As many as its user may have, and all of them fork; a stop ends them all, and is believed."""
     if os.geteuid() != 0:
         pytest.skip("needs root: for a worker of another user, who may have few processes")
-    # The one that cannot fork ends, and its parent goes on: so there are always some that fork.
-    script = "b() { b & b & }; while :; do (b); sleep 0.01; done"
-    text = f"[worker.bomb]\n{sh(script)}{QUICK}user = 'nobody'\nlimits.nproc = 60\n"
-    with house.row(f"{text}log.stderr = 'null'\nlog.stdout = 'null'\n"):
-        wait_until(lambda: len(_marked_bombs()) > 5, what="it forks")
+    command = f"command = ['perl', '-e', '{_BOMB}']\n"
+    text = f"[worker.bomb]\n{command}{QUICK}user = 'games'\nlimits.nproc = {_BOMBS}\n"
+    with house.row(f"{text}log.stdout = 'null'\n"):
+        wait_until(lambda: len(_marked_bombs()) > 0.9 * _BOMBS, what="it has exploded")
         house.stop("bomb")
         assert not _marked_bombs()
 

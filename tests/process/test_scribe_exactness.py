@@ -80,8 +80,10 @@ def test_a_scribe_killed_at_any_call_loses_and_doubles_nothing(tmp_path: Path, d
     pytest.fail("never ran clean")
 
 
-@pytest.mark.parametrize("times", [1, 4])
-@pytest.mark.parametrize("code", ["ENOSPC", "EIO", "EACCES"])
+@pytest.mark.parametrize(
+    ("code", "times"),
+    [("ENOSPC", 1), ("ENOSPC", 4), ("EIO", 1), ("EDQUOT", 4), ("EACCES", 1), ("EACCES", 4)],
+)
 def test_whatever_disk_call_fails_what_is_lost_is_counted(
     tmp_path: Path, code: str, times: int
 ) -> None:

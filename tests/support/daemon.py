@@ -102,7 +102,7 @@ class Daemon:
             self.start()
         except BaseException:
             self._report("the daemon did not come up")
-            self._clear_away()
+            self.clear_away()
             raise
         return self
 
@@ -112,6 +112,11 @@ class Daemon:
         Raises:
             AssertionError: It ended, or did not answer in time.
         """
+        self.launch()
+        wait_until(self._is_answering, what="control answers", timeout_s=20)
+
+    def launch(self) -> None:
+        """Start it, and do not wait."""
         assert self.process is None or self.process.poll() is not None
         with self._output.open("ab") as output:
             self.process = subprocess.Popen(
@@ -124,7 +129,6 @@ class Daemon:
                 cwd=self.folder,
                 start_new_session=True,
             )
-        wait_until(self._is_answering, what="control answers", timeout_s=20)
 
     def _is_answering(self) -> bool:
         assert self.process is not None
@@ -154,7 +158,7 @@ class Daemon:
                 self._report(f"the end failed: {failure}")
                 raise
         finally:
-            self._clear_away()
+            self.clear_away()
 
     def _check_end(self) -> None:
         status = self.stop()
@@ -166,7 +170,8 @@ class Daemon:
             on_timeout=lambda: "\n".join(map(leftovers.describe, self.marked_pids())),
         )
 
-    def _clear_away(self) -> None:
+    def clear_away(self) -> None:
+        """Kill whatever is left of it."""
         leftovers.kill(self.marked_pids())
         if self.process is not None:
             if self.process.poll() is None:

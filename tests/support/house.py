@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from supervisord_lite.base.stalls import LONG_S
+from tests.support import cgroups
 from tests.support.daemon import MODULE, Daemon
 from tests.support.flood import segments
 from tests.support.wait import wait_until
@@ -94,15 +95,23 @@ class Witness:
 
 
 class PidsCgroup:
-    """A cgroup (v1) in which processes can be made scarce; `path` is None where there is none."""
+    """A cgroup in which processes can be made scarce; `path` is None where there is none."""
 
     def __init__(self) -> None:
-        path = Path(f"/sys/fs/cgroup/pids/sdl-tests-{os.getpid()}")
-        self.path: Path | None = path
+        self.path: Path | None = None
+        for folder in (Path("/sys/fs/cgroup/pids"), cgroups.own()):  # v1, v2
+            if self.path is None and folder is not None:
+                self._make(folder / f"sdl-pids-{os.getpid()}")
+
+    def _make(self, path: Path) -> None:
         try:
             path.mkdir()
         except OSError:
-            self.path = None
+            return
+        if (path / "pids.max").exists():
+            self.path = path
+        else:
+            path.rmdir()
 
     @property
     def argv(self) -> tuple[str, ...]:
