@@ -324,7 +324,7 @@ def _ways(story: Story, command: str) -> Iterator[str]:
             return
         case "tripped" | "backoff" | "exited":
             if never_ran:
-                yield f"mend it: {ended.partition('): ')[2]}"[: COLUMNS - 2]
+                yield clip(f"mend it: {ended.partition('): ')[2]}", COLUMNS - 2)
             else:
                 yield f"{command} logs {story.name} -n 50"
             yield f"{command} {'reset' if story.state == 'tripped' else 'start'} {story.name}"

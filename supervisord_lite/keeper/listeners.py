@@ -8,10 +8,12 @@ place. Those that systemd has handed to the daemon are never closed.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
 
+from supervisord_lite.base import way
 from supervisord_lite.keeper.spawn import StageError, cause
 
 TYPE_CHECKING = False
@@ -83,11 +85,21 @@ class Listeners:
                 uid, gid = (
                     -1 if number is None else number for number in (each["uid"], each["gid"])
                 )
-                self._calls.chown(path, uid, gid, follow_symlinks=False)
+                self._give(path, uid, gid)
         except OSError:
             own.close()
             raise
         return own
+
+    def _give(self, path: str, uid: int, gid: int) -> None:
+        # By its inode: whoever may write in that folder may have put something else in its place.
+        inode = way.open_file(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISSOCK(os.fstat(inode).st_mode):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+            self._calls.chown(f"/proc/self/fd/{inode}", uid, gid)
+        finally:
+            self._calls.close(inode)
 
     def keep(self, keys: Iterable[str]) -> None:
         """Close all that no worker in force has any more."""
