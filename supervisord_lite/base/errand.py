@@ -15,6 +15,7 @@ import socket
 
 from supervisord_lite import __version__
 from supervisord_lite.base import resident
+from supervisord_lite.base.calls import CALLS
 from supervisord_lite.base.memory_files import memory_file
 from supervisord_lite.base.signals import describe_end
 
@@ -96,7 +97,7 @@ class Errand:
         self._allow_time(now_s)
         self._buffer = b""
         self._has_spoken = False
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket, theirs = CALLS.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._socket.setblocking(False)
             command = resident.arguments_for(role, path, str(limit_s))
@@ -120,7 +121,7 @@ class Errand:
         stopped meanwhile.
         """
         try:
-            data = self._socket.recv(_READ_BYTES)
+            data = CALLS.recv(self._socket, _READ_BYTES)
         except BlockingIOError:
             if now_s >= self.deadline_s:
                 self._end(f"{self._late} {self._limit_s:g} s")
@@ -176,7 +177,7 @@ class Errand:
 
     def _reap(self, options: int) -> str:
         try:
-            pid, status = os.waitpid(self._pid, options)
+            pid, status = CALLS.waitpid(self._pid, options)
         except ChildProcessError:
             pid, status = self._pid, 0
         if not pid:
@@ -191,7 +192,7 @@ def _start(
 ) -> int:
     memory = -1 if content is None else memory_file(content, "errand")
     try:
-        return os.posix_spawn(
+        return CALLS.posix_spawn(
             command[0],
             command,
             dict(environ),
@@ -204,4 +205,4 @@ def _start(
         )
     finally:
         if memory >= 0:
-            os.close(memory)
+            CALLS.close(memory)

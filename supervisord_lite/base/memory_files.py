@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 
+from supervisord_lite.base.calls import CALLS
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from supervisord_lite.base.calls import Calls
 
-def memory_file(data: bytes, name: str = "message", calls: Any = os) -> int:
+
+def memory_file(data: bytes, name: str = "message", calls: Any = CALLS) -> int:
     """Return a descriptor of a memory file that holds *data*, at its beginning and closed on exec.
 
     Args:
@@ -32,12 +36,16 @@ def memory_file(data: bytes, name: str = "message", calls: Any = os) -> int:
     return descriptor
 
 
-def memory_content(descriptor: int) -> bytes:
-    """Return what is in a memory file, from its beginning; where it is read from stays."""
+def memory_content(descriptor: int, calls: Calls = CALLS) -> bytes:
+    """Return what is in a memory file, from its beginning; where it is read from stays.
+
+    Raises:
+        OSError: It cannot be read.
+    """
     size = os.fstat(descriptor).st_size
     pieces = []
     place = 0
-    while place < size and (piece := os.pread(descriptor, size - place, place)):
+    while place < size and (piece := calls.pread(descriptor, size - place, place)):
         pieces.append(piece)
         place += len(piece)
     return b"".join(pieces)

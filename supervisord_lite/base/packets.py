@@ -10,18 +10,23 @@ from __future__ import annotations
 
 import array
 import errno
-import os
 import socket
 from collections import deque
+
+from supervisord_lite.base.calls import CALLS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from supervisord_lite.base.calls import Calls
+
 _DESCRIPTOR_SPACE = socket.CMSG_SPACE(64 * 4)
 #: These pass: too many descriptors in flight, no memory. The packet waits; nothing is lost.
 _PASSING = (errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM)
+#: So often one `receive` tries again at once.
+_MOST_REFUSED = 3
 
 
 class PacketSocket:
@@ -31,8 +36,9 @@ class PacketSocket:
         ended: The peer has gone and everything it had said has been received.
     """
 
-    def __init__(self, own: socket.socket, largest_bytes: int) -> None:
+    def __init__(self, own: socket.socket, largest_bytes: int, calls: Calls = CALLS) -> None:
         """Take over *own*; no packet is larger than *largest_bytes*."""
+        self._calls = calls
         own.setblocking(False)
         self._socket = own
         self._largest = largest_bytes
@@ -51,9 +57,11 @@ class PacketSocket:
         return {"descriptor": keep(self.fileno()), "queue": queue, "ended": self.ended}
 
     @classmethod
-    def unpacked(cls, said: dict[str, Any], largest_bytes: int) -> PacketSocket:
+    def unpacked(
+        cls, said: dict[str, Any], largest_bytes: int, calls: Calls = CALLS
+    ) -> PacketSocket:
         """Return what was packed; nothing is sent yet."""
-        own = cls(socket.socket(fileno=said["descriptor"]), largest_bytes)
+        own = cls(socket.socket(fileno=said["descriptor"]), largest_bytes, calls)
         for data, descriptors, owned in said.get("queue", ()):
             own._queue.append((data.encode("latin-1"), descriptors, owned))
         own.ended = said.get("ended", False)
@@ -88,7 +96,7 @@ class PacketSocket:
                 packed = array.array("i", descriptors)
                 rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, packed)]
             try:
-                self._socket.sendmsg([data], rights)
+                self._calls.sendmsg(self._socket, [data], rights)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
@@ -97,20 +105,28 @@ class PacketSocket:
                 return
             self._queue.popleft()
             if owned:
-                _close(descriptors)
+                self._close(descriptors)
 
     def receive(self, most: int = 64) -> list[tuple[bytes, list[int]]]:
         """Return up to *most* packets that are there now; descriptors close on exec."""
         packets: list[tuple[bytes, list[int]]] = []
+        refused = 0
         while len(packets) < most:
             try:
-                data, ancillary, _, _ = self._socket.recvmsg(
-                    self._largest, _DESCRIPTOR_SPACE, socket.MSG_CMSG_CLOEXEC
+                data, ancillary, _, _ = self._calls.recvmsg(
+                    self._socket, self._largest, _DESCRIPTOR_SPACE, socket.MSG_CMSG_CLOEXEC
                 )
             except BlockingIOError:
                 return packets
             except ConnectionResetError:
                 continue
+            except OSError as error:
+                refused += 1
+                if error.errno not in _PASSING:
+                    raise
+                if refused > _MOST_REFUSED:
+                    return packets  # it stays there, and readable
+                continue  # who reads the last words of a dead peer does not come again
             descriptors: list[int] = []
             for level, kind, rights in ancillary:
                 if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
@@ -132,9 +148,8 @@ class PacketSocket:
         queue, self._queue = self._queue, deque()
         for _, descriptors, owned in queue:
             if owned:
-                _close(descriptors)
+                self._close(descriptors)
 
-
-def _close(descriptors: Sequence[int]) -> None:
-    for descriptor in descriptors:
-        os.close(descriptor)
+    def _close(self, descriptors: Sequence[int]) -> None:
+        for descriptor in descriptors:
+            self._calls.close(descriptor)

@@ -417,7 +417,7 @@ def _listen_http(settings: Settings) -> socket.socket:
     """
     host, _, port = settings.http.rpartition(":")
     try:
-        listener = listen_tcp(host.strip("[]"), int(port))
+        listener = listen_tcp(host.strip("[]"), int(port), Calls())
         listener.listen(_BACKLOG)
     except OSError as error:
         Path(settings.control_path).unlink(missing_ok=True)

@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import socket
 
+from supervisord_lite.base.calls import CALLS
 from supervisord_lite.base.errand import Errand
 from supervisord_lite.base.record import record
 from supervisord_lite.config.spec import Configuration, settings_from_json, spec_from_json, to_json
@@ -109,14 +110,14 @@ class Loading(Errand):
         self._allow_time(now_s)
         self.unwritten = "the process that writes it has ended"
         try:
-            self._socket.sendall(f"force {to_json(settings)}\n".encode())
+            CALLS.sendall(self._socket, f"force {to_json(settings)}\n".encode())
         except OSError as error:
             self.unwritten = str(error)
 
     def dismiss(self) -> None:
         """Tell the child that its answer is not put in force: it ends."""
         try:
-            self._socket.shutdown(socket.SHUT_WR)
+            CALLS.shutdown(self._socket, socket.SHUT_WR)
         except OSError:
             return  # it has ended already
 

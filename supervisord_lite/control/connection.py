@@ -6,6 +6,7 @@ import select
 import socket
 from collections import deque
 
+from supervisord_lite.base.calls import CALLS
 from supervisord_lite.control import interface
 from supervisord_lite.control.calls import Call
 from supervisord_lite.wire import varlink
@@ -174,7 +175,7 @@ class Connection:
     def _on_readable(self) -> None:
         """Take what has arrived."""
         try:
-            data = self._socket.recv(READ_BYTES)
+            data = CALLS.recv(self._socket, READ_BYTES)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -240,7 +241,7 @@ class Connection:
             self._wrote_at_s = self._owner.now_s()
 
     def _send(self, data: memoryview) -> int:
-        return self._socket.send(data, socket.MSG_NOSIGNAL)
+        return CALLS.send(self._socket, data, socket.MSG_NOSIGNAL)
 
     def _pump(self) -> None:
         """Begin the next requests, as far as the one before has been answered and sent."""

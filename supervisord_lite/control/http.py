@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 
+from supervisord_lite.base.calls import CALLS
 from supervisord_lite.wire.http_request import (
     MAX_HEAD_BYTES,
     BadRequestError,
@@ -94,7 +95,7 @@ class HttpServer:
     def _on_connect(self) -> None:
         for _ in range(MAX_CONNECTIONS):
             try:
-                connected, _address = self._listener.accept()
+                connected, _address = CALLS.accept(self._listener)
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError:
@@ -162,7 +163,7 @@ class _Client:
     def _received(self) -> bytes | None:
         """Return what has arrived, empty at its end; None: nothing, or the other side is gone."""
         try:
-            return self._socket.recv(MAX_HEAD_BYTES + 1)
+            return CALLS.recv(self._socket, MAX_HEAD_BYTES + 1)
         except (BlockingIOError, InterruptedError):
             return None
         except OSError:
@@ -172,7 +173,7 @@ class _Client:
     def _write(self) -> None:
         try:
             while self._output:
-                self._output = self._output[self._socket.send(self._output) :]
+                self._output = self._output[CALLS.send(self._socket, self._output) :]
         except (BlockingIOError, InterruptedError):
             self._owner.watcher.watch(self._socket.fileno(), writable=self._write)
             return
@@ -180,7 +181,7 @@ class _Client:
             self._owner.drop(self)
             return
         try:
-            self._socket.shutdown(socket.SHUT_WR)
+            CALLS.shutdown(self._socket, socket.SHUT_WR)
         except OSError:  # it is gone already
             self._owner.drop(self)
             return

@@ -6,6 +6,7 @@ import errno
 import socket
 import struct
 
+from supervisord_lite.base.calls import CALLS
 from supervisord_lite.control import interface
 from supervisord_lite.control.calls import Call, Peer
 from supervisord_lite.control.connection import Connection
@@ -185,7 +186,7 @@ class Server:
             if not self._has_room:
                 break
             try:
-                connected, _address = self._listener.accept()
+                connected, _address = CALLS.accept(self._listener)
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 break
             except OSError as error:
@@ -320,7 +321,7 @@ def _peer_of(connected: socket.socket) -> Peer:
     They are frozen then: a process that drops its rights afterwards still shows the old ones.
     """
     size = _PEER_CREDENTIALS.size
-    data = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    data = CALLS.getsockopt(connected, socket.SOL_SOCKET, socket.SO_PEERCRED, size)
     pid, uid, gid = _PEER_CREDENTIALS.unpack(data)
     return Peer(pid=pid, uid=uid, gid=gid, groups=_groups_of(connected))
 
@@ -328,7 +329,7 @@ def _peer_of(connected: socket.socket) -> Peer:
 def _groups_of(connected: socket.socket) -> tuple[int, ...]:
     """Return the supplementary groups; none where they cannot be told, which gives less rights."""
     try:
-        data = connected.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 4 * _MOST_GROUPS)
+        data = CALLS.getsockopt(connected, socket.SOL_SOCKET, _SO_PEERGROUPS, 4 * _MOST_GROUPS)
     except OSError:  # ERANGE: more than that; ENOPROTOOPT: a kernel before 4.13
         return ()
     return struct.unpack(f"{len(data) // 4}I", data)

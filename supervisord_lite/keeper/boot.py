@@ -13,7 +13,7 @@ import resource
 
 from supervisord_lite.base.memory_files import memory_content, memory_file
 from supervisord_lite.keeper import succession
-from supervisord_lite.keeper.calls import Calls
+from supervisord_lite.keeper.calls import REAL, Calls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,13 +58,13 @@ class Boot:
         Raises:
             SuccessionError: A former keeper has written what this one does not know.
         """
-        said = json.loads(memory_content(descriptor))
+        said = json.loads(memory_content(descriptor, calls))
         self.calls = calls
         self.environment = dict(os.environ)
         self.journal_reader = -1
         self.state = succession.understood(said) if succession.is_state(said) else None
         if self.state is None:
-            os.close(descriptor)
+            calls.close(descriptor)
             self._begin(said)
         else:
             self._go_on(self.state["boot"])
@@ -184,21 +184,21 @@ def prepare(
     return memory
 
 
-def keep_from_workers() -> None:
+def keep_from_workers(calls: Calls = REAL) -> None:
     """Let no descriptor that whoever started us had open (a lock, say) reach a worker."""
-    for name in os.listdir("/proc/self/fd"):
+    for name in calls.listdir("/proc/self/fd"):
         if int(name) > 2:
             try:
-                os.set_inheritable(int(name), False)
+                calls.set_inheritable(int(name), False)
             except OSError:
                 continue  # the listing's own
 
 
-def _reserve() -> None:
+def _reserve(calls: Calls = REAL) -> None:
     """Take all low numbers that are free: they are for handing on."""
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    null = calls.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     while null < _RESERVED:
-        null = fcntl.fcntl(null, fcntl.F_DUPFD_CLOEXEC, 0)
+        null = calls.fcntl(null, fcntl.F_DUPFD_CLOEXEC, 0)
 
 
 def _watch_parent(calls: Calls, pid: int) -> int:

@@ -12,12 +12,12 @@ import resource
 import signal
 import socket
 
-from supervisord_lite.base import clone, inotify
+from supervisord_lite.base import calls, clone, inotify
 from supervisord_lite.base.pipes import readable_bytes
 
 
-class Calls:
-    """The system calls, under their own names."""
+class _Own:
+    """Those that nobody else has, and some that all have."""
 
     pipe2 = staticmethod(os.pipe2)
     fork = staticmethod(os.fork)
@@ -51,6 +51,19 @@ class Calls:
     prlimit = staticmethod(resource.prlimit)
     inotify_create = staticmethod(inotify.create)
     inotify_watch = staticmethod(inotify.watch)
+    # Of sockets; each takes the socket first.
+    bind = staticmethod(socket.socket.bind)
+    listen = staticmethod(socket.socket.listen)
+    setsockopt = staticmethod(socket.socket.setsockopt)
+    fchmod = staticmethod(os.fchmod)
+
+
+class Calls(calls.Calls, _Own):
+    """The system calls, under their own names; a descriptor is closed as the base does it."""
+
+
+#: What is done before there is a keeper, or without one.
+REAL = Calls()
 
 
 def read_text(calls: Calls, path: str) -> str:

@@ -110,7 +110,7 @@ class Child:
             raise
         finally:
             theirs.close()
-        self.channel = PacketSocket(ours, channel.MAX_MESSAGE_BYTES)
+        self.channel = PacketSocket(ours, channel.MAX_MESSAGE_BYTES, self._calls)
         self.killed_because = ""
         self.start_at_s = None
         self.lives += 1

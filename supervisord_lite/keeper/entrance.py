@@ -42,8 +42,8 @@ def enter(calls: Calls, descriptor: int, refused: str = "") -> tuple[Keeper, Boo
     keeper = Keeper(boot, journal, Notifier(boot.environment, os.getpid()))
     if boot.state is not None:
         keeper.unpack(boot.state, refused)
-        _close_others(keeper, boot.state["descriptors"])
-        os.close(descriptor)
+        _close_others(calls, keeper, boot.state["descriptors"])
+        calls.close(descriptor)
         if refused:
             journal.write("error", "keeper.not_replaced", reason=refused, next="the one before")
         else:
@@ -53,11 +53,11 @@ def enter(calls: Calls, descriptor: int, refused: str = "") -> tuple[Keeper, Boo
     return keeper, boot
 
 
-def _close_others(keeper: Keeper, descriptors: Iterable[int]) -> None:
+def _close_others(calls: Calls, keeper: Keeper, descriptors: Iterable[int]) -> None:
     """Close what a later version has handed on, and this one has no use for."""
     used = succession.stated(keeper.pack)["descriptors"]
     for number in set(descriptors) - set(used):
-        os.close(number)
+        calls.close(number)
 
 
 def try_out(descriptor: int) -> dict[str, Any]:

@@ -232,7 +232,7 @@ class Feeds:
                 pipe.rest = what if isinstance(what, bytes) else self._gap_line(feed, what)
                 pipe.sent.append((pipe.rest, what))
             try:
-                count = os.write(pipe.writer, pipe.rest)
+                count = self._calls.write(pipe.writer, pipe.rest)
             except BlockingIOError:
                 break
             except OSError:  # cannot be while we hold the other end as well

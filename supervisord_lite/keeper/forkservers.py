@@ -129,7 +129,7 @@ class Forkservers:
         """Go on with what was packed."""
         self._lives = said.get("lives", 0)
         for each in said.get("all", ()):
-            server = Server.unpacked(each, self._starts)
+            server = Server.unpacked(each, self._starts, self._calls)
             self._by_run[server.run] = server
             if each.get("is_current"):
                 self._by_id[server.about["id"]] = server
@@ -243,7 +243,7 @@ class Forkservers:
         server.run.pid = pid
         server.run.cgroup = start.cgroup
         self._known.add(pid)
-        server.channel = PacketSocket(ours, channel.MAX_MESSAGE_BYTES)
+        server.channel = PacketSocket(ours, channel.MAX_MESSAGE_BYTES, self._calls)
         self._mind(server)
         if server.report >= 0:
             self._watch(server.report, select.EPOLLIN, self._telling(server))

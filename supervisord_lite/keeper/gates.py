@@ -45,6 +45,9 @@ if TYPE_CHECKING:
                 left: "nice" and "rlimits" that it may not set itself.
             """
 
+        def has_gone(self, key: Key, problem: StageError | None) -> None:
+            """Tell that the process of a run was let in; or why it could not be, and end it."""
+
         def has_failed(self, key: Key, error: StageError) -> None:
             """Tell that a run could not be started."""
 
@@ -94,6 +97,7 @@ class Gates:
             asked = _asked(start, files)
             asked["cgroup"] = server.takes_cgroup and self._starts.birthplace(start, descriptors)
             data = channel.encode(asked)
+            self._calls.setsockopt(ours, socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         except (OSError, WireError) as error:
             ours.close()
             for descriptor in descriptors:
@@ -101,7 +105,6 @@ class Gates:
             why = cause(error) if isinstance(error, OSError) else str(error)
             raise StageError("fork", why) from None
         ours.setblocking(False)
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         gate = ours.fileno()
         server.openings[gate] = (start, ours)
         self._watch(gate, select.EPOLLIN, self._greeting(server, gate))
@@ -127,7 +130,7 @@ class Gates:
         space = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(4 * 64)
         try:
             flags = socket.MSG_CMSG_CLOEXEC
-            data, ancillary, _, _ = ours.recvmsg(_MOST_HELLO_BYTES, space, flags)
+            data, ancillary, _, _ = self._calls.recvmsg(ours, _MOST_HELLO_BYTES, space, flags)
         except BlockingIOError:
             return
         except OSError:
@@ -171,11 +174,19 @@ class Gates:
         self._unwatch(gate)
         try:
             if self._office.is_born(start, pid, asked_for(start.request, left)):
-                ours.send(b"go")
-        except OSError:
-            return  # it has ended at the gate: that is told as its exit
+                self._office.has_gone(start.key, self._let_go(ours))
         finally:
             ours.close()
+
+    def _let_go(self, ours: socket.socket) -> StageError | None:
+        """Open a gate; return why whoever stands there cannot hear of it."""
+        try:
+            self._calls.send(ours, b"go")
+        except ConnectionError:
+            return None  # it has ended at the gate: that is told as its exit
+        except OSError as error:
+            return StageError("fork", cause(error))
+        return None
 
     def drop(self, server: Server, gate: int, error: StageError) -> None:
         """Start a run no more that was asked of *server*: it has failed, with *error*."""

@@ -51,7 +51,7 @@ class Listeners:
         about = {key: each[key] for key in ("kind", "host", "place", "mode", "uid", "gid")}
         held = self._held.get(each["key"])
         if held is not None and held[0] == about:
-            held[1].listen(each["backlog"])
+            self._calls.listen(held[1], each["backlog"])
             return held[1].fileno()
         self._close(each["key"])
         try:
@@ -65,20 +65,24 @@ class Listeners:
         own = (
             self._unix(each)
             if each["kind"] == "unix"
-            else listen_tcp(each["host"], int(each["place"]))
+            else listen_tcp(each["host"], int(each["place"]), self._calls)
         )
-        own.listen(each["backlog"])
+        try:
+            self._calls.listen(own, each["backlog"])
+        except OSError:
+            own.close()
+            raise
         return own
 
     def _unix(self, each: dict[str, Any]) -> socket.socket:
         path = each["place"]
         _clear(path)
-        own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        own = self._calls.new_socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            os.fchmod(own.fileno(), each["mode"])  # before it has a name
+            self._calls.fchmod(own.fileno(), each["mode"])  # before it has a name
             umask = self._calls.umask(0)
             try:
-                own.bind(path)
+                self._calls.bind(own, path)
             finally:
                 self._calls.umask(umask)
             if each["uid"] is not None or each["gid"] is not None:
@@ -140,7 +144,7 @@ class Listeners:
             return  # somebody has taken it away, or put it elsewhere
 
 
-def listen_tcp(host: str, port: int) -> socket.socket:
+def listen_tcp(host: str, port: int, calls: Calls) -> socket.socket:
     """Return a socket that is bound to an address in digits; empty: all of this machine.
 
     Raises:
@@ -148,18 +152,18 @@ def listen_tcp(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET if "." in host else socket.AF_INET6
     try:
-        own = socket.socket(family, socket.SOCK_STREAM)
+        own = calls.new_socket(family, socket.SOCK_STREAM)
     except OSError:
         if host:
             raise
         # All addresses, on a machine without IPv6.
         family, host = socket.AF_INET, "0.0.0.0"  # noqa: S104  # asked for
-        own = socket.socket(family, socket.SOCK_STREAM)
+        own = calls.new_socket(family, socket.SOCK_STREAM)
     try:
-        own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        calls.setsockopt(own, socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            own.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        own.bind((host or "::", port))
+            calls.setsockopt(own, socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        calls.bind(own, (host or "::", port))
     except OSError:
         own.close()
         raise

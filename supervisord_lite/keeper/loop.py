@@ -60,7 +60,7 @@ class Keeper:
         self._journal = journal
         self._notifier = notifier
         self._table = Table(boot.saves)
-        self._poller = poller = Poller()
+        self._poller = poller = Poller(self._calls)
         self._known: set[int] = set()
         self._runs = Runs(
             self._calls, boot, self._table, self._known, poller.watch, poller.unwatch,
@@ -85,6 +85,8 @@ class Keeper:
             started=self._known.add, copies=self._copies, succeed=self._succeed,
         )  # fmt: skip
         self._supervisor.when_obeyed = self._upgrade.obey
+        # While there is a way back: with nothing to be had here, another one may go on.
+        self._woken, self._waker = self._calls.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._kick_at_s: float | None = None
         self._again_at_s: float | None = None
         self._signals: deque[int] = deque(maxlen=100)
@@ -165,8 +167,7 @@ class Keeper:
     # -- signals ----------------------------------------------------------------------------------
 
     def _listen_for_signals(self) -> None:
-        reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         for number in HANDLED:
             if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
                 continue  # nohup: whoever started us wants it so
@@ -176,7 +177,7 @@ class Keeper:
         # Whoever started us may have blocked some, as a keeper before us has; not before there are
         # handlers: what PID 1 has none for is lost, see cli/first_process.
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        self._poller.watch(reader, select.EPOLLIN, lambda _mask: _drain(reader))
+        self._poller.watch(self._woken, select.EPOLLIN, lambda _mask: _drain(self._woken))
 
     def _take_signals(self, now_s: float) -> None:
         """Take what has come until now: a storm of signals must not keep us from all else.

@@ -48,7 +48,7 @@ def bind(calls: Calls, own: socket.socket, folder: str, name: str) -> tuple[int,
         inside = calls.open(folder, _FOLDER)
         try:
             _unlink(calls, inside, name)
-            own.bind(f"/proc/self/fd/{inside}/{name}")
+            calls.bind(own, f"/proc/self/fd/{inside}/{name}")
             found = os.stat(name, dir_fd=inside, follow_symlinks=False)
             return found.st_dev, found.st_ino
         finally:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import select
 import time
 
+from supervisord_lite.base.calls import CALLS
+from supervisord_lite.base.patient_epoll import PatientEpoll
 from supervisord_lite.base.stalls import Stalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from supervisord_lite.base.calls import Calls
     from supervisord_lite.base.packets import PacketSocket
-
-#: epoll_wait(2) takes milliseconds as an int: 24 days.
-_LONGEST_S = 20 * 86_400.0
 
 
 class Poller:
@@ -24,10 +24,10 @@ class Poller:
         stalls: For how long the loop was away from here.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, calls: Calls = CALLS) -> None:
         """Watch nothing yet."""
         self.stalls = Stalls()
-        self._poll = select.epoll()
+        self._poll = PatientEpoll(calls)
         self._callbacks: dict[int, Callable[[int], None]] = {}
         self._masks: dict[int, int] = {}
 
@@ -35,9 +35,9 @@ class Poller:
         """Call *callback* with the events of *descriptor*; said again, it is changed."""
         before = self._masks.get(descriptor)
         if before is None:
-            self._poll.register(descriptor, mask)
+            self._poll.add(descriptor, mask)
         elif before != mask:
-            self._poll.modify(descriptor, mask)
+            self._poll.change(descriptor, mask)
         self._masks[descriptor] = mask
         self._callbacks[descriptor] = callback
 
@@ -45,7 +45,7 @@ class Poller:
         """Forget *descriptor*, before it is closed."""
         if self._callbacks.pop(descriptor, None) is not None:
             del self._masks[descriptor]
-            self._poll.unregister(descriptor)
+            self._poll.remove(descriptor)
 
     def mind(self, own: PacketSocket, readable: Callable[[int], None]) -> None:
         """Watch a channel for what matters now: the peer's end is told by its reaping."""
@@ -66,7 +66,7 @@ class Poller:
             The descriptors that had something.
         """
         self.stalls.looks(time.monotonic())
-        happened = self._poll.poll(min(timeout_s, _LONGEST_S))
+        happened = self._poll.wait(timeout_s)
         self.stalls.woke(time.monotonic())
         for descriptor, mask in happened:
             callback = self._callbacks.get(descriptor)

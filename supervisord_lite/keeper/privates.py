@@ -59,11 +59,11 @@ class Privates:
     def _listen(self, place: str, backlog: int) -> int:
         folder, name = os.path.split(place)
         own_folder.make(self._calls, folder)
-        own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        own = self._calls.new_socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            os.fchmod(own.fileno(), _MODE)  # before it has a name
+            self._calls.fchmod(own.fileno(), _MODE)  # before it has a name
             own_folder.bind(self._calls, own, folder, name)
-            own.listen(backlog)
+            self._calls.listen(own, backlog)
         except OSError:
             own.close()
             raise

@@ -304,10 +304,19 @@ class Runs:
             self._ends.will_fail(run, error)
             self._trees.clear(run, time.monotonic())
             return False
-        if not self._limit(run, request["cgroup"]):
-            return False
-        self._spawned(run)
-        return True
+        return self._limit(run, request["cgroup"])
+
+    def has_gone(self, key: Key, problem: StageError | None) -> None:
+        """Tell that a process that `is_born` has entered runs; or why it will not, and end it.
+
+        It would leave its closed gate by itself, but as one that has done its work.
+        """
+        run = self._table.runs[key]
+        if problem is None:
+            self._spawned(run)
+            return
+        self._ends.will_fail(run, problem)
+        self._trees.clear(run, time.monotonic())
 
     def _spawned(self, run: Run) -> None:
         self._launcher.has_begun(run.pid)

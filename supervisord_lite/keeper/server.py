@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from supervisord_lite.keeper.calls import Calls
     from supervisord_lite.keeper.starts import Start, Starts
 
 #: A server that forks at all answers within milliseconds.
@@ -85,12 +86,13 @@ class Server:
         }
 
     @classmethod
-    def unpacked(cls, said: dict[str, Any], starts: Starts) -> Server:
+    def unpacked(cls, said: dict[str, Any], starts: Starts, calls: Calls) -> Server:
         """Return what was packed."""
         server = cls(said["about"], starts.unpacked(said["start"]), said.get("began_s", 0.0))
         server.run = Run.unpacked(said["run"])
         if said.get("channel") is not None:
-            server.channel = PacketSocket.unpacked(said["channel"], channel.MAX_MESSAGE_BYTES)
+            most = channel.MAX_MESSAGE_BYTES
+            server.channel = PacketSocket.unpacked(said["channel"], most, calls)
         server.report = said.get("report", -1)
         server.told = said.get("told", "").encode("latin-1")
         server.is_ready = said.get("is_ready", False)

@@ -156,4 +156,4 @@ def step_over(
             os.set_inheritable(number, False)
         raise
     finally:
-        os.close(descriptor)
+        calls.close(descriptor)

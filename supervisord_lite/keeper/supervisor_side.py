@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import select
 from collections import deque
 
@@ -137,14 +136,14 @@ class SupervisorSide(Child):
     def _take(self, data: bytes, descriptors: list[int]) -> None:
         try:
             if data == channel.IN_MEMORY:
-                self._obey(channel.decode_whole(memory_content(descriptors[0])))
+                self._obey(channel.decode_whole(memory_content(descriptors[0], self._calls)))
             else:
                 self._obey(channel.decode(data))
         except Exception as error:  # noqa: BLE001  # the keeper outlives whatever is said to it
             self._journal.write("error", "supervisor.bad_message", reason=repr(error))
         finally:
             for descriptor in descriptors:
-                os.close(descriptor)
+                self._calls.close(descriptor)
 
     def _obey(self, message: dict[str, Any]) -> None:
         self.has_spoken = True

@@ -38,7 +38,6 @@ the keeper is the only one who could lose it, and then all is lost with it.
 
 from __future__ import annotations
 
-import os
 import signal
 
 from supervisord_lite.keeper.trial import Trial, refusal
@@ -171,7 +170,7 @@ class Upgrade:
             return
         finally:
             for descriptor in descriptors:
-                os.close(descriptor)
+                self._calls.close(descriptor)
         self._started(self._trial.pid)
 
     def _replace(self, order: dict[str, Any], now_s: float) -> None:

@@ -180,10 +180,10 @@ class Voices:
         """
         folder = voice.folder
         own_folder.make(self._calls, folder)
-        own = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        own = self._calls.new_socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             # Before it has a name: nobody can put a link in its place. The folder keeps others out.
-            os.fchmod(own.fileno(), 0o666)
+            self._calls.fchmod(own.fileno(), 0o666)
             voice.inode = own_folder.bind(self._calls, own, folder, _NAME)
             if voice.owner is not None:
                 self._calls.chown(folder, *voice.owner, follow_symlinks=False)

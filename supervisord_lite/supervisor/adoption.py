@@ -1,10 +1,11 @@
 """Taking over: from the keeper's handover to a fleet that goes on as if nothing had happened."""
 
 import json
-import os
 from typing import Any
 
+from supervisord_lite.base.calls import CALLS
 from supervisord_lite.base.clock import Clock, Rng
+from supervisord_lite.base.memory_files import memory_content
 from supervisord_lite.base.record import record
 from supervisord_lite.config.spec import settings_from_json, spec_from_json
 from supervisord_lite.core import events
@@ -54,8 +55,8 @@ class Handover:
 
 def read_handover(descriptor: int) -> dict[str, Any]:
     """Return what is in the memfd that the keeper filled; close it."""
-    with os.fdopen(descriptor, "rb") as file:
-        said: dict[str, Any] = json.load(file)
+    said: dict[str, Any] = json.loads(memory_content(descriptor))
+    CALLS.close(descriptor)
     return said
 
 

@@ -4,10 +4,9 @@ import select
 import time
 from collections.abc import Callable
 
+from supervisord_lite.base.calls import CALLS
+from supervisord_lite.base.patient_epoll import PatientEpoll
 from supervisord_lite.base.stalls import Stalls
-
-#: epoll_wait(2) takes milliseconds as an int: 24 days.
-_LONGEST_S = 20 * 86_400.0
 
 
 class Poller:
@@ -20,7 +19,7 @@ class Poller:
     def __init__(self) -> None:
         """Begin with nothing to watch."""
         self.stalls = Stalls()
-        self._poll = select.epoll()
+        self._poll = PatientEpoll(CALLS)
         self._ready: dict[int, tuple[Callable[[], None] | None, Callable[[], None] | None]] = {}
 
     def watch(
@@ -33,9 +32,9 @@ class Poller:
         """Call back when *fd* is ready; calling again replaces what was watched for."""
         mask = (select.EPOLLIN if readable else 0) | (select.EPOLLOUT if writable else 0)
         if fd not in self._ready:
-            self._poll.register(fd, mask)
+            self._poll.add(fd, mask)
         elif self._mask(fd) != mask:
-            self._poll.modify(fd, mask)
+            self._poll.change(fd, mask)
         self._ready[fd] = (readable, writable)
 
     def _mask(self, fd: int) -> int:
@@ -45,16 +44,16 @@ class Poller:
     def unwatch(self, fd: int) -> None:
         """Forget *fd*; it must still be open."""
         del self._ready[fd]
-        self._poll.unregister(fd)
+        self._poll.remove(fd)
 
     def wait(self, timeout_s: float | None) -> None:
         """Sleep until something is ready or *timeout_s* has passed, and call back.
 
         What is weeks away may bring it back earlier: the kernel counts no longer than that.
         """
-        sleep_s = -1.0 if timeout_s is None else min(max(0.0, timeout_s), _LONGEST_S)
+        sleep_s = -1.0 if timeout_s is None else max(0.0, timeout_s)
         self.stalls.looks(time.monotonic())
-        happened = self._poll.poll(sleep_s)
+        happened = self._poll.wait(sleep_s)
         self.stalls.woke(time.monotonic())
         for fd, mask in happened:
             readable, writable = self._ready.get(fd, (None, None))

@@ -11,6 +11,7 @@ import socket
 import stat
 from collections.abc import Callable
 
+from supervisord_lite.base.calls import CALLS
 from supervisord_lite.base.record import record
 from supervisord_lite.supervisor.poller import Poller
 from supervisord_lite.wire import http_probe
@@ -95,7 +96,7 @@ class Question:
 
     def _connect_private(self) -> None:
         # The descriptor pins what was looked at: no link, and no other file by then.
-        pinned = os.open(self._target.place, _PINNED)
+        pinned = CALLS.open(self._target.place, _PINNED)
         try:
             found = os.fstat(pinned)
             if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.geteuid():
@@ -103,14 +104,14 @@ class Question:
                 return
             self._connect(self._open(socket.AF_UNIX), f"/proc/self/fd/{pinned}")
         finally:
-            os.close(pinned)
+            CALLS.close(pinned)
 
     def _open(self, family: int) -> socket.socket:
-        self._socket = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        self._socket = CALLS.new_socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         return self._socket
 
     def _connect(self, own: socket.socket, address: tuple[str, int] | str) -> None:
-        number = own.connect_ex(address)
+        number = CALLS.connect_ex(own, address)
         if number == errno.EINPROGRESS:
             self._watch(own, readable=None, writable=self._connected)
         elif number:
@@ -128,7 +129,7 @@ class Question:
         own = self._socket
         assert own is not None
         try:
-            number = own.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            number = CALLS.getsockopt(own, socket.SOL_SOCKET, socket.SO_ERROR)
             if number:
                 self._refused(number)
                 return
@@ -149,7 +150,7 @@ class Question:
         assert own is not None
         try:
             if self._unsent:
-                self._unsent = self._unsent[own.send(self._unsent, socket.MSG_NOSIGNAL) :]
+                self._unsent = self._unsent[CALLS.send(own, self._unsent, socket.MSG_NOSIGNAL) :]
         except BlockingIOError:
             pass
         except BrokenPipeError:
@@ -163,7 +164,7 @@ class Question:
         own = self._socket
         assert own is not None
         try:
-            data = own.recv(_READ_BYTES)
+            data = CALLS.recv(own, _READ_BYTES)
         except BlockingIOError:
             return
         except OSError as error:

@@ -10,11 +10,12 @@ A question is a memfd sent over the socket, whose size never blocks anybody; the
 See `sampling_child.py` for both.
 """
 
+import array
 import json
-import os
 import socket
 from typing import Any
 
+from supervisord_lite.base.calls import CALLS
 from supervisord_lite.base.errand import Errand
 from supervisord_lite.base.memory_files import memory_file
 
@@ -58,14 +59,15 @@ class Sampling(Errand):
         self._allow_time(now_s)
         memory = memory_file(json.dumps(question).encode(), "question")
         try:
-            socket.send_fds(self._socket, [b"?"], [memory])
+            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [memory]))
+            CALLS.sendmsg(self._socket, [b"?"], [rights])
         finally:
-            os.close(memory)
+            CALLS.close(memory)
 
     def dismiss(self) -> None:
         """No more questions: it ends."""
         try:
-            self._socket.shutdown(socket.SHUT_WR)
+            CALLS.shutdown(self._socket, socket.SHUT_WR)
         except OSError:
             return  # it has ended already
 

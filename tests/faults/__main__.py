@@ -1,65 +1,64 @@
-"""Every call of the keeper fails, each Nth of them with each plausible errno, until a run is clean.
+"""Calls fail on purpose, each Nth of them with each plausible errno, until a run is clean.
 
-    python -m tests.faults [KIND…]
+    python -m tests.faults [--places N] [PART…]
 
-The suite tries some places of each kind; this tries all, which takes many minutes. It says where it
-is, and goes on behind a failure; the exit status is 1 if there was one.
+PART is "alone" (a keeper to which the test is supervisor and scribe), "rotation" (of the scribe),
+"keeper", "supervisor" or "scribe" (of a whole daemon); "alone:KIND", "rotation:WAY",
+"supervisor:SCENE" and "supervisor:SCENE:KIND" are less. Without any, all are tried, which takes
+hours; --places tries so many of each kind in a scene of a whole daemon.
+It says where it is, and goes on behind a failure; the exit status is 1 if there was one.
 """
 
-import errno
+import argparse
 import os
+import shutil
 import sys
-import traceback
+import tempfile
+from collections.abc import Sequence
 
-from tests.support.keeper_life import fails_at
+from tests.faults.sweeps import ALONE, OF_ROLE, Tally, alone, rotation, whole
+from tests.support import leftovers
+from tests.support.refusing import SCENES
+from tests.support.scribe_life import WAYS
 
-_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-ERRNOS = {
-    "fork": (errno.EAGAIN, errno.ENOMEM),
-    "fork_into": (errno.EAGAIN, errno.ENOMEM, errno.EBUSY, errno.ENOSYS),
-    "posix_spawn": (errno.EAGAIN, errno.ENOMEM),
-    "pipe2": _NO_ROOM,
-    "memfd_create": _NO_ROOM,
-    "socketpair": _NO_ROOM,
-    "pidfd_open": (*_NO_ROOM, errno.EPERM),
-    "pidfd_send_signal": (errno.EPERM,),
-    "kill": (errno.EPERM,),
-    "mkdir": (errno.ENOSPC, errno.EACCES, errno.EAGAIN, errno.ENOMEM),
-    "rmdir": (errno.EBUSY, errno.EACCES),
-    "chdir": (errno.EIO, errno.EACCES, errno.ENOMEM),
-    "write": (errno.EBUSY, errno.EAGAIN, errno.ENOSPC, errno.ENOMEM),
-    "listdir": _NO_ROOM,
-    "waitid": (errno.EINTR,),
-    "read": (errno.EIO, errno.ENOMEM),
-    "open": (*_NO_ROOM, errno.EACCES, errno.EIO),
-}
+PARTS = ("alone", "rotation", *OF_ROLE)
 
 
-def _sweep(kind: str, number: int, *, cgroups: bool) -> tuple[int, int]:
-    """Return how many places there were, and at how many something was wrong."""
-    which, wrong = 0, 0
-    while True:
-        which += 1
-        try:
-            if not fails_at(kind, number, which, cgroups=cgroups):
-                return which - 1, wrong
-        except (AssertionError, OSError):
-            wrong += 1
-            print(f"{kind} {errno.errorcode[number]} {which} cgroups={cgroups}", file=sys.stderr)
-            traceback.print_exc()
+def _sweep(tally: Tally, part: str, most: int) -> None:
+    role, *rest = part.split(":")
+    if role == "alone":
+        alone(tally, rest or list(ALONE))
+    elif role == "rotation":
+        rotation(tally, rest or list(WAYS))
+    else:
+        whole(tally, role, rest[:1] or list(SCENES), rest[1:], most=most)
 
 
-def main(kinds: list[str]) -> int:
+def main(words: list[str]) -> int:
     """Sweep, and say so; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults")
+    parser.add_argument("--places", type=int, default=0)
+    parser.add_argument("parts", nargs="*", metavar="PART")
+    given = parser.parse_args(words)
+    folder = tempfile.mkdtemp(prefix="sdl-", dir="/tmp")
+    os.environ[leftovers.MARKER] = folder  # holds all that is made here
+    try:
+        return _sweep_all(given.parts or PARTS, given.places)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep_all(parts: Sequence[str], most: int) -> int:
     wrong = 0
-    for kind in kinds or ERRNOS:
-        for number in ERRNOS[kind]:
-            for cgroups in (True, False):
-                places, bad = _sweep(kind, number, cgroups=cgroups)
-                wrong += bad
-                where = "with cgroups" if cgroups else "without cgroups"
-                word = os.strerror(number)
-                print(f"{kind}: {word}, {where}: {places} places, {bad} wrong", flush=True)
+    for part in parts:
+        tally = Tally()
+        _sweep(tally, part, most)
+        kinds = len({kind for kind, _ in tally.kinds})
+        count = f"{tally.places} calls of {kinds} kinds in {len(tally.kinds)} ways"
+        print(f"{part}: {count} were refused, {len(tally.wrong)} were wrong", flush=True)
+        for where in tally.wrong:
+            print(f"  {where}", flush=True)
+        wrong += len(tally.wrong)
     return int(wrong > 0)
 
 

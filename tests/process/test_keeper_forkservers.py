@@ -1,5 +1,6 @@
 """Runs that are forks of a warm interpreter: started once, each status exact, whoever is killed."""
 
+import errno
 import json
 import os
 import pwd
@@ -345,6 +346,23 @@ def test_a_worker_killed_at_its_gate_is_an_exit_like_any_other(
         assert kinds in (["spawned", "exited"], ["spawn_failed"]), (seed, house.facts(name))
 
 
+@pytest.mark.parametrize("number", [errno.ENOBUFS, errno.ENOMEM])
+def test_one_that_cannot_be_let_in_has_failed(house: Household, folder: Path, number: int) -> None:
+    """It leaves its gate with 0; that would be one that has done its work."""
+    server = a_server(folder, "targets")
+    ready(house, server)
+    assert isinstance(house.calls, CountingCalls)
+    house.calls.fail = ("send", house.calls.counts["send"] + 1, number)
+    house.ask(forked("refused", "rest", server))
+    failed = house.fact("refused", "spawn_failed")
+    assert (failed["stage"], failed["reason"]) == ("fork", os.strerror(number))
+    assert not house.facts("refused", "spawned")
+    house.ask(forked("later", "rest", server))
+    house.fact("later", "spawned")
+    house.kill("later")
+    house.fact("later", "exited")
+
+
 def _is_settled(house: Household, name: str) -> bool:
     return bool(house.facts(name))
 
@@ -504,6 +522,7 @@ def test_a_directory_that_has_gone_is_a_stage_of_its_own(house: Household, folde
 
 
 FORGED_HELLO = """
+import errno
 import json
 honest = json.dumps
 def dumps(said, *rest, **more):

@@ -14,46 +14,19 @@ import pytest
 
 from tests.support.scribe import segments, whole
 from tests.support.scribe_inside import FaultyCalls, Inside
+from tests.support.scribe_life import (
+    ARRIVALS,
+    EXPECTED,
+    LINES,
+    MAX_SIZE,
+    NEXT_RUN,
+    live,
+    loses_only_what_it_counts,
+    run,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-LINES = [b"%03d %s\n" % (i, b"x" * (i * 7 % 31)) for i in range(24)]
-#: What arrives between two rests of the scribe: small pieces, half lines, many lines at once.
-ARRIVALS = [
-    b"".join(LINES[:3]),
-    LINES[3][:5],
-    LINES[3][5:] + LINES[4][:1],
-    LINES[4][1:],
-    b"".join(LINES[5:12]),
-    b"".join(LINES[12:24]),
-]
-NEXT_RUN = b"next run\n"
-EXPECTED = b"".join(LINES) + NEXT_RUN
-#: Small enough that one arrival takes several rotations.
-MAX_SIZE = 70
-
-
-def _live(inside: Inside, path: Path, *lives: FaultyCalls) -> None:
-    """Let a worker say its lines, end, and run once more."""
-    _, writer = inside.attach(path, max_size=MAX_SIZE)
-    for arrival in ARRIVALS:
-        os.write(writer, arrival)
-        inside.settle(*lives)
-        lives = ()
-        inside.now_s += 0.4
-    os.close(writer)
-    inside.settle()
-    _run(inside, path)
-    assert inside.done == {1, 2}
-
-
-def _run(inside: Inside, path: Path) -> None:
-    """Let the worker run once more, with one line to say."""
-    _, writer = inside.attach(path, max_size=MAX_SIZE)
-    os.write(writer, NEXT_RUN)
-    os.close(writer)
-    inside.settle()
 
 
 @pytest.mark.parametrize("die", ["before", "after", "half"])
@@ -66,7 +39,7 @@ def test_a_scribe_killed_at_any_call_loses_and_doubles_nothing(tmp_path: Path, d
         inside = Inside()
         path = tmp_path / str(die_at) / "w.log"
         try:
-            _live(inside, path, calls, successor)
+            live(inside, path, calls, successor)
         finally:
             inside.close()
         assert whole(path) == EXPECTED, (die_at, calls.names[-1], successor.names[-1:])
@@ -89,28 +62,8 @@ def test_whatever_disk_call_fails_what_is_lost_is_counted(
 ) -> None:
     """When the disk refuses, whole lines are missing, and the count of their bytes is exact."""
     for fail_at in range(1, 1000):
-        calls = FaultyCalls(
-            fail_at=fail_at, fail_times=times, error=getattr(errno, code), die="half"
-        )
-        inside = Inside()
         path = tmp_path / str(fail_at) / "w.log"
-        said = [*LINES, NEXT_RUN]
-        try:
-            _live(inside, path, calls)
-            while 0 < calls.disk_count - fail_at < times:
-                inside.now_s += 2.0  # the disk is asked once a second
-                _run(inside, path)
-                said.append(NEXT_RUN)
-            dropped = inside.dropped_bytes(path)
-        finally:
-            inside.close()
-        stored = whole(path)
-        assert len(stored) + dropped == sum(map(len, said)), fail_at
-        missing = iter(said)
-        for line in stored.splitlines(keepends=True):
-            assert line in missing, (fail_at, line)  # whole lines, in order
-        if calls.disk_count < fail_at:
-            assert stored == EXPECTED
+        if not loses_only_what_it_counts(path, getattr(errno, code), fail_at, times=times):
             assert fail_at > 40, "the scenario must have many disk calls"
             return
     pytest.fail("never ran clean")
@@ -136,8 +89,8 @@ def test_a_scribe_killed_while_output_moves_to_another_file_cuts_no_line(
                 inside.now_s += 0.4
             os.close(writer)
             inside.settle()
-            _run(inside, new)
-            _run(inside, old)
+            run(inside, new)
+            run(inside, old)
             assert inside.done == {1, 2, 3}
         finally:
             inside.close()

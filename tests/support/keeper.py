@@ -6,6 +6,7 @@ the keeper is.
 
 import errno
 import faulthandler
+import inspect
 import os
 import select
 import signal
@@ -28,7 +29,17 @@ from supervisord_lite.keeper.table import Run, Table
 from tests.support.wait import wait_until
 
 Fact = dict[str, Any]
-KINDS = tuple(name for name in vars(Calls) if not name.startswith("_"))
+#: What can be refused: the calls themselves, not what is made of them.
+KINDS = tuple(
+    dict.fromkeys(
+        name
+        for of in Calls.__mro__
+        for name, what in vars(of).items()
+        if isinstance(what, staticmethod)
+        and not name.startswith("_")
+        and isinstance(inspect.getattr_static(Calls, name), staticmethod)
+    )
+)
 
 
 def replace_calls(calls: Calls, **functions: Callable[..., Any]) -> None:
@@ -63,6 +74,8 @@ class CountingCalls(Calls):
         def counted(*args: Any, **kwargs: Any) -> Any:
             self.counts[kind] += 1
             if self.fail is not None and self.fail[:2] == (kind, self.counts[kind]):
+                if kind == "close_once":
+                    call(*args, **kwargs)  # refused or not, it is closed
                 raise OSError(self.fail[2], os.strerror(self.fail[2]))
             return call(*args, **kwargs)
 
@@ -127,7 +140,7 @@ class PlainBoot(Boot):
         self._socket.listen()
         self.listener = self._socket.fileno()
         self.http = -1
-        keep_from_workers()
+        keep_from_workers(calls)
         self.scribe_memory = os.memfd_create("scribe")
         self.traces = os.memfd_create("traces")
         self.nofile_soft = 512

@@ -206,6 +206,8 @@ class WholeKeeper:
         wait_until(self._is_gone, what="the keeper's processes have ended", every_s=0.002)
         close_runs(runs)
         keeper._poller.close()
+        os.close(keeper._woken)
+        os.close(keeper._waker)
         if self.journal.descriptor >= 0:
             self.journal.close()
         if self.notifier._socket is not None:

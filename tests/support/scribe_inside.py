@@ -30,7 +30,7 @@ class Killed(BaseException):
 #: Calls that ask a disk for something; the others are of pipes and memory.
 DISK_CALLS = (
     "lstat", "fstat", "open", "pwrite", "ftruncate", "rename", "unlink", "mkdir", "listdir",
-    "fsync",
+    "fsync", "close",
 )  # fmt: skip
 
 
@@ -71,6 +71,8 @@ class FaultyCalls(Calls):
                 if self.disk_count in self._failing:
                     if name == "pwrite" and self._die == "half":
                         self._half(call, arguments)
+                    if name == "close":
+                        call(*arguments, **keywords)  # refused or not, it is closed
                     raise OSError(self._error, os.strerror(self._error))
             if self.count == self._die_at:
                 try:
@@ -183,6 +185,12 @@ class Inside:
         if self._channel is not None:
             message = {"do": "move", "streams": [self._entries[number]]}
             self._channel.send(channel.encode(message))
+
+    def reopen(self) -> None:
+        """Let it open its files anew, as the keeper does."""
+        if self._channel is not None:
+            self._channel.send(channel.encode({"do": "reopen"}))
+        self.settle()
 
     def settle(self, *lives: Calls) -> None:
         """Let scribes work until nothing is left to do; one that dies is replaced.

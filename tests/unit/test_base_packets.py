@@ -4,10 +4,12 @@ import errno
 import os
 import socket
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
+from supervisord_lite.base.calls import Calls
 from supervisord_lite.base.memory_files import memory_content, memory_file
 from supervisord_lite.base.packets import PacketSocket
 
@@ -137,28 +139,28 @@ def test_an_end_without_words_is_an_end(pair: Pair) -> None:
     assert right.ended
 
 
-class RefusingSocket:
-    """A socket whose first sends fail."""
+class RefusingCalls(Calls):
+    """A kernel whose first answers to a send, and to a receive, are refusals."""
 
-    def __init__(self, own: socket.socket, number: int, times: int) -> None:
-        self._own, self._number, self._times = own, number, times
+    def __init__(self, number: int, sends: int = 0, receives: int = 0) -> None:
+        self._number = number
+        self._left = {"sendmsg": sends, "recvmsg": receives}
+        self.sendmsg: Any = partial(self._refuse, "sendmsg")
+        self.recvmsg: Any = partial(self._refuse, "recvmsg")
 
-    def sendmsg(self, *arguments: Any) -> int:
-        if self._times:
-            self._times -= 1
+    def _refuse(self, kind: str, own: socket.socket, *arguments: Any) -> Any:
+        if self._left[kind]:
+            self._left[kind] -= 1
             raise OSError(self._number, os.strerror(self._number))
-        return self._own.sendmsg(*arguments)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._own, name)
+        return getattr(own, kind)(*arguments)
 
 
 @pytest.mark.parametrize("number", [errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM])
 def test_a_shortage_delays_and_drops_nothing(number: int) -> None:
     """No memory, or too many descriptors in flight: the packets wait for their turn."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    refusing: Any = RefusingSocket(ours, number, 2)
-    left, right = PacketSocket(refusing, LARGEST), PacketSocket(theirs, LARGEST)
+    left = PacketSocket(ours, LARGEST, RefusingCalls(number, sends=2))
+    right = PacketSocket(theirs, LARGEST)
 
     left.send(b"one")
     left.send(b"two")
@@ -166,6 +168,33 @@ def test_a_shortage_delays_and_drops_nothing(number: int) -> None:
     left.flush()
 
     assert texts(right) == [b"one", b"two"]
+    left.close()
+    right.close()
+
+
+def test_the_last_words_of_a_dead_peer_are_heard_in_a_shortage() -> None:
+    """Whoever reads them reads once: what is refused for a moment is asked for again at once."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    left = PacketSocket(ours, LARGEST)
+    right = PacketSocket(theirs, LARGEST, RefusingCalls(errno.ENOMEM, receives=3))
+    left.send(b"one")
+    left.send(b"two")
+    left.close()
+
+    assert texts(right) == [b"one", b"two"]
+    right.close()
+
+
+def test_a_shortage_that_lasts_is_no_end() -> None:
+    """Who asks again later hears everything."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    left = PacketSocket(ours, LARGEST)
+    right = PacketSocket(theirs, LARGEST, RefusingCalls(errno.ENOMEM, receives=6))
+    left.send(b"one")
+
+    assert right.receive() == []
+    assert not right.ended
+    assert texts(right) == [b"one"]
     left.close()
     right.close()
 

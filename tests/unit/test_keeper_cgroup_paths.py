@@ -41,7 +41,7 @@ class FileCalls(Calls):
             value: bytes = attributes[path, name]
             return value
 
-        replace_calls(self, open=open_, read=read, getxattr=getxattr, close=lambda _fd: None)
+        replace_calls(self, open=open_, read=read, getxattr=getxattr, close_once=lambda _fd: None)
 
 
 def v2(point: str, root: str = "/") -> str:

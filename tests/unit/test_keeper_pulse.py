@@ -19,7 +19,7 @@ class StatCalls(Calls):
     def __init__(self) -> None:
         self.state, self.cpu_s = "S", 0.0
         self._left = b""
-        replace_calls(self, open=self._open, read=self._read, close=lambda _fd: None)
+        replace_calls(self, open=self._open, read=self._read, close_once=lambda _fd: None)
 
     def _open(self, path: str, _flags: int) -> int:
         if path != "/proc/7/stat":

@@ -57,7 +57,7 @@ class FakeProc(Calls):
         self.signals: list[tuple[int, int]] = []
         self._texts: list[bytes] = []
         replace_calls(
-            self, open=self._open, read=self._read, close=lambda _fd: None,
+            self, open=self._open, read=self._read, close_once=lambda _fd: None,
             listdir=self._listdir, kill=self._kill, pidfd_open=self._pidfd_open,
             pidfd_send_signal=self._kill,
         )  # fmt: skip

@@ -1,0 +1,41 @@
+"""Calls of the daemon that are refused: some of all that `python -m tests.faults` tries.
+
+Which ones is drawn by a seed, which is printed.
+"""
+
+import errno
+import sys
+
+import pytest
+
+from tests.faults.sweeps import ALONE, OF_ROLE
+from tests.support.keeper_life import fails_at
+from tests.support.keeper_told import seeded
+from tests.support.refusing import SCENES, Refusing, refused_in
+
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+
+
+def test_calls_of_a_keeper_that_are_drawn() -> None:
+    """Nothing is lost, leaked, or left behind."""
+    rng = seeded()
+    for _ in range(3):
+        kind = rng.choice(sorted(ALONE))
+        number = rng.choice(ALONE[kind])
+        which, cgroups = rng.randint(1, 20), rng.random() < 0.5
+        sys.stderr.write(f"{kind} {errno.errorcode[number]} {which} {cgroups=}\n")
+        fails_at(kind, number, which, cgroups=cgroups)
+
+
+def test_calls_of_a_whole_daemon_that_are_drawn() -> None:
+    """Everything is as it would be without: at most one request, start or supervisor is lost."""
+    rng = seeded()
+    scenes = [name for name, scene in SCENES.items() if not scene.is_end]
+    with Refusing() as daemon:
+        for _ in range(5):
+            scene, role = rng.choice(scenes), rng.choice(sorted(OF_ROLE))
+            kind = rng.choice(sorted(OF_ROLE[role]))
+            number = rng.choice(OF_ROLE[role][kind])
+            which = rng.randint(1, 8)
+            sys.stderr.write(f"{role}: {kind} {errno.errorcode[number]} {which}: {scene}\n")
+            refused_in(daemon, scene, role, kind, number, which)
