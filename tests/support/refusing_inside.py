@@ -15,7 +15,6 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from supervisord_lite.base import calls as base_calls
 from supervisord_lite.base import prctl, resident
 from supervisord_lite.keeper import calls as keeper_calls
 from supervisord_lite.scribe import calls as scribe_calls
@@ -43,7 +42,9 @@ def kinds_of(*seams: type) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-KINDS = kinds_of(base_calls.Calls, keeper_calls.Calls, scribe_calls.Calls)
+#: What is replaced: the base is that of the keeper too.
+SEAMS = (*keeper_calls.Calls.__mro__[:-1], scribe_calls.Calls)
+KINDS = kinds_of(*SEAMS)
 
 
 def plan_at(folder: str) -> memoryview:
@@ -57,7 +58,7 @@ def plan_at(folder: str) -> memoryview:
 
 def _install(folder: str, role: int) -> None:
     plan = plan_at(folder)
-    for seam in (base_calls.Calls, keeper_calls.Calls, scribe_calls.Calls):
+    for seam in SEAMS:
         for name, what in list(vars(seam).items()):
             if isinstance(what, staticmethod):
                 call = _refusable(plan, folder, role, name, what.__func__)
