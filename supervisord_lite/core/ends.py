@@ -187,7 +187,7 @@ def _fail(
             Announce("worker.failed", (*fields, *_next("none"))),
         )
     full_s = backoff_s(attempt, policy.backoff)
-    delay_s = policy.backoff.max_s if missing else draw_s(full_s, policy.backoff, rng)
+    delay_s = policy.backoff.max_s if missing else draw_s(full_s, policy.backoff, rng, now_s=now_s)
     return counted.in_state(Backoff(now_s + delay_s, delay_s)), (
         Announce("worker.failed", (*fields, *_next("restart", delay_s))),
     )

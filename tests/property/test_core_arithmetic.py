@@ -21,15 +21,15 @@ backoffs = st.builds(
 
 
 @settings(deadline=None)
-@given(policy=backoffs, attempt=st.integers(1, 10_000), chance=chances)
+@given(policy=backoffs, attempt=st.integers(1, 10_000), chance=chances, now_s=st.floats(0.0, 1e9))
 def test_waits_grow_and_stay_between_half_and_the_maximum(
-    policy: BackoffPolicy, attempt: int, chance: float
+    policy: BackoffPolicy, attempt: int, chance: float, now_s: float
 ) -> None:
     """Each wait is at least the one before, and a draw is in [delay/2, delay]."""
     delay_s = backoff_s(attempt, policy)
     assert policy.min_s <= delay_s <= policy.max_s
     assert delay_s <= backoff_s(attempt + 1, policy)
-    drawn_s = draw_s(delay_s, policy, FixedRng(chance))
+    drawn_s = draw_s(delay_s, policy, FixedRng(chance), now_s=now_s)
     assert delay_s / 2 <= drawn_s <= delay_s
 
 

@@ -29,14 +29,28 @@ def test_gz_07b_jitter_draws_from_the_upper_half_and_never_exceeds_the_maximum(
     value: float,
 ) -> None:
     """With jitter a wait of 8 s is anything from 4 s to 8 s."""
-    drawn = draw_s(8.0, BackoffPolicy(max_s=8.0), FixedRng(value))
-    assert drawn == pytest.approx(4.0 + 4.0 * value)
+    drawn = draw_s(8.0, BackoffPolicy(max_s=8.0), FixedRng(value), now_s=1000.0)
+    assert drawn == pytest.approx(4.0 + 4.0 * value, abs=0.25)
     assert 4.0 <= drawn <= 8.0
+
+
+@pytest.mark.parametrize(("delay_s", "most"), [(1.0, 17), (8.0, 17), (300.0, 33), (0.4, 1000)])
+def test_a_fleet_that_failed_together_comes_back_in_a_few_groups(delay_s: float, most: int) -> None:
+    """A thousand waits that began within 10 ms; each group is one turn of the daemon."""
+    ends = []
+    for number in range(1000):
+        now_s = 12345.678 + number / 100_000
+        wait_s = draw_s(delay_s, BackoffPolicy(), FixedRng(number / 1000), now_s=now_s)
+        assert delay_s / 2 <= wait_s <= delay_s
+        ends.append(round(now_s + wait_s, 6))
+    assert (8 if delay_s >= 0.5 else 900) <= len(set(ends)) <= most + 1
+    first, last = min(ends), max(ends)
+    assert last - first >= 0.9 * delay_s / 2, "they are spread over all of it"
 
 
 def test_without_jitter_chance_is_not_asked() -> None:
     """`jitter = false` gives exactly the computed wait."""
-    assert draw_s(8.0, BackoffPolicy(jitter=False), FixedRng(0.3)) == 8.0
+    assert draw_s(8.0, BackoffPolicy(jitter=False), FixedRng(0.3), now_s=1.0) == 8.0
 
 
 @pytest.mark.parametrize("factor", [1.0, 1.0001, 2.0, 10.0, 1e308])

@@ -115,8 +115,8 @@ MUTANTS = (
     ),
     Mutant(
         "a missing file is tried as fast as anything", "core/ends.py",
-        "policy.backoff.max_s if missing else draw_s(full_s, policy.backoff, rng)",
-        "draw_s(full_s, policy.backoff, rng)",
+        "policy.backoff.max_s if missing else draw_s(full_s, policy.backoff, rng, now_s=now_s)",
+        "draw_s(full_s, policy.backoff, rng, now_s=now_s)",
     ),
     Mutant(
         "a failure counts when it is cleared away", "core/ends.py",
