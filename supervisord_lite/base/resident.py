@@ -2,8 +2,8 @@
 
 Run as a script, `python -I -S …/resident.py ROLE ARGUMENT…` enters `supervisord_lite.ROLE`. -I
 keeps PYTHON* variables and the current directory out of a process that may run as root; -S saves
-the import of site and of whatever .pth files bring along; only short-lived children do
-without it that need a library: the reader of the configuration, and whoever looks at processes.
+the import of site and of whatever .pth files bring along; only the reader of the configuration does
+without it, which needs libraries.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ ROLES = (
     "keeper", "supervisor", "scribe", "trial",
     "config", "note", "carry", "reading", "sampling", "compress",
 )  # fmt: skip
-_WITH_LIBRARIES = ("config", "sampling")
+_WITH_LIBRARIES = ("config",)
 #: Children that answer on descriptor 1 to who has started them, and must be of its version.
 _ERRANDS = ("config", "note", "carry", "reading", "sampling", "compress")
 #: Where a role's entrance is not `__main__` of the package of that name.

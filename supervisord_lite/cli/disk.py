@@ -1,7 +1,6 @@
 """Whether the configuration on the disk is the one in force: the daemon itself reads no files."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from supervisord_lite.config.digests import digest_of
 
@@ -16,7 +15,8 @@ def changed_files(digests: Mapping[str, str]) -> list[str]:
     changed = []
     for path, digest in digests.items():
         try:
-            is_same = digest_of(Path(path).read_bytes()) == digest
+            with open(path, "rb") as file:  # noqa: PTH123  # pathlib takes 3 ms
+                is_same = digest_of(file.read()) == digest
         except FileNotFoundError:
             is_same = False
         except OSError:

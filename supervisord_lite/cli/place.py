@@ -7,7 +7,6 @@ import shlex
 import stat
 from collections.abc import Mapping
 from contextlib import ExitStack
-from pathlib import Path
 
 from supervisord_lite.base.units import UnitError, parse_duration_s
 from supervisord_lite.cli.errors import UsageError
@@ -103,10 +102,10 @@ def _check_owners(path: str, *, uid: int) -> None:
         NoDaemonError: A part of *path* stands where everybody may write, and belongs to neither
             *uid* nor root.
     """
-    part = Path(path)
-    for folder in part.parents:
+    part = path
+    while (folder := os.path.dirname(part)) not in (part, ""):
         try:
-            owner_uid, is_open = part.lstat().st_uid, folder.stat().st_mode & stat.S_IWOTH
+            owner_uid, is_open = os.lstat(part).st_uid, os.stat(folder).st_mode & stat.S_IWOTH
         except OSError:
             pass  # not there, or closed to us: the connect will say so
         else:
@@ -154,7 +153,7 @@ def _other_daemon(path: str, environ: Mapping[str, str]) -> str:
         return ""
     for place in places[1:]:
         try:
-            if Path(place).is_socket():
+            if stat.S_ISSOCK(os.stat(place).st_mode):
                 return f"\nthere is another one: --socket {place}"
         except PermissionError:  # not even its folder may be looked at
             return "\nthere may be one of root's, which is closed to you: sudo supervisord-lite …"

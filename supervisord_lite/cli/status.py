@@ -4,13 +4,12 @@ import argparse
 import json
 import os
 import shlex
-import shutil
 import sys
 from typing import Any
 
 from supervisord_lite import __version__
 from supervisord_lite.base import exit_codes
-from supervisord_lite.cli import colour, place, snapshot, table
+from supervisord_lite.cli import colour, place, snapshot, table, terminal
 from supervisord_lite.cli.detail import detail
 from supervisord_lite.cli.disk import changed_files
 from supervisord_lite.cli.text import COLUMNS, clock_time, count, fold, printable
@@ -91,7 +90,7 @@ def _text(status: dict[str, Any], arguments: argparse.Namespace) -> list[str]:
     if len(arguments.names) == 1 and not arguments.all and len({w["name"] for w in workers}) == 1:
         command, about = place.command(arguments), status["supervisor"]
         return [line for worker in workers for line in detail(worker, command, about)]
-    columns_max = shutil.get_terminal_size().columns if sys.stdout.isatty() else COLUMNS
+    columns_max = terminal.columns() if sys.stdout.isatty() else COLUMNS
     lines = []
     if workers:
         lines = table.table(

@@ -8,7 +8,7 @@ from typing import NoReturn, Protocol
 
 from supervisord_lite.base import exit_codes
 from supervisord_lite.base.suggest import nearest
-from supervisord_lite.cli import place
+from supervisord_lite.cli import place, terminal
 from supervisord_lite.cli.errors import UsageError
 from supervisord_lite.cli.text import printable
 
@@ -98,6 +98,14 @@ class _Parser(argparse.ArgumentParser):
         sys.exit(exit_codes.USAGE)
 
 
+class _Formatter(argparse.HelpFormatter):
+    """As it is there, but for the way to the width."""
+
+    def __init__(self, prog: str) -> None:
+        """Leave the margin that argparse leaves."""
+        super().__init__(prog, width=terminal.columns() - 2)
+
+
 def split(words: Sequence[str]) -> tuple[list[str], str | None, list[str]]:
     """Return the options before the verb, the verb (None: there is none), and the rest."""
     index = 0
@@ -123,7 +131,10 @@ def load(verb: str) -> Verb:
 def parser_for(verb: str, module: Verb) -> argparse.ArgumentParser:
     """Return the parser of one verb."""
     parser = _Parser(
-        prog=f"supervisord-lite {verb}", description=HELP[verb] + ".", allow_abbrev=False
+        prog=f"supervisord-lite {verb}",
+        description=HELP[verb] + ".",
+        allow_abbrev=False,
+        formatter_class=_Formatter,
     )
     module.add_arguments(parser)
     if verb not in _LOCAL:

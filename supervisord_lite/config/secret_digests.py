@@ -11,7 +11,6 @@ been started since may have read a newer one already, and is restarted once more
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 from supervisord_lite.base.record import replace
@@ -42,6 +41,8 @@ def sealed(configuration: Configuration, key: str, environ: Mapping[str, str]) -
     known: dict[str, bytes] = {}
 
     def digest_of(secret: Secret, pool_size: int) -> str:
+        import hashlib  # 10 ms, which most configurations need not pay
+
         made = hashlib.blake2b(key=key.encode(), digest_size=_DIGEST_BYTES)
         paths = [path_of(secret, index, credentials) for index in range(1, pool_size + 1)]
         for path in dict.fromkeys(paths):

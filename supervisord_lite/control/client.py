@@ -5,10 +5,10 @@ import errno
 import os
 import pwd
 import socket
+import stat
 import struct
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -273,7 +273,7 @@ class Client:
         text = f"no daemon answers at {self._path}"
         if isinstance(error, ConnectionRefusedError):
             hint = f"the socket exists, but nobody listens: systemctl status {self._unit}"
-            if not Path(self._path).is_socket():
+            if not _is_socket(self._path):
                 hint = "that is not a socket"
             return NoDaemonError(text, hint=hint)
         if isinstance(error, FileNotFoundError | NotADirectoryError):
@@ -402,15 +402,22 @@ def _left_s(deadline_s: float | None) -> float | None:
     return left_s
 
 
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
 def _connect_to(connecting: socket.socket, path: str) -> None:
     """Connect to a path of any length."""
     if len(os.fsencode(path)) <= _MAX_ADDRESS_BYTES:
         connecting.connect(path)
         return
-    folder = Path(path).parent
-    fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    folder, name = os.path.split(path)
+    fd = os.open(folder or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        short = f"/proc/self/fd/{fd}/{Path(path).name}"
+        short = f"/proc/self/fd/{fd}/{name}"
         if len(os.fsencode(short)) > _MAX_ADDRESS_BYTES:
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
         connecting.connect(short)

@@ -1,10 +1,11 @@
 """A child that looks at processes, for a supervisor that must not wait for the kernel to add up.
 
-Measured: what `smaps_rollup` of a process takes grows with its memory (0.2 ms, and 4.6 ms for each
-GB), psutil is 22 ms of import and 0.2 ms for each process, and one pass over /proc 15 us for each
-process of the machine. So none of it happens in the loop, and none of it is resident: the child is
-started by the first question (70 ms of CPU with psutil; the next question takes 8 ms), lingers for
-another one, and ends by the end of its socket, which the supervisor's death is too.
+Measured: what `smaps_rollup` of a process takes grows with its memory (0.05 ms, and 4.6 ms for each
+GB), and one pass over /proc takes 15 us for each process of the machine; psutil would be 22 ms of
+import and 0.2 ms for each process, so only a kernel that is too old for `smaps_rollup` needs it. So
+none of it happens in the loop, and none of it is resident: the child is started by the first
+question, lingers for another one, and ends by the end of its socket, which the supervisor's death
+is too.
 
 A question is a memfd sent over the socket, whose size never blocks anybody; the answer is one line.
 See `sampling_child.py` for both.

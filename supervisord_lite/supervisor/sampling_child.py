@@ -31,6 +31,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+#: Whether the kernel adds up the mappings of a process by itself.
+_HAS_ROLLUP = os.path.exists("/proc/self/smaps_rollup")  # noqa: PTH110
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 #: A closer look at all of a large fleet would take seconds: who asks for so many sees the rest of
@@ -94,8 +96,7 @@ def scan() -> dict[int, Seen]:
 
 def _stat(pid: int) -> Seen | None:
     try:
-        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:  # noqa: PTH123
-            fields = file.read(1024).rpartition(b")")[2].split()
+        fields = _read(f"/proc/{pid}/stat", 1024).rpartition(b")")[2].split()
         return (
             int(fields[procfs.PARENT]),
             int(fields[procfs.SESSION]),
@@ -106,6 +107,15 @@ def _stat(pid: int) -> Seen | None:
         )
     except (OSError, IndexError):
         return None
+
+
+def _read(path: str, most_bytes: int) -> bytes:
+    """Return how a file of the kernel begins; of thousands of them a file object costs more."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, most_bytes)
+    finally:
+        os.close(descriptor)
 
 
 def _members(
@@ -238,8 +248,7 @@ def _sum(
 def _number(path: str, name: bytes = b"") -> int | None:
     """Return the number of a line of a cgroup's file; None: there is none."""
     try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
-            lines = file.read(4096).splitlines()
+        lines = _read(path, 4096).splitlines()
     except OSError:
         return None
     return next((int(line[len(name) :]) for line in lines if line.startswith(name)), None)
@@ -247,21 +256,50 @@ def _number(path: str, name: bytes = b"") -> int | None:
 
 def _look_closer(pid: int, started: int) -> tuple[int | None, int | None]:
     """Return PSS in bytes and open descriptors; None: not for us to see; (-1, None): it is gone."""
-    try:
-        import psutil  # only for questions that need it
-    except ImportError:
-        return None, None  # of somebody who runs the sources as they are
     pss: int | None = None
     fds: int | None = None
     try:
-        process = psutil.Process(pid)
-        fds = process.num_fds()
-        pss = process.memory_full_info().pss
-    except psutil.AccessDenied:
+        fds = len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208
+        pss = _pss_bytes(pid)
+    except PermissionError:
         pass
-    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+    except OSError:
         return -1, None
     again = _stat(pid)
     if again is None or again[2] != started:
         return -1, None
     return pss, fds
+
+
+def _pss_bytes(pid: int) -> int | None:
+    """Return the proportional share of memory.
+
+    Raises:
+        OSError: The process is gone, or not for us to see.
+    """
+    try:
+        text = _read(f"/proc/{pid}/smaps_rollup", 4096)
+    except FileNotFoundError:
+        if _HAS_ROLLUP:
+            raise
+        return _pss_added_up(pid)
+    at = text.find(b"\nPss:")
+    return None if at < 0 else int(text[at + 5 :].split(None, 1)[0]) * 1024
+
+
+def _pss_added_up(pid: int) -> int | None:
+    """Return the same of a kernel before 4.14, where it is the sum over all mappings."""
+    import site
+
+    site.main()  # we were started without libraries
+    try:
+        import psutil  # 70 ms of CPU, which nobody pays who need not
+    except ImportError:
+        return None  # of somebody who runs the sources as they are
+    try:
+        pss: int = psutil.Process(pid).memory_full_info().pss
+    except psutil.AccessDenied:
+        return None
+    except psutil.Error as error:
+        raise ProcessLookupError from error
+    return pss

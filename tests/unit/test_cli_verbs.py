@@ -2,7 +2,10 @@
 
 import argparse
 import importlib.util
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -74,6 +77,37 @@ def test_one_verb_does_not_import_another() -> None:
     assert main(["stop"]) == 2
     loaded = {verb for verb in verbs.HELP if verbs.module_of(verb) in sys.modules}
     assert loaded == {"stop"}
+
+
+#: What `status` may load beside builtins and our own; each other one makes every command slower.
+STATUS_NEEDS = {
+    "argparse", "array", "calendar", "codecs", "collections", "contextlib", "copyreg", "datetime",
+    "encodings", "enum", "errno", "functools", "genericpath", "gettext", "grp", "heapq",
+    "importlib", "io", "itertools", "json", "keyword", "locale", "math", "operator", "os",
+    "platform", "posixpath", "pwd", "re", "reprlib", "select", "selectors", "shlex", "signal",
+    "site", "socket", "stat", "string", "struct", "sys", "textwrap", "time", "types", "typing",
+    "unicodedata", "warnings", "abc", "builtins", "marshal", "posix", "zipimport", "atexit",
+    "threading", "weakref", "runpy", "pkgutil", "collections_abc", "sre", "sha2", "sha256",
+    "future__",
+}  # fmt: skip
+
+
+def test_status_loads_no_module_that_it_can_do_without(tmp_path: Path) -> None:
+    """Whoever watches types it again and again: hashlib is 10 ms, pathlib 3, shutil 2."""
+    script = (
+        "import sys; before = set(sys.modules); from supervisord_lite.cli import main\n"
+        "main(['status', '--socket', sys.argv[1]])\n"
+        "from supervisord_lite.cli import disk; disk.changed_files({sys.executable: ''})\n"
+        "new = {name.partition('.')[0].lstrip('_') for name in set(sys.modules) - before}\n"
+        "print(*sorted(new))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", script, str(tmp_path / "none")],
+        capture_output=True, text=True, check=True, timeout=60,
+        env={"PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    loaded = set(done.stdout.split()) - {"supervisord_lite", "main"}
+    assert loaded <= STATUS_NEEDS, sorted(loaded - STATUS_NEEDS)
 
 
 def test_the_daemon_may_be_named_before_and_after_the_verb() -> None:

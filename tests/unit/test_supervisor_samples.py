@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from supervisord_lite.supervisor import sampling_child
 from tests.support.supervisor import Daemon, a_spec
 
 WEB = ("web", 1)
@@ -39,6 +40,15 @@ def test_the_first_look_counts_from_the_birth_of_the_process(daemon: Daemon) -> 
     assert look(daemon, cpu_s=1.0, age_s=4.0) == 25.0
     daemon.clock.s += 10.0
     assert look(daemon, cpu_s=2.0, age_s=14.0) == 10.0
+
+
+def test_what_an_old_kernel_does_not_add_up_is_added_up_the_same() -> None:
+    """The sum over the mappings of a process is what newer kernels say themselves."""
+    said = sampling_child._pss_bytes(os.getpid())
+    added_up = sampling_child._pss_added_up(os.getpid())
+    assert said
+    assert added_up
+    assert abs(said - added_up) < 0.1 * said
 
 
 def test_nobody_uses_more_than_the_box_has(daemon: Daemon) -> None:
