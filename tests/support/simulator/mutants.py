@@ -81,8 +81,8 @@ MUTANTS = (
         "factor ** (attempt - 1))", "factor ** attempt)",
     ),
     Mutant(
-        "jitter is drawn from nothing on", "core/backoff.py",
-        "return half_s + rng.random() * half_s", "return rng.random() * delay_s",
+        "jitter is drawn from below the half", "core/backoff.py",
+        "half_s = delay_s / 2", "half_s = delay_s / 4",
     ),
     Mutant(
         "the longest wait is not the longest", "core/backoff.py",
