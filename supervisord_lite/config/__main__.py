@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from supervisord_lite.base import exit_codes
 from supervisord_lite.base.prctl import set_name
-from supervisord_lite.config.spec import Configuration, settings_from_json, to_json
+from supervisord_lite.config.spec import Configuration, settings_from_json, to_json, to_short_json
 
 if TYPE_CHECKING:
     from typing import IO
@@ -74,7 +74,7 @@ def _judge(path: str, answer: IO[str]) -> Configuration | None:
         raise
     answer.write(f"settings {to_json(configuration.settings)}\n")
     for spec in configuration.specs:
-        answer.write(f"spec {to_json(spec)}\n")
+        answer.write(f"spec {to_short_json(spec)}\n")
     said = {
         "files": judged.files,
         "warnings": render(judged.warnings, "warning"),

@@ -6,14 +6,16 @@ only ever sees these objects, or their JSON (`to_json`, `settings_from_json`, `s
 
 import json
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, cast
 
-from supervisord_lite.base.record import fields_of, record, replace
+from supervisord_lite.base.record import defaults_of, fields_of, record, replace
 from supervisord_lite.core.cron import Cron, Zone
 from supervisord_lite.core.policy import BackoffPolicy, Critical, Policy, Rung
 from supervisord_lite.core.probing import Pace
 from supervisord_lite.core.recycle import Recycle
 from supervisord_lite.core.schedule import Schedule
+
+_T = TypeVar("_T")
 
 #: What the command line, the environment and the paths of one start may take, as the JSON of the
 #: message in which the daemon passes them on; the rest of that message is for what it adds.
@@ -309,8 +311,38 @@ class Configuration:
 
 
 def to_json(value: Settings | Spec) -> str:
-    """Return *value* as one line of JSON that the functions below read back without loss."""
+    """Return *value* as one line of JSON that the functions below read back without loss.
+
+    With every field, also for code of another version, whose defaults may be others.
+    """
     return json.dumps(value, default=fields_of, separators=(",", ":"), allow_nan=False)
+
+
+def to_short_json(value: Spec) -> str:
+    """Return the same without what has its default, for code of this very version."""
+    return json.dumps(value, default=_set_fields, separators=(",", ":"), allow_nan=False)
+
+
+def _set_fields(value: object) -> dict[str, Any]:
+    """Return those fields of a record that have another value than their default."""
+    defaults = defaults_of(type(value))
+    return {
+        name: field
+        for name, field in fields_of(value).items()
+        if name not in defaults or field != defaults[name]
+    }
+
+
+#: Values that many specs have in common are one object each: there may be thousands of specs.
+_common: dict[object, object] = {}
+_MOST_COMMON = 256
+
+
+def _shared(value: _T) -> _T:
+    """Return the first one that was equal to *value*, which never changes."""
+    if len(_common) >= _MOST_COMMON:
+        _common.clear()
+    return cast("_T", _common.setdefault((type(value), value), value))
 
 
 def settings_from_json(text: str) -> Settings:
@@ -332,9 +364,9 @@ def _spec(data: dict[str, Any]) -> Spec:
     return Spec(
         pool=data["pool"],
         pool_size=data["pool_size"],
-        policy=_policy(data["policy"]),
+        policy=_shared(_policy(data["policy"])),
         launch=_launch(data["launch"]),
-        origin=Origin(**data["origin"]),
+        origin=Origin(_shared(data["origin"]["file"]), data["origin"]["line"]),
         requires=tuple(data.get("requires", ())),
         after=tuple(data.get("after", ())),
         critical=data.get("critical", "no"),
@@ -344,7 +376,7 @@ def _spec(data: dict[str, Any]) -> Spec:
         operators=_grants(data.get("operators", ())),
         events=tuple(data.get("events", ())),
         health=_health(data.get("health")),
-        recycle=Recycle(**data.get("recycle", {})),
+        recycle=_shared(Recycle(**data.get("recycle", {}))),
     )
 
 
@@ -381,17 +413,20 @@ def _policy(data: dict[str, Any]) -> Policy:
 
 
 def _schedule(data: dict[str, Any]) -> Schedule:
-    if data["cron"] is not None:
+    if data.get("cron") is not None:
         data["cron"] = Cron(**data["cron"])
-    zone = data["zone"]
-    data["zone"] = Zone(**{**zone, "changes": tuple(map(tuple, zone["changes"]))})
+    if "zone" in data:
+        zone = data["zone"]
+        data["zone"] = Zone(**{**zone, "changes": tuple(map(tuple, zone.get("changes", ())))})
     return Schedule(**data)
 
 
 def _launch(data: dict[str, Any]) -> Launch:
     data["argv"] = tuple(data["argv"])
+    data["directory"] = _shared(data["directory"])
     if "environment" in data:
-        data["environment"] = tuple((name, value) for name, value in data["environment"])
+        environment = tuple((name, value) for name, value in data["environment"])
+        data["environment"] = _shared(environment)
     if "rlimits" in data:
         data["rlimits"] = tuple(Limit(**limit) for limit in data["rlimits"])
     if data.get("identity") is not None:
@@ -408,5 +443,5 @@ def _launch(data: dict[str, Any]) -> Launch:
         data["secrets"] = tuple(Secret(**each) for each in data["secrets"])
     for stream in ("stdout", "stderr"):
         if stream in data:
-            data[stream] = LogTarget(**data[stream])
+            data[stream] = _shared(LogTarget(**data[stream]))
     return Launch(**data)

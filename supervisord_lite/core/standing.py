@@ -6,6 +6,7 @@ ask again.
 """
 
 from collections import deque
+from collections.abc import Mapping
 from functools import partial
 
 from supervisord_lite.base.record import record
@@ -108,6 +109,20 @@ class Tally:
     is_lost: bool
 
 
+def _tally(counts: Mapping[int, int], size: int) -> Tally:
+    """Return how a pool of *size* stands of which so many have each mark."""
+    ready = counts[_READY]
+    return Tally(
+        is_ready=ready > 0 and ready + counts[_IDLE] == size,
+        is_served=ready > 0,
+        is_settled=counts[_SETTLED] + counts[_WAITING] == size,
+        is_waiting=counts[_WAITING] > 0,
+        is_leaving=counts[_LEAVING] > 0,
+        is_tripped=counts[_TRIPPED] > 0,
+        is_lost=counts[_TRIPPED] > 0 and counts[_TRIPPED] + counts[_IDLE] == size,
+    )
+
+
 class Standing:
     """Counts; deterministic, and it touches nothing: the same events give the same answers.
 
@@ -121,17 +136,19 @@ class Standing:
         """Begin with no worker."""
         self._graph = graph
         self._marks: dict[Slot, int] = {}
-        self._sizes = dict.fromkeys(graph.pools, 0)
-        self._counts = {name: dict.fromkeys(_BITS, 0) for name in graph.pools}
-        self._tallies = {name: self._tally_now(name) for name in graph.pools}
-        self._waiting: dict[str, set[Slot]] = {name: set() for name in graph.pools}
-        self._held: dict[str, set[Slot]] = {name: set() for name in graph.pools}
-        self._twins: dict[str, set[Slot]] = {}  # of those slots the twin waits for its turn
+        # Only of these: of a pool that nobody waits for there may be thousands, at a kilobyte each.
         self._counted = {
             name
             for name, pool in graph.pools.items()
             if graph.has_ties(name) or pool.critical != "no"
         }
+        self._sizes = dict.fromkeys(self._counted, 0)
+        self._counts = {name: dict.fromkeys(_BITS, 0) for name in self._counted}
+        nobody = _tally(dict.fromkeys(_BITS, 0), 0)
+        self._tallies = dict.fromkeys(graph.pools, nobody)
+        self._waiting: dict[str, set[Slot]] = {name: set() for name in self._counted}
+        self._held: dict[str, set[Slot]] = {name: set() for name in self._counted}
+        self._twins: dict[str, set[Slot]] = {}  # of those slots the twin waits for its turn
         self.woken: deque[Slot] = deque()
         self.is_ending = False
 
@@ -175,23 +192,10 @@ class Standing:
                 slots.add(slot)
             else:
                 slots.discard(slot)
-        tally = self._tally_now(name)
+        tally = _tally(self._counts[name], self._sizes[name])
         if tally != self._tallies[name]:
             self._tallies[name] = tally
             self._wake(name)
-
-    def _tally_now(self, name: str) -> Tally:
-        counts, size = self._counts[name], self._sizes[name]
-        ready = counts[_READY]
-        return Tally(
-            is_ready=ready > 0 and ready + counts[_IDLE] == size,
-            is_served=ready > 0,
-            is_settled=counts[_SETTLED] + counts[_WAITING] == size,
-            is_waiting=counts[_WAITING] > 0,
-            is_leaving=counts[_LEAVING] > 0,
-            is_tripped=counts[_TRIPPED] > 0,
-            is_lost=counts[_TRIPPED] > 0 and counts[_TRIPPED] + counts[_IDLE] == size,
-        )
 
     def _wake(self, name: str) -> None:
         # Through others too: one that waits behind a pool that has given up has given up itself.

@@ -5,6 +5,7 @@ from typing import Any
 
 from supervisord_lite.base.calls import CALLS
 from supervisord_lite.base.clock import Clock, Rng
+from supervisord_lite.base.give_back import give_back
 from supervisord_lite.base.memory_files import memory_content
 from supervisord_lite.base.record import record
 from supervisord_lite.config.spec import settings_from_json, spec_from_json
@@ -51,6 +52,13 @@ class Handover:
     keeper_version: str = ""
     fell_back: str = ""
     places: dict[str, str] | None = None
+
+    def forget(self) -> None:
+        """Everybody has taken over what concerns him: half of a supervisor's memory is free."""
+        self.saves.clear()
+        self.facts.clear()
+        self.inventory.clear()
+        give_back()
 
 
 def read_handover(descriptor: int) -> dict[str, Any]:

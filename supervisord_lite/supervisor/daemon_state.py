@@ -40,6 +40,7 @@ class DaemonState:
         on_escalated: Told why the service ends, before anybody is stopped for it.
         on_reload: Called for a SIGHUP.
         on_upgrade: Called for a SIGUSR2.
+        on_ready: Called once, when everybody has been ready or has given up.
         on_stop_asked: Told why a stop is asked for; returns whether it is held back (`drain.py`).
         is_draining: One is held back just now.
         verdict: The exit status that the stop leads to.
@@ -72,6 +73,7 @@ class DaemonState:
         self._is_reloading = False
         self.on_reload: Callable[[], None] | None = None
         self.on_upgrade: Callable[[], None] | None = None
+        self.on_ready: Callable[[], None] = lambda: None
         self.on_stop_asked: Callable[[str], bool] = lambda _why: False
         self.is_draining = False
         self._may_be_broken = True  # an earlier supervisor may have died before it decided
@@ -262,6 +264,7 @@ class DaemonState:
             self._was_ready = True
             self._save()
             self._log("info", "daemon.ready", **self._counts())
+            self.on_ready()
             self._say("READY=1")
         text = self._status_text()
         if text != self._said:

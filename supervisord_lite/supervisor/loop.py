@@ -7,6 +7,7 @@ from typing import NoReturn, Protocol
 
 from supervisord_lite import __version__
 from supervisord_lite.base.clock import Clock, Rng
+from supervisord_lite.base.give_back import give_back
 from supervisord_lite.base.packets import PacketSocket
 from supervisord_lite.base.wall_timer import WallTimer
 from supervisord_lite.config.loading import Loading
@@ -145,6 +146,7 @@ class Supervisor:
     ) -> None:
         """Begin with what time brings about: notes, samples, fresh runs and jobs."""
         clock, handover, log = self._clock, self._handover, self._events.log
+        self._daemon.on_ready = give_back  # the requests of all those starts are sent
         self._carry = CarryFile(
             self._fleet, self._reloads, self._daemon, self._poller, handover.saves, clock, log,
             start_bound_note,
@@ -293,6 +295,7 @@ class Supervisor:
                 "warning", "supervisor.adopted", adoption=self._handover.adoption,
                 runs=len(self._handover.inventory), facts=len(self._handover.facts),
             )  # fmt: skip
+        self._handover.forget()
 
     def _settle(self) -> None:
         """Decide about the whole, and tell the keeper and systemd what this turn came to."""

@@ -17,6 +17,7 @@ from supervisord_lite.config.spec import (
     settings_from_json,
     spec_from_json,
     to_json,
+    to_short_json,
 )
 from supervisord_lite.core.policy import Rung
 
@@ -249,6 +250,7 @@ def test_rights_are_looked_up(judged: Judge) -> None:
     (spec,) = found.configuration.specs
     assert spec.operators == (Grant("@root", gid=0),)
     assert spec_from_json(to_json(spec)) == spec
+    assert spec_from_json(to_short_json(spec)) == spec
 
 
 # -- values ----------------------------------------------------------------------------------------

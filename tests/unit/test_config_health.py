@@ -9,7 +9,7 @@ from supervisord_lite.config.errors import ConfigurationError, Problem
 from supervisord_lite.config.load import Judged, judge
 from supervisord_lite.config.plan import make_plan
 from supervisord_lite.config.show import show
-from supervisord_lite.config.spec import Health, Spec, spec_from_json, to_json
+from supervisord_lite.config.spec import Health, Spec, spec_from_json, to_json, to_short_json
 from supervisord_lite.core.probing import Pace
 
 HEAD = "[worker.web]\ncommand = 'x'\n"
@@ -63,6 +63,7 @@ def test_each_kind_arrives_and_nothing_of_it_is_lost(
     assert spec.health == health
     assert spec.policy.ready_by == "health"
     assert spec_from_json(to_json(spec)) == spec
+    assert spec_from_json(to_short_json(spec)) == spec
     written = render_effective(found.configuration)
     (again,) = judged(tmp_path, written).configuration.specs
     assert (again.health, again.policy) == (spec.health, spec.policy)

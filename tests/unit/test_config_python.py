@@ -20,6 +20,7 @@ from supervisord_lite.config.spec import (
     Spec,
     spec_from_json,
     to_json,
+    to_short_json,
 )
 from supervisord_lite.supervisor.launch import launch_record, spawn_request
 
@@ -73,6 +74,7 @@ def test_values_arrive_as_they_are(loaded: Load) -> None:
         "source": "memory:", "count": "7", "on": True,
     }  # fmt: skip
     assert spec_from_json(to_json(found)) == found
+    assert spec_from_json(to_short_json(found)) == found
 
 
 def test_a_relative_interpreter_is_relative_to_its_file(loaded: Load, tmp_path: Path) -> None:
@@ -209,6 +211,7 @@ def test_modules_are_preloaded_in_their_order(loaded: Load) -> None:
     assert found.launch.python is not None
     assert found.launch.python.preload == ("shop.model", "shop")
     assert spec_from_json(to_json(found)) == found
+    assert spec_from_json(to_short_json(found)) == found
     alone = spec(loaded, 'preload = "shop"\n').launch.python
     assert alone is not None
     assert alone.preload == ("shop",)

@@ -10,7 +10,7 @@ from supervisord_lite.config.errors import ConfigurationError, Problem
 from supervisord_lite.config.load import load
 from supervisord_lite.config.plan import make_plan
 from supervisord_lite.config.schedule import parse_cron
-from supervisord_lite.config.spec import Spec, spec_from_json, to_json
+from supervisord_lite.config.spec import Spec, spec_from_json, to_json, to_short_json
 from supervisord_lite.core.cron import Zone
 
 Load = Callable[[str], list[Spec]]
@@ -58,6 +58,7 @@ def test_all_keys_are_read_and_survive_the_way_to_the_daemon(loaded: Load) -> No
     assert (schedule.overlap, schedule.missed) == ("wait", "once")
     assert len(schedule.zone.changes) == 160
     assert spec_from_json(to_json(spec)) == spec
+    assert spec_from_json(to_short_json(spec)) == spec
     assert len(to_json(schedule.zone)) < 4000  # type: ignore[arg-type]
 
 

@@ -15,7 +15,7 @@ from supervisord_lite.config.load import Judged, judge
 from supervisord_lite.config.plan import make_plan
 from supervisord_lite.config.secret_digests import sealed, unsealed
 from supervisord_lite.config.show import show
-from supervisord_lite.config.spec import Secret, Spec, spec_from_json, to_json
+from supervisord_lite.config.spec import Secret, Spec, spec_from_json, to_json, to_short_json
 from supervisord_lite.supervisor.launch import spawn_request
 
 HEAD = "[worker.web]\ncommand = 'x'\n"
@@ -99,6 +99,7 @@ def test_nothing_of_a_secret_is_lost_and_nothing_of_it_is_written(
     (spec,) = configuration.specs
     assert spec.launch.secrets[0].digest
     assert spec_from_json(to_json(spec)) == spec
+    assert spec_from_json(to_short_json(spec)) == spec
     text = render_effective(configuration)
     assert f'secrets.A = "file:{kept}"' in text
     assert 'secrets_as = "files"' in text

@@ -7,7 +7,13 @@ import pytest
 from supervisord_lite.config.effective import render_effective
 from supervisord_lite.config.errors import ConfigurationError, Problem
 from supervisord_lite.config.load import load
-from supervisord_lite.config.spec import Configuration, Socket, spec_from_json, to_json
+from supervisord_lite.config.spec import (
+    Configuration,
+    Socket,
+    spec_from_json,
+    to_json,
+    to_short_json,
+)
 from supervisord_lite.supervisor.launch import socket_key, socket_keys, spawn_request
 
 HEAD = "[worker.web]\ncommand = 'x'\n"
@@ -58,6 +64,7 @@ def test_nothing_of_a_socket_is_lost(tmp_path: Path) -> None:
     configuration = loaded(tmp_path, HEAD + GOOD)
     (spec,) = configuration.specs
     assert spec_from_json(to_json(spec)) == spec
+    assert spec_from_json(to_short_json(spec)) == spec
     (again,) = loaded(tmp_path, render_effective(configuration)).specs
     assert again.launch.sockets == spec.launch.sockets
 
