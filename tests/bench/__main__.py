@@ -14,6 +14,7 @@ work wrongly has no figures, but a reason; so have those who are absent.
 """
 
 import argparse
+import compileall
 import contextlib
 import os
 import signal
@@ -23,6 +24,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import supervisord_lite
 from tests.bench import plans, readme, runs
 from tests.bench.bench import Bench
 from tests.bench.contender import Contender
@@ -107,6 +109,8 @@ def _measure(arguments: argparse.Namespace) -> runs.Record:
     ]  # fmt: skip
     for line in sweep(arguments.folder):
         print(line, file=sys.stderr)
+    # As pip does for whoever installs it, and as it has done for the peers.
+    compileall.compile_dir(Path(supervisord_lite.__file__).parent, quiet=1)
     begun_s = time.monotonic()
     with contextlib.ExitStack() as stack:
         path = arguments.json

@@ -125,6 +125,11 @@ class Contender(ABC):
         del count
         return []
 
+    def ask_states(self, count: int) -> list[float]:
+        """Ask only for the state of each, by name, where there is such a question."""
+        del count
+        return []
+
     def reload(self, commands: Sequence[Command]) -> None:
         """Make what runs follow another list; may return before that is done."""
         raise NotImplementedError

@@ -39,6 +39,7 @@ _ROWS = (
     _Row("lines", "cpu_s", "{size} commands that write 1000 lines/s for {seconds} s: CPU, s"),
     _Row("status", "command_ms", "`status` of {size}, ms"),
     _Row("status", "raw_ms", "the same over the socket, ms"),
+    _Row("status", "states_ms", "only the state of each over the socket, ms"),
     _Row("reload", "both_s", "{size} commands, one changed, one added → both run, s"),
     _Row("stop", "gone_s", "stop {size} commands, s"),
     _Row("stop", "left", "of their 50 double-forked grandchildren then still run"),

@@ -33,7 +33,7 @@ _FIGURES = {
     "idle": {"cpu_ms", "wake_ups"},
     "flood": {"mb_per_s", "cpu_s", "files"},
     "lines": {"cpu_s", "cpu_us_per_line"},
-    "status": {"command_ms", "raw_ms"},
+    "status": {"command_ms", "raw_ms", "states_ms"},
     "reload": {"both_s"},
     "stop": {"gone_s", "left"},
     "storm": {"cpu_percent", "births"},

@@ -14,7 +14,7 @@ from tests.bench.contender import LOG_BACKUPS, LOG_MAX_BYTES, PYTHON_FOLDER, Com
 
 _MODULE = (sys.executable, "-m", "supervisord_lite")
 _ROLES = ("keeper", "supervisor", "scribe", "forkserver")
-_STATUS = {"method": "io.supervisordlite.Manager.Status", "parameters": {"names": []}}
+_MANAGER = "io.supervisordlite.Manager"
 
 #: Started at once and always again: the least waiting that the configuration allows.
 _AT_ONCE = """
@@ -78,16 +78,24 @@ class Ours(Contender):
 
     def ask(self, count: int) -> list[float]:
         """Call Status over one connection; reading the answer is part of it."""
+        return self._ask("Status", "workers", count)
+
+    def ask_states(self, count: int) -> list[float]:
+        """Call States, as above."""
+        return self._ask("States", "states", count)
+
+    def _ask(self, method: str, field: str, count: int) -> list[float]:
+        request = {"method": f"{_MANAGER}.{method}", "parameters": {"names": []}}
         took_s = []
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(10)
             connection.connect(self._socket)
             for _ in range(count):
                 begun_s = time.perf_counter()
-                connection.sendall(json.dumps(_STATUS).encode() + b"\0")
+                connection.sendall(json.dumps(request).encode() + b"\0")
                 answer = json.loads(_until_nul(connection))
                 took_s.append(time.perf_counter() - begun_s)
-                assert "workers" in answer["parameters"], answer
+                assert field in answer["parameters"], answer
         return took_s
 
     def reload(self, commands: Sequence[Command]) -> None:

@@ -11,7 +11,7 @@ _QUESTIONS = 20
 
 
 def status(contender: Contender, size: int) -> Figures:
-    """Measure a whole command, from its start to its end, and one question."""
+    """Measure a whole command, from its start to its end, and one question of each kind."""
     bring_up(contender, sleepers(contender, size), quiet_s=LIVED_S)
     command = contender.status_command()
     took_ms = []
@@ -23,4 +23,6 @@ def status(contender: Contender, size: int) -> Figures:
     figures = {"command_ms": statistics.median(took_ms)}
     if asked_s := contender.ask(_QUESTIONS):
         figures["raw_ms"] = statistics.median(asked_s) * 1e3
+    if asked_s := contender.ask_states(_QUESTIONS):
+        figures["states_ms"] = statistics.median(asked_s) * 1e3
     return figures
