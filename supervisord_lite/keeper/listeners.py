@@ -4,6 +4,9 @@ A connection that comes while no process of the pool is there waits in the backl
 refused. A socket is opened when the first process that wants it is started, and closed when the
 supervisor says that no worker in force has it any more (`keep`), or has another one at the same
 place. Those that systemd has handed to the daemon are never closed.
+
+A unix socket whose name was deleted or is somebody else's stays that of the processes that have it;
+the next one that is started has another, which has the name. What is not ours is not removed.
 """
 
 from __future__ import annotations
@@ -32,6 +35,8 @@ class Listeners:
         self._calls = calls
         self._inherited = inherited
         self._held: dict[str, tuple[dict[str, Any], socket.socket]] = {}
+        # Of the names of unix sockets: device and inode, which are theirs while they are open.
+        self._inodes: dict[str, tuple[int, int]] = {}
 
     def open(self, wanted: Iterable[dict[str, Any]]) -> dict[int, int]:
         """Return where a process finds its sockets: descriptor there -> ours.
@@ -50,7 +55,7 @@ class Listeners:
             return self._inherited[each["place"]]
         about = {key: each[key] for key in ("kind", "host", "place", "mode", "uid", "gid")}
         held = self._held.get(each["key"])
-        if held is not None and held[0] == about:
+        if held is not None and held[0] == about and self._has_name(each["key"]):
             self._calls.listen(held[1], each["backlog"])
             return held[1].fileno()
         self._close(each["key"])
@@ -59,7 +64,17 @@ class Listeners:
         except OSError as error:
             raise StageError("socket", f"{cause(error)}: {_shown(each)}") from None
         self._held[each["key"]] = (about, own)
+        if each["kind"] == "unix" and (inode := _inode(each["place"])) is not None:
+            self._inodes[each["key"]] = inode
         return own.fileno()
+
+    def _has_name(self, key: str) -> bool:
+        """Return whether what stands under the name of a socket is that socket, if it has a name.
+
+        Of a keeper before this one we do not know what stood there.
+        """
+        inode = self._inodes.get(key)
+        return inode is None or inode == _inode(self._held[key][0]["place"])
 
     def _listen(self, each: dict[str, Any]) -> socket.socket:
         own = (
@@ -113,15 +128,20 @@ class Listeners:
     def pack(self, keep: Callable[[int], int]) -> list[dict[str, Any]]:
         """Return what is held as JSON; *keep* is called with each descriptor."""
         return [
-            {"key": key, "about": about, "descriptor": keep(own.fileno())}
+            {
+                "key": key, "about": about, "descriptor": keep(own.fileno()),
+                **({"inode": self._inodes[key]} if key in self._inodes else {}),
+            }
             for key, (about, own) in self._held.items()
-        ]
+        ]  # fmt: skip
 
     def unpack(self, said: list[dict[str, Any]]) -> None:
         """Go on with what was packed."""
         for each in said:
             own = socket.socket(fileno=each["descriptor"])
             self._held[each["key"]] = (each["about"], own)
+            if "inode" in each:
+                self._inodes[each["key"]] = each["inode"][0], each["inode"][1]
 
     def close(self) -> None:
         """The daemon ends: leave no path behind."""
@@ -129,11 +149,12 @@ class Listeners:
             self._close(key)
 
     def _close(self, key: str) -> None:
-        held = self._held.pop(key, None)
-        if held is None:
+        if key not in self._held:
             return
-        about, own = held
-        if about["kind"] == "unix":
+        is_ours = self._has_name(key)
+        self._inodes.pop(key, None)
+        about, own = self._held.pop(key)
+        if about["kind"] == "unix" and is_ours:
             self._remove(about["place"])
         own.close()
 
@@ -142,6 +163,14 @@ class Listeners:
             self._calls.unlink(path)
         except OSError:
             return  # somebody has taken it away, or put it elsewhere
+
+
+def _inode(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path, follow_symlinks=False)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def listen_tcp(host: str, port: int, calls: Calls) -> socket.socket:

@@ -82,6 +82,23 @@ def test_a_unix_socket_has_its_mode_and_owner_and_goes_with_the_worker() -> None
         wait_until(lambda: not path.exists(), what="it is gone")
 
 
+def test_a_unix_socket_whose_name_was_deleted_has_it_again_with_the_next_process() -> None:
+    """And what somebody else has put there is not removed with the worker."""
+    daemon = Daemon(server("web", sockets__http='"unix:@DIR@/web.sock"'))
+    path = daemon.folder / "web.sock"
+    with daemon:
+        pid = daemon.wait_state("web", "running")["pid"]
+        path.unlink()
+        daemon.ctl("restart", "web", check=True)
+        assert ask(str(path))["pid"] not in (None, pid)
+        path.unlink()
+        path.write_text("mine")
+        daemon.write("[worker.other]\ncommand = ['sleep', '1000']\n")
+        daemon.ctl("reload", check=True)
+        wait_until(lambda: list(daemon.workers()) == ["other"], what="it is gone")
+    assert path.read_text() == "mine"
+
+
 def test_a_socket_that_cannot_be_had_is_a_failed_stage_and_heals() -> None:
     """Named with its address; the worker waits and tries again."""
     with socket.socket() as other:

@@ -174,6 +174,29 @@ def test_whoever_waits_at_a_socket_is_served_and_who_listens_hears_each_line_onc
         assert path.read_text().splitlines() == [f"{n + 1} line {n}" for n in range(2000)]
 
 
+def test_a_lock_that_is_deleted_while_the_keeper_is_replaced_is_made_again() -> None:
+    """The new keeper looks before it sleeps, and hears of the next time."""
+    with alone(cgroups=False) as keeper:
+        lock = keeper.folder / "lock"
+        lock.unlink()
+        keeper.replace()
+        for _ in range(2):
+            keeper.until(partial(is_locked, lock), "the lock is held")
+            lock.unlink()
+        keeper.until(lambda: len(keeper.lines("place.restored")) == 3, "it is said each time")
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether somebody holds the lock of a file; without trying to take it."""
+    if not path.exists():
+        return False
+    inode = f":{path.stat().st_ino} "
+    return any(
+        "FLOCK" in line and inode in line
+        for line in Path("/proc/locks").read_text().splitlines(True)
+    )
+
+
 def knock(keeper: AloneKeeper, refused: list[OSError]) -> None:
     for name in ("web", "control", "http", "systemd"):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as client:
