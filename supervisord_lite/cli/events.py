@@ -24,6 +24,8 @@ _MOST = 10_000
 _DEFAULT = 50
 #: How often a question without -f is asked again.
 _TRIES = 5
+#: Of the number in an id: nobody has counted further.
+_MOST_DIGITS = 18
 #: Of an event: what its line begins with, and what people need not see.
 _HEAD = ("at", "event", "name")
 #: A traceback is no line: `--json` has it, and so has the log.
@@ -164,7 +166,8 @@ def missing_between(before: str, after: str) -> int:
 
 def _parts(name: str) -> tuple[str, int]:
     life, _, number = name.rpartition("-")
-    return (life, int(number)) if number.isascii() and number.isdecimal() else ("", 0)
+    is_number = number.isascii() and number.isdecimal() and len(number) <= _MOST_DIGITS
+    return (life, int(number)) if is_number else ("", 0)
 
 
 def name_user(event: dict[str, Any]) -> None:

@@ -12,6 +12,18 @@ from supervisord_lite.core.policy import BackoffPolicy
 
 Event = dict[str, Any]
 
+#: What is reckoned with; a damaged disk may give back anything in its place.
+_NUMBERS = ("ran_s", "in_s", "window_s", "failures", "failure", "attempt", "left", "run", "pid")
+_MOST = 1e15
+
+
+def is_readable(event: Event) -> bool:
+    """Return whether an event of the journal has numbers where there must be some."""
+    values = (event[name] for name in _NUMBERS if name in event)
+    return all(
+        value is None or (type(value) in (int, float) and abs(value) < _MOST) for value in values
+    )
+
 
 def line_of(event: Event, before: list[Event], policy: Mapping[str, Any]) -> tuple[str, ...] | None:
     """Return word, text and what stands at the right; None: it is not told."""

@@ -301,11 +301,13 @@ def _span_of(
         if number >= len(parts):
             continue
         start = first[1] if number == first[0] else 0
-        end = last[1] if number == last[0] else parts[number].size
+        content = parts[number].content
+        descriptor = content.fd  # from here on it is known how large a compressed one is
+        end = min(last[1], content.size) if number == last[0] else content.size
         if line_count is not None:
-            start, found = _last_lines(parts[number].fd, end, line_count, start)
+            start, found = _last_lines(descriptor, end, line_count, start)
             line_count -= found
-        pieces.append((parts[number].fd, start, end))
+        pieces.append((descriptor, start, end))
     for fd, start, end in reversed(pieces):
         yield from _read(fd, start, end)
 

@@ -9,7 +9,7 @@ that does not is one of a file that is gone.
 import os
 import tempfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +23,8 @@ _START: Place = (0, 0)
 #: Marks are rounded to milliseconds, and a file's time is up to a tick of the kernel behind.
 _COARSE_S = 0.02
 _PIECE_BYTES = 1 << 20
+#: Deflate makes a byte of so many at most.
+_MOST_RATIO = 1032
 
 
 class NoSuchPartError(SupervisordLiteError):
@@ -44,11 +46,6 @@ class Part:
     identity: tuple[int, int]
     size: int
     changed_at_s: float
-
-    @property
-    def fd(self) -> int:
-        """Return a descriptor of the plain bytes; compressed ones are unpacked for it."""
-        return self.content.fd
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +190,8 @@ class Content:
     """The plain bytes of one file of a log, open for reading.
 
     Attributes:
-        identity, size, changed_at_s: As in `Part`.
+        identity, size, changed_at_s: As in `Part`. Before it is unpacked the size is what the
+            header says, and nobody may have more than that unpacked.
     """
 
     def __init__(self, fd: int, *, is_packed: bool = False) -> None:
@@ -209,7 +207,8 @@ class Content:
             return
         origin = origin_in(os.pread(fd, HEADER_BYTES, 0))
         if origin is not None:
-            self.identity, self.size = origin
+            self.identity, size = origin
+            self.size = min(size, self.size * _MOST_RATIO)
 
     @property
     def fd(self) -> int:
@@ -226,18 +225,33 @@ class Content:
 
     def _unpack(self) -> BinaryIO:
         unpacked: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the rest
-        unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
-        place = 0
+        size, why = 0, ""
         try:
-            while piece := os.pread(self._fd, _PIECE_BYTES, place):
-                place += len(piece)
-                unpacked.write(unpacker.decompress(piece))
+            for piece in self._unpacked_pieces():
+                size += len(piece)
+                if size > self.size:
+                    why = "it holds more than it says"
+                    break
+                unpacked.write(piece)
             unpacked.flush()
         except (OSError, zlib.error) as error:
+            why = str(error)
+        if why:
             unpacked.close()
-            text = f"a compressed file of the log cannot be unpacked: {error}"
-            raise SupervisordLiteError(text) from error
+            text = f"a compressed file of the log cannot be unpacked: {why}"
+            raise SupervisordLiteError(text)
+        self.size = size
         return unpacked
+
+    def _unpacked_pieces(self) -> Iterator[bytes]:
+        unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        place = 0
+        while not unpacker.eof and (packed := os.pread(self._fd, _PIECE_BYTES, place)):
+            place += len(packed)
+            while packed and not unpacker.eof:
+                yield unpacker.decompress(packed, _PIECE_BYTES)
+                packed = unpacker.unconsumed_tail
+        yield unpacker.flush()
 
     def part(self) -> Part:
         """Return it as a part of its log."""

@@ -35,9 +35,13 @@ def read_plans(state_dir: str, specs: Iterable[Spec]) -> str | None:
             path.unlink(missing_ok=True)
             return None
         data = _read(path)
-        found = None if data is None else json.loads(data)
-    except (OSError, RecursionError) as error:
+    except OSError as error:
         message = f"{path}: {error}"
+        raise ValueError(message) from None
+    try:
+        found = None if data is None else json.loads(data)
+    except (ValueError, RecursionError) as error:
+        message = f"{path}: damaged: {error}"
         raise ValueError(message) from None
     if found is None:
         return None

@@ -14,7 +14,15 @@ from typing import Any
 
 from supervisord_lite.base.units import format_duration
 from supervisord_lite.cli.deciding import Decided
-from supervisord_lite.cli.happened import Event, asker_of, end_of, failure_of, line_of, time_of
+from supervisord_lite.cli.happened import (
+    Event,
+    asker_of,
+    end_of,
+    failure_of,
+    is_readable,
+    line_of,
+    time_of,
+)
 from supervisord_lite.cli.snapshot import SPAWN_FAILED
 from supervisord_lite.cli.telling import telling
 from supervisord_lite.cli.text import COLUMNS, clip, count, fold, printable
@@ -44,7 +52,11 @@ class Story:
         self.policy: dict[str, Any] = told.get("policy") or {}
         self.now = now
         slot = self.worker["pool"], self.worker["instance"]
-        own = [e for e in events if "pool" not in e or (e["pool"], e.get("instance")) == slot]
+        own = [
+            e
+            for e in events
+            if is_readable(e) and ("pool" not in e or (e["pool"], e.get("instance")) == slot)
+        ]
         self.events, self.is_cut = _chosen(_without_end(own))
 
     @property

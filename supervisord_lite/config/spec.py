@@ -13,6 +13,7 @@ from supervisord_lite.core.cron import Cron, Zone
 from supervisord_lite.core.policy import BackoffPolicy, Critical, Policy, Rung
 from supervisord_lite.core.probing import Pace
 from supervisord_lite.core.recycle import Recycle
+from supervisord_lite.core.scale import MAX_POOL_SIZE
 from supervisord_lite.core.schedule import Schedule
 
 _T = TypeVar("_T")
@@ -351,8 +352,16 @@ def settings_from_json(text: str) -> Settings:
 
 
 def spec_from_json(text: str) -> Spec:
-    """Return the spec that `to_json` wrote. Fields that it lacks get their defaults."""
-    return _spec(json.loads(text))
+    """Return the spec that `to_json` wrote. Fields that it lacks get their defaults.
+
+    Raises:
+        ValueError: It is damaged, in a way that could never come to an end.
+    """
+    spec = _spec(json.loads(text))
+    if not 1 <= spec.pool_size <= MAX_POOL_SIZE:
+        message = f"saved spec: pool_size: {spec.pool_size!r} does not fit"
+        raise ValueError(message)
+    return spec
 
 
 def policy_from_data(data: dict[str, Any]) -> Policy:

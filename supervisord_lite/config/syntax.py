@@ -34,6 +34,13 @@ def parse(source: Source) -> Document:
             sure meaning; or every use of what only TOML 1.1 allows.
     """
     text = source.text
+    twice = text.find("\r\n")
+    if twice >= 0:
+        # tomllib would take it for the end of a line after all, and count other columns than we do.
+        hint = "it was converted to CRLF twice: save the file with one kind of line end"
+        raise ConfigurationError(
+            [source.problem((twice, twice + 1), "a line ends in two carriage returns", hint)]
+        )
     endless = slips.endless_key(text)
     if endless is not None:
         raise _too_deep(source, endless)

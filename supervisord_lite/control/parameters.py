@@ -8,6 +8,8 @@ from supervisord_lite.control.calls import Call
 
 #: Most names in one request; more is a mistake, for a glob or `all` says it shorter.
 MAX_NAMES = 4096
+#: Of a number, on either side of 0: times and counts are far below, and infinity is above.
+_MOST = 1e300
 
 
 class InvalidParameterError(Exception):
@@ -88,14 +90,16 @@ def text(call: Call, parameter: str) -> str:
 
 
 def number(call: Call, parameter: str) -> float | None:
-    """Return a number; None when left out.
+    """Return a number, which is finite; None when left out.
 
     Raises:
-        InvalidParameterError: Not a number.
+        InvalidParameterError: Not a number, or none that a float holds.
     """
     value = call.parameters.get(parameter)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidParameterError(parameter)
+    if not abs(value) <= _MOST:
         raise InvalidParameterError(parameter)
     return float(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -43,15 +44,18 @@ def start_own(
     """
     arguments = [str(number) for number in range(3, 3 + handed)]
     command = resident.arguments_for(role, *arguments, code=code)
-    pid: int = calls.posix_spawn(
-        command[0],
-        command,
-        {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
-        file_actions=actions,
-        setsid=True,
-        setsigmask=(),
-        setsigdef=set(range(1, 32)) - {signal.SIGKILL, signal.SIGSTOP},
-    )
+    try:
+        pid: int = calls.posix_spawn(
+            command[0],
+            command,
+            {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+            file_actions=actions,
+            setsid=True,
+            setsigmask=(),
+            setsigdef=set(range(1, 32)) - {signal.SIGKILL, signal.SIGSTOP},
+        )
+    except ValueError as error:  # a NUL byte, or what no name of a file can hold
+        raise OSError(errno.ENOENT, str(error)) from None
     return pid
 
 

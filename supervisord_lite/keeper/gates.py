@@ -98,10 +98,12 @@ class Gates:
             asked["cgroup"] = server.takes_cgroup and self._starts.birthplace(start, descriptors)
             data = channel.encode(asked)
             self._calls.setsockopt(ours, socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        except (OSError, WireError) as error:
+        except Exception as error:  # whatever it is, nobody else knows of these descriptors
             ours.close()
             for descriptor in descriptors:
                 self._calls.close(descriptor)
+            if not isinstance(error, OSError | WireError):
+                raise
             why = cause(error) if isinstance(error, OSError) else str(error)
             raise StageError("fork", why) from None
         ours.setblocking(False)

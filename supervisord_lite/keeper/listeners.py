@@ -84,7 +84,7 @@ class Listeners:
         )
         try:
             self._calls.listen(own, each["backlog"])
-        except OSError:
+        except BaseException:
             own.close()
             raise
         return own
@@ -105,7 +105,7 @@ class Listeners:
                     -1 if number is None else number for number in (each["uid"], each["gid"])
                 )
                 self._give(path, uid, gid)
-        except OSError:
+        except BaseException:
             own.close()
             raise
         return own
@@ -193,7 +193,7 @@ def listen_tcp(host: str, port: int, calls: Calls) -> socket.socket:
         if family == socket.AF_INET6:
             calls.setsockopt(own, socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         calls.bind(own, (host or "::", port))
-    except OSError:
+    except BaseException:
         own.close()
         raise
     return own

@@ -50,10 +50,10 @@ class Privates:
         files = {}
         for each in _wanted(request):
             try:
-                files[each["fd"]] = self._listen(each["place"], each["backlog"])
+                opened.append(self._listen(each["place"], each["backlog"]))
             except OSError as error:
                 raise StageError("socket", f"{cause(error)}: {each['place']}") from None
-            opened.append(files[each["fd"]])
+            files[each["fd"]] = opened[-1]
         return files
 
     def _listen(self, place: str, backlog: int) -> int:
@@ -64,7 +64,7 @@ class Privates:
             self._calls.fchmod(own.fileno(), _MODE)  # before it has a name
             own_folder.bind(self._calls, own, folder, name)
             self._calls.listen(own, backlog)
-        except OSError:
+        except BaseException:
             own.close()
             raise
         return own.detach()

@@ -173,7 +173,11 @@ class Probes:
         self._count += 1
         reader = writer = report = -1
         cgroup: str | None = None
+        number = request["number"]
         try:
+            # A lack is noticed before there is a process.
+            limits, tree = request["cgroup"], Run(run.key, 0, request["marker"], None)
+            probe = Probe(run, tree, request, now_s)
             reader, writer = self._pipe()
             cgroup = self._make_cgroup(f"{run.key[0]}.{run.key[1]}.{run.key[2]}.probe{self._count}")
             name = f"{run.key[0]}-{run.key[1]}"
@@ -189,18 +193,18 @@ class Probes:
             if reader >= 0:
                 self._calls.close(reader)
             known = error if isinstance(error, StageError) else StageError("fork", repr(error))
-            self._tell_outcome(run, request["number"], _not_started(known))
+            self._tell_outcome(run, number, _not_started(known))
             return
         finally:
             if writer >= 0:
                 self._calls.close(writer)
-        probe = Probe(run, Run(run.key, pid, request["marker"], cgroup), request, now_s)
+        tree.pid, tree.cgroup = pid, cgroup
         probe.report, probe.reader = report, reader
         self._known.add(pid)
         self._by_pid[pid] = self._by_tree[probe.tree] = probe
         self._by_run.setdefault(run, []).append(probe)
         self._watch(reader, select.EPOLLIN, self._reading(probe))
-        self._limit(probe, request["cgroup"], now_s)
+        self._limit(probe, limits, now_s)
 
     def _pipe(self) -> tuple[int, int]:
         try:

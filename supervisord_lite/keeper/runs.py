@@ -233,6 +233,10 @@ class Runs:
             return
         start = Start(key, request)
         try:
+            limits, _ = (
+                request["cgroup"],
+                request["marker"],
+            )  # a lack is noticed before a process is
             self._starts.fill(start, "{}.{}.{}".format(*key))
             pid, report = self.launch(start, is_alone=is_alone)
         except Exception as error:  # noqa: BLE001  # whatever it is, the supervisor waits to hear
@@ -243,7 +247,7 @@ class Runs:
         finally:
             self._starts.close_writers(start)
         run = self._enter(start, pid)
-        if not self._limit(run, request["cgroup"]):
+        if not self._limit(run, limits):
             if report >= 0:
                 self._calls.close(report)
         elif report < 0:

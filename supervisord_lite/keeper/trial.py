@@ -77,7 +77,7 @@ class Trial:
                 self._pipes[reader] = taken
                 writers.append(writer)
             self.pid = self._start(code, writers, descriptors)
-        except OSError:
+        except BaseException:
             self.close()
             raise
         finally:

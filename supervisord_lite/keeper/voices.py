@@ -188,7 +188,7 @@ class Voices:
             if voice.owner is not None:
                 self._calls.chown(folder, *voice.owner, follow_symlinks=False)
             voice.reader = own.detach()
-        except OSError:
+        except BaseException:
             own.close()
             raise
 

@@ -45,6 +45,9 @@ _MODE = 0o640
 _CUT = b" cut\n"
 #: How the name of what is no run begins: of the imports of a forkserver.
 NO_RUN = "0."
+#: No clock shows that, and no file has a place there: whoever may write the folder may write that.
+_ENDLESS_S = 1e12
+_MOST_OFFSET = 1 << 63
 #: Of a run that has begun before there was a file.
 _NO_FILE = "0"
 
@@ -113,9 +116,11 @@ def _parse_line(line: bytes) -> Mark | None:
         device, _, inode = file.partition(":")
         identity = None if file == _NO_FILE else (int(device, 16), int(inode, 16))
         last_s = None if last == "-" else float(last)
-        return Mark(float(at), last_s, identity, int(offset), run)
+        mark = Mark(float(at), last_s, identity, int(offset), run)
     except ValueError:
         return None
+    is_time = 0 <= mark.at_s < _ENDLESS_S and 0 <= (mark.last_s or 0.0) < _ENDLESS_S
+    return mark if is_time and 0 <= mark.offset < _MOST_OFFSET else None
 
 
 def _text(mark: Mark) -> bytes:

@@ -27,6 +27,8 @@ _FILE_BYTES = 64 * 1024 * 1024
 #: Of a log, for people to choose from.
 _LAST_LINES = 40
 _TAIL_BYTES = 16 * 1024
+#: Of the number in an id: nobody has counted further.
+_MOST_DIGITS = 18
 #: Events about no worker that belong to every worker's story.
 _OF_ALL = ("daemon.", "supervisor.", "config.reloaded", "upgrade.failed")
 
@@ -107,9 +109,9 @@ def of_workers(path: str, question: dict[str, Any]) -> list[bytes]:
     for line in _lines(path):
         if not any(mark in line for mark in marks) or (event := _event(line)) is None:
             continue
-        slot = event.get("pool"), event.get("instance")
+        slot = str(event.get("pool")), event.get("instance")
         if slot[1] is not None:
-            if not left.get(slot, 0):
+            if type(slot[1]) is not int or not left.get(slot, 0):
                 continue
             left[slot] -= 1
         size += len(line)
@@ -205,7 +207,7 @@ def _event(line: bytes) -> dict[str, Any] | None:
     """Return the event of a line; None: it is no whole one."""
     try:
         event = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return event if isinstance(event, dict) and isinstance(event.get("id"), str) else None
 
@@ -213,7 +215,8 @@ def _event(line: bytes) -> dict[str, Any] | None:
 def _parts(name: str) -> tuple[str, int]:
     """Return life and number of an id; ("", 0) for what is none."""
     life, _, number = name.rpartition("-")
-    return (life, int(number)) if life and number.isascii() and number.isdigit() else ("", 0)
+    is_number = number.isascii() and number.isdigit() and len(number) <= _MOST_DIGITS
+    return (life, int(number)) if life and is_number else ("", 0)
 
 
 def _say(data: bytes) -> None:

@@ -421,8 +421,8 @@ class Fleet:
     def restore(self, slot: Slot, text: str) -> None:
         """Put a worker back as a dead supervisor had saved it."""
         try:
-            saved = slot_record.read(text, self.spec(slot[0]).policy)
-        except (ValueError, KeyError, TypeError) as error:
+            saved = slot_record.read(text, self.spec(slot[0]).policy, slot)
+        except slot_record.DAMAGED as error:
             self.unusable[slot] = repr(error)
             self.outbox.touch(slot)
             return

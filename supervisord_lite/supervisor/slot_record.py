@@ -12,8 +12,12 @@ from supervisord_lite.config.spec import policy_from_data
 from supervisord_lite.core import records
 from supervisord_lite.core.policy import Policy
 from supervisord_lite.core.states import Worker
-from supervisord_lite.supervisor.outbox import record_text
+from supervisord_lite.supervisor.outbox import Slot, record_text
 
+#: What reading a record may end with that is damaged, or of another version.
+DAMAGED = (
+    ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError,
+)  # fmt: skip
 #: Failures kept in a record: a message has an end. Only after a crash of ours, and only where
 #: `max_restarts` is larger, fewer are known than there were.
 _FAILURES_SAVED = 1000
@@ -52,16 +56,24 @@ def text_of(
     return record_text(seen, records.to_record(worker), own, ends, beside)
 
 
-def read(text: str, policy: Policy) -> Saved:
+def read(text: str, policy: Policy, slot: Slot) -> Saved:
     """Return what `text_of` has written.
 
+    Args:
+        text: Of the record.
+        policy: Of the spec in force.
+        slot: Whose record it is.
+
     Raises:
-        ValueError, KeyError, TypeError: Another version wrote it, or it is damaged.
+        DAMAGED: Another version wrote it, or it is damaged.
     """
     saved = json.loads(text)
-    beside = saved.get("twin")
-    twin = None if beside is None else _worker(beside, policy)
-    return Saved(_worker(saved, policy), twin, saved["seen"])
+    beside, seen = saved.get("twin"), saved["seen"]
+    twin = None if beside is None else _worker(beside, policy, slot)
+    if type(seen) is not int:
+        message = f"saved record: seen: {seen!r} is no number"
+        raise ValueError(message)
+    return Saved(_worker(saved, policy, slot), twin, seen)
 
 
 def _twin_data(twin: Worker, policy: Policy) -> dict[str, object]:
@@ -69,6 +81,10 @@ def _twin_data(twin: Worker, policy: Policy) -> dict[str, object]:
     return {"worker": records.to_record(twin), "policy": own}
 
 
-def _worker(saved: dict[str, Any], policy: Policy) -> Worker:
+def _worker(saved: dict[str, Any], policy: Policy, slot: Slot) -> Worker:
     own = saved.get("policy")
-    return records.from_record(saved["worker"], policy if own is None else policy_from_data(own))
+    worker = records.from_record(saved["worker"], policy if own is None else policy_from_data(own))
+    if (worker.pool, worker.index) != slot:
+        message = f"saved record: it is that of {worker.pool}/{worker.index}"
+        raise ValueError(message)
+    return worker

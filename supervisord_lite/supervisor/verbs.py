@@ -329,11 +329,12 @@ class Verbs:
 
     def _reset(self, call: Call) -> None:
         slots = resolve(self._fleet, parameters.names(call, needed=True))
+        wait = parameters.flag(call, "wait") and call.more
         asking = self._journal.ask(call.peer, "reset", slots)
         for slot in slots:
             self._fleet.feed(slot, events.ResetRequested())
         asking.settle(lambda _slot: False)
-        if not (parameters.flag(call, "wait") and call.more):
+        if not wait:
             self._reply(call, {"outcome": None, "done": True})
             return
         for left, slot in zip(reversed(range(len(slots))), slots, strict=True):

@@ -41,6 +41,14 @@ IN_MEMORY = b'{"in":"memory"}'
 _encoder = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
+def _refuse_constant(name: str) -> object:
+    """Refuse NaN, which is neither later nor earlier than any time: no JSON has it."""
+    raise ValueError(name)
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
 def encode(message: dict[str, Any]) -> bytes:
     """Return *message* as the bytes of one packet (ASCII JSON, no spaces).
 
@@ -89,7 +97,7 @@ def decode_whole(data: bytes) -> dict[str, Any]:
         WireError: Not UTF-8, not JSON, or not an object.
     """
     try:
-        message = json.loads(data.decode("utf-8"))
+        message = _decoder.decode(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         text = f"not a message: {error}"
         raise WireError(text) from error

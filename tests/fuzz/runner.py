@@ -9,7 +9,6 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
-from tests.fuzz.mutate import damaged
 from tests.fuzz.targets import TARGETS
 
 #: One file for each input that has ever crashed a target: TARGET/DIGEST.
@@ -30,8 +29,7 @@ class Crash(NamedTuple):
 
 def made(target: str, seed: int, number: int) -> bytes:
     """Return input *number* of a run."""
-    about = TARGETS[target]
-    return damaged(about.seeds, about.bits, random.Random(f"{seed} {target} {number}"))
+    return TARGETS[target].make(random.Random(f"{seed} {target} {number}"))
 
 
 def crash_of(target: str, data: bytes) -> Crash | None:
@@ -48,14 +46,20 @@ def crash_of(target: str, data: bytes) -> Crash | None:
 
 
 def run(target: str, seed: int, inputs: int) -> list[tuple[int, Crash]]:
-    """Return number and crash of every input that crashed, at most ten."""
+    """Return number and crash of every input that crashed, at most ten.
+
+    Several that are packed into one (`Target.each`) count as several, and crash as one.
+    """
     found = []
-    for number in range(inputs):
-        crash = crash_of(target, made(target, seed, number))
-        if crash is not None:
-            found.append((number, crash))
-            if len(found) == 10:
-                break
+    try:
+        for number in range(-(-inputs // TARGETS[target].each)):
+            crash = crash_of(target, made(target, seed, number))
+            if crash is not None:
+                found.append((number, crash))
+                if len(found) == 10:
+                    break
+    finally:
+        TARGETS[target].end()
     return found
 
 
@@ -64,9 +68,9 @@ def known() -> list[tuple[str, Path]]:
     return [(path.parent.name, path) for path in sorted(CRASHES.glob("*/*"))]
 
 
-def keep(target: str, crash: Crash) -> Path:
+def keep(folder: Path, target: str, crash: Crash) -> Path:
     """Write an input down for all later runs; return where."""
-    path = CRASHES / target / hashlib.sha256(crash.data).hexdigest()[:16]
+    path = folder / target / hashlib.sha256(crash.data).hexdigest()[:16]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(crash.data)
     return path

@@ -166,6 +166,8 @@ def hold_places_to_tomllib(data: bytes) -> None:
     """Where tomllib reads the text, every key and value of its tree has its place, and no other."""
     try:
         text = data.decode().replace("\r\n", "\n")
+        if "\r\n" in text:
+            return  # tomllib would read another text than this: refused before
         tree = tomllib.loads(text)
     except (ValueError, RecursionError):  # of digits, of encodings and of TOML
         return

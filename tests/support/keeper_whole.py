@@ -66,12 +66,20 @@ class SeamCalls(NoCgroupCalls):
         assert self._theirs is not None
         self.codes.append((argv[0], argv[3], role))
         self.drop(role)
-        self.peers[role] = PacketSocket(self._theirs, channel.MAX_MESSAGE_BYTES)
+        self.peers[role] = self.peer_of(self._theirs)
         self._theirs = None
         if role == "supervisor":
-            text = os.pread(handover, os.fstat(handover).st_size, 0)
-            self.handovers.append(json.loads(text))
+            self.note_handover(handover)
         return pid
+
+    def peer_of(self, theirs: socket.socket) -> PacketSocket:
+        """Return what the test speaks through."""
+        return PacketSocket(theirs, channel.MAX_MESSAGE_BYTES)
+
+    def note_handover(self, descriptor: int) -> None:
+        """Remember what a supervisor is given."""
+        text = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+        self.handovers.append(json.loads(text))
 
     def drop(self, role: str) -> None:
         """Close the test's end for *role*."""
