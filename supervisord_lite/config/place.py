@@ -45,8 +45,9 @@ def _host(reader: Reader, node: Node, host: str) -> str | None:
         return ""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
-        reader.at_value(node, f"{name_of(node.path)}: {host}: {error.strerror or error}")
+    except (OSError, UnicodeError) as error:  # UnicodeError: no name of a host at all, as "a..b"
+        why = getattr(error, "strerror", None) or error
+        reader.at_value(node, f"{name_of(node.path)}: {host}: {why}")
         return None
     return str(found[0][4][0])
 
@@ -54,7 +55,7 @@ def _host(reader: Reader, node: Node, host: str) -> str | None:
 def _is_port(reader: Reader, node: Node, text: str, pool_size: int) -> bool:
     for index in (1, pool_size):
         port = instance_text(text, index)
-        if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        if not (port.isascii() and port.isdigit() and 1 <= int(port[:9]) <= 65535):
             reader.at_value(node, f"{name_of(node.path)}: {port} is not a port", "from 1 to 65535")
             return False
     return True

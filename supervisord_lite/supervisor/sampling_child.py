@@ -42,6 +42,8 @@ _CLOSE_S = 1.0
 _SLACK_S = 1.0
 #: Of a tree, from leader to leaf.
 _DEEPEST = 1000
+#: Of the number of an instance.
+_MOST_DIGITS = 9
 
 #: parent, session, started, rss bytes, cpu seconds, threads
 Seen = tuple[int, int, int, int, float, int]
@@ -206,12 +208,17 @@ def _slot(pid: int) -> tuple[str, int]:
     """Return the slot that an orphan says it belongs to."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123
-            entries = dict(entry.partition(b"=")[::2] for entry in file.read().split(b"\0"))
+            return slot_in(file.read())
     except OSError:
         return "", 0
+
+
+def slot_in(environment: bytes) -> tuple[str, int]:
+    """Return the slot that an environment names, which its process may have written itself."""
+    entries = dict(entry.partition(b"=")[::2] for entry in environment.split(b"\0"))
     index = entries.get(b"SUPERVISORD_LITE_INSTANCE", b"")
     pool = entries.get(b"SUPERVISORD_LITE_POOL", b"").decode(errors="replace")
-    return pool, int(index) if index.isdigit() else 0
+    return pool, int(index) if index.isdigit() and len(index) <= _MOST_DIGITS else 0
 
 
 def _sum(

@@ -98,6 +98,10 @@ _VALUES = (
     '"a | b"', '"é\\u001b[31m"', '"unlimited"', '"64K"', '"root"', '"127.0.0.1:80"', '"unix:/x"',
     '"[::1]:0"', '"systemd:x"', '"private"', '"fd:3"', '"credential:x"', "0xffffffffffffffffffff",
     '"%{8000..}"', '"localhost:99999"', '"every 5m"', '"Europe/Vienna"', "'''a\nb'''", "1e400",
+    '"a..b:80"', '"é..x:80"', '"http://a..b/x"', f'"{"x" * 70}:80"', f'"http://{"x" * 70}/"', '"@"',
+    '"%i:80"', '"http://[::1]:x/"', '"http://own:/x"', '"probe:/healthz"', '"unix:"', '"unix:%i"',
+    '"\\u0000:80"', '"127.0.0.1:%{8000..}"', '["env", "${A}"]', '"0 0 1 1 *"', '"@daily"',
+    '"CREDENTIALS_DIRECTORY"', '"../../x"', '"/"', '"."', '"~"', '["a"] # ]', '"1e3s"', '"0x10"',
     '"\U0001f4a9"', '["--", "' + "a" * 3000 + '"]', '"CAP_NET_BIND_SERVICE"', '"1h30m"', '"2G"',
 )  # fmt: skip
 BITS = (

@@ -15,8 +15,10 @@ from supervisord_lite.keeper.last_words import LastWords
 from supervisord_lite.keeper.reap import Ended
 from supervisord_lite.keeper.spawn import StageError
 from supervisord_lite.keeper.table import Run, Table
+from supervisord_lite.keeper.trees import Process
 from supervisord_lite.keeper.trial import Trial
 from supervisord_lite.keeper.voices import Voice, Voices
+from supervisord_lite.supervisor.sampling_child import slot_in
 from supervisord_lite.wire import channel
 from tests.fuzz import seen
 from tests.fuzz.fake_world import World
@@ -148,7 +150,7 @@ def _as_peer(world: World, ours: int, words: bytes) -> None:
     """Say something at the other end of a socket of the keeper; without a word, hang up."""
     other = world.calls.others.get(ours)
     if other is not None and words:
-        other.send(words)
+        other.send(words[:100_000])
     elif other is not None:
         world.calls.others.pop(ours).close()
 
@@ -218,6 +220,19 @@ def _notify(data: bytes) -> None:
         channel.encode({**words.failure.pack(), **words.story})
 
 
+def _processes(data: bytes) -> None:
+    """What a process calls itself says nothing of what it is; its environment is its own word."""
+    name, _, environment = data.partition(b"\0")
+    fields = "S 7 8 9 0 -1 4 0 0 0 0 11 12 0 0 20 0 1 0 777 0 50" + " 3" * 30
+    stat = f"123 ({name.decode('utf-8', 'surrogateescape')}) {fields}\n"
+    found = Process(123, stat)
+    assert (found.parent, found.session, found.started, found.zombie) == (7, 9, 777, False)
+    assert found.name == name.decode("utf-8", "surrogateescape")
+    pool, index = slot_in(environment)
+    json.dumps([pool, index])
+    assert 0 <= index < 10**9
+
+
 def _trial(data: bytes) -> None:
     """A dry start has said yes as a whole, or no with a reason; it fits into a message."""
     answer, _, errors = data.partition(b"\xff\xfe")
@@ -270,7 +285,24 @@ _TRIED = (
 )
 _TRIED_BITS = (*JSON_BITS, b"\xff\xfe", b'File "', b'", line ', b"\n", b"\x85", b"'", b"Traceback")
 
+_PROCESSES = (
+    b"a) S 1 2 (b\0PATH=/bin\0SUPERVISORD_LITE_POOL=web\0SUPERVISORD_LITE_INSTANCE=2\0",
+    b"sh\0=\0A\0SUPERVISORD_LITE_INSTANCE=\0SUPERVISORD_LITE_POOL=w\xff\0",
+)
+_PROCESS_BITS = (
+    b")",
+    b"(",
+    b" ",
+    b"\n",
+    b"\0",
+    b"=",
+    b"9" * 5000,
+    b"\xc2\xb2",
+    b"SUPERVISORD_LITE_",
+)
+
 TARGETS = {
+    "processes": Target(of_bytes(_PROCESSES, _PROCESS_BITS), _processes),
     "keeper": Target(_life, _keeper, few=1600, each=_PACKETS),
     "hello": Target(_hellos, _hello),
     "notify": Target(of_bytes(_STATES, _STATE_BITS), _notify),
