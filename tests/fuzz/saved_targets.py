@@ -1,7 +1,6 @@
 """What was saved: records, files of an earlier service, and all that a keeper hands over."""
 
 import contextlib
-import copy
 import json
 import os
 import random  # noqa: TID251  # seeded, and the seed is printed
@@ -248,7 +247,7 @@ def _handover(data: bytes) -> None:
     """A damaged record is that of one slot, and all others go on; other saves may be refused."""
     first, *parts = unpacked(data) or [b"\0"]
     number = first[0] % len(_bases()) if first else 0
-    said = copy.deepcopy(_bases()[number])
+    said = {**_bases()[number], "saves": dict(_bases()[number]["saves"])}
     names = [part.decode("utf-8", "replace") for part in parts[::2]]
     for name, text in zip(names, parts[1::2], strict=False):
         said["saves"][name] = text.decode("utf-8", "replace")
