@@ -1,22 +1,26 @@
 """What was saved: records, files of an earlier service, and all that a keeper hands over."""
 
 import contextlib
+import fcntl
 import json
 import os
 import random  # noqa: TID251  # seeded, and the seed is printed
 import shutil
 import socket
 import tempfile
+import warnings
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from supervisord_lite.base.memory_files import memory_file
 from supervisord_lite.cli.carried import DAMAGED, carry_over, read_carried
 from supervisord_lite.cli.last_escalation import read_last_escalation
 from supervisord_lite.cli.plans import read_plans
 from supervisord_lite.config.spec import to_json
 from supervisord_lite.core.policy import Policy
 from supervisord_lite.core.records import RecordError, from_record, to_record
+from supervisord_lite.keeper.entrance import try_out
 from supervisord_lite.keeper.journal import Journal
 from supervisord_lite.supervisor import slot_record
 from supervisord_lite.supervisor.adoption import handover_of
@@ -219,6 +223,44 @@ def _nobody(*_arguments: object, **_more: object) -> Any:
     raise OSError(1, "nobody can be started")
 
 
+def _succession(data: bytes) -> None:
+    """Another keeper goes on with a state, or refuses it in a way that the one before hears of.
+
+    In a process of its own, for a state names descriptors, and they are all taken.
+    """
+    reader, writer = os.pipe()
+    with warnings.catch_warnings():
+        # There is one thread of ours; some library may have begun others.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid == 0:
+        _go_on(data, writer)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as answer:
+        said = answer.read()
+    _, status = os.waitpid(pid, 0)
+    assert status == 0, (status, said)
+    assert said in (b"refused", b"packed")
+
+
+def _go_on(data: bytes, writer: int) -> NoReturn:
+    own = fcntl.fcntl(writer, fcntl.F_DUPFD_CLOEXEC, 900)  # no state has so many
+    try:
+        memory = fcntl.fcntl(memory_file(data), fcntl.F_DUPFD_CLOEXEC, 900)
+        try:
+            packed_again = try_out(memory)
+        except Exception:  # noqa: BLE001  # way_back.py
+            os.write(own, b"refused")
+        else:
+            json.dumps(packed_again)
+            os.write(own, b"packed")
+        os._exit(0)
+    except BaseException as error:  # noqa: BLE001  # nothing of a test may go on here
+        os.write(own, repr(error).encode())
+    finally:
+        os._exit(1)
+
+
 def _patches(rng: random.Random) -> bytes:
     """Return which handover it is, and what some of its saves hold instead."""
     number = rng.randrange(len(_bases()))
@@ -288,5 +330,9 @@ TARGETS = {
     ),
     "plans": Target(of_json([_PLANNED], _BITS), _plans, few=700, end=_FOLDER.end),
     "escalation": Target(of_json([_ESCALATED], _BITS), _escalation, end=_FOLDER.end),
+    "succession": Target(
+        of_json([json.loads((_COMPAT / "keeper_1.json").read_text())], JSON_BITS), _succession,
+        few=60,
+    ),
     "handover": Target(_patches, _handover, few=200),
 }  # fmt: skip

@@ -8,11 +8,13 @@ from tests.fuzz import (
     log_targets,
     saved_targets,
     wire_targets,
+    word_targets,
 )
 from tests.fuzz.target import Target
 
 TARGETS: dict[str, Target] = {
     **wire_targets.TARGETS,
+    **word_targets.TARGETS,
     **call_targets.TARGETS,
     **configuration_targets.TARGETS,
     **keeper_targets.TARGETS,
