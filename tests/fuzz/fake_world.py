@@ -16,28 +16,13 @@ from collections import deque
 from types import SimpleNamespace
 from typing import Any
 
-from supervisord_lite.keeper import listeners
 from supervisord_lite.keeper.calls import Calls
 from tests.support.keeper import open_descriptors
 from tests.support.keeper_whole import SeamCalls, WholeKeeper
 
 
-class _Unbound(socket.socket):
-    """A socket that takes every address and has none."""
-
-    def bind(self, address: Any, /) -> None:
-        with socket.socket(self.family, self.type) as real:
-            _only_check(real, address)
-
-    def listen(self, backlog: int = 0, /) -> None:
-        assert isinstance(backlog, int)
-
-    def connect(self, _address: Any, /) -> None:
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-
-
 def _only_check(real: socket.socket, address: Any) -> None:
-    """Refuse what no kernel would be asked for; bind nothing."""
+    """Refuse what no kernel would be asked for."""
     if real.family == socket.AF_UNIX:
         if len(os.fsencode(address)) > 107:
             raise OSError("AF_UNIX path too long")  # noqa: TRY003, EM101  # as Python says it
@@ -67,8 +52,9 @@ class MadeUpCalls(SeamCalls):
         names = [name for name in dir(self) if name.startswith("no_")]
         for name in names:  # uncounted: these are called most
             setattr(self, name[3:], getattr(self, name))
+        real = Calls()
         for name in ("pipe2", "read", "write", "close", "fcntl", "memfd_create", "readable_bytes"):
-            setattr(self, name, getattr(Calls, name))
+            setattr(self, name, getattr(real, name))
 
     def do_socketpair(self, *args: Any) -> tuple[socket.socket, socket.socket]:
         ours, theirs = super().do_socketpair(*args)
@@ -151,6 +137,19 @@ class MadeUpCalls(SeamCalls):
     def no_set_inheritable(self, *_arguments: Any) -> None:
         pass
 
+    # -- sockets -----------------------------------------------------------------------------------
+
+    def no_bind(self, own: socket.socket, address: Any) -> None:
+        """Bind what stands in the folder of a run; take every other address, and have none."""
+        _only_check(own, address)
+        if str(address).startswith("/proc/self/fd/"):
+            own.bind(address)
+
+    def no_listen(self, own: socket.socket, backlog: int) -> None:
+        if own.family == socket.AF_UNIX and own.getsockname():
+            own.listen(backlog)
+        assert isinstance(backlog, int)
+
     # -- files -------------------------------------------------------------------------------------
 
     def no_chdir(self, path: str) -> None:
@@ -201,8 +200,6 @@ class World:
     """One keeper in it, from its start to its end."""
 
     def __init__(self) -> None:
-        self._module: dict[str, Any] = vars(listeners)
-        self._socket, self._module["socket"] = self._module["socket"], _without_network()
         self.descriptors = open_descriptors()
         self.calls = MadeUpCalls()
         self.whole = WholeKeeper(self.calls)
@@ -224,12 +221,5 @@ class World:
             for other in self.calls.others.values():
                 other.close()
         finally:
-            self._module["socket"] = self._socket
             shutil.rmtree(self.calls.folder)
         assert open_descriptors().keys() == self.descriptors.keys(), open_descriptors()
-
-
-def _without_network() -> Any:
-    made = SimpleNamespace(**vars(socket))
-    made.socket = _Unbound
-    return made
