@@ -222,4 +222,6 @@ class World:
                 other.close()
         finally:
             shutil.rmtree(self.calls.folder)
-        assert open_descriptors().keys() == self.descriptors.keys(), open_descriptors()
+        # Others in this process may have left some that go meanwhile.
+        left = open_descriptors()
+        assert left.keys() <= self.descriptors.keys(), left
