@@ -30,6 +30,15 @@ class PatientEpoll:
         self._poll = select.epoll()
         self._refused: dict[int, int] = {}
 
+    def fileno(self) -> int:
+        """Return its own descriptor: readable while something is ready."""
+        return self._poll.fileno()
+
+    @property
+    def again_s(self) -> float | None:
+        """After how long to wait here again, for what was refused; None: nothing was."""
+        return _AGAIN_S if self._refused else None
+
     def add(self, descriptor: int, mask: int) -> None:
         """Watch *descriptor* from now on, or from when that can be."""
         try:

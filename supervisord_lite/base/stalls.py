@@ -17,25 +17,26 @@ class Stalls:
     Attributes:
         longest_s: The longest turn so far.
         count: How many turns were longer than `LONG_S`.
+        woke_s: When the present turn began; None: there was none yet.
     """
 
-    __slots__ = ("_woke_s", "count", "longest_s")
+    __slots__ = ("count", "longest_s", "woke_s")
 
     def __init__(self) -> None:
         """Begin outside of any turn: what comes before the first sleep is no turn."""
-        self._woke_s: float | None = None
+        self.woke_s: float | None = None
         self.longest_s = 0.0
         self.count = 0
 
     def woke(self, now_s: float) -> None:
         """A turn begins."""
-        self._woke_s = now_s
+        self.woke_s = now_s
 
     def looks(self, now_s: float) -> None:
         """It ends: the loop looks at its descriptors again."""
-        if self._woke_s is None:
+        if self.woke_s is None:
             return
-        took_s = now_s - self._woke_s
+        took_s = now_s - self.woke_s
         if took_s > self.longest_s:
             self.longest_s = took_s
         if took_s > LONG_S:

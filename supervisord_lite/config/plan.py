@@ -21,7 +21,7 @@ from supervisord_lite.config.secrecy import HIDDEN, is_secret, masked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Literal
 
     from supervisord_lite.config.flat import Key
@@ -123,7 +123,11 @@ class Plan:
 
 
 def make_plan(
-    old: Iterable[Spec], new: Iterable[Spec], settings: tuple[Settings, Settings] | None = None
+    old: Iterable[Spec],
+    new: Iterable[Spec],
+    settings: tuple[Settings, Settings] | None = None,
+    *,
+    look: Callable[[], None] = lambda: None,
 ) -> Plan:
     """Return what leads from *old* to *new*.
 
@@ -132,6 +136,7 @@ def make_plan(
         new: As the file means them, with the sizes that would be in force.
         settings: Those in force and those of the file; None: not compared, and nothing is known of
             secrets.
+        look: Called after each worker, for whoever must not be away for long.
     """
     secrets = _Secrets(*settings) if settings else _NO_SECRETS
     before = {spec.pool: spec for spec in old}
@@ -144,6 +149,7 @@ def make_plan(
                 changed.append(Changed(before[pool], spec, keys))
             else:
                 kept.append(pool)
+            look()
     return Plan(
         added=tuple(spec for pool, spec in after.items() if pool not in before),
         removed=tuple(spec for pool, spec in before.items() if pool not in after),

@@ -47,11 +47,13 @@ class Graph:
             edges[name].remove(other)
         self.requires = {
             name: tuple(each for each in dict.fromkeys(pool.requires) if each in edges[name])
+            if pool.requires
+            else ()
             for name, pool in self.pools.items()
         }
         self.after = {
-            name: tuple(each for each in edges[name] if each not in self.requires[name])
-            for name in self.pools
+            name: tuple(each for each in ahead if each not in self.requires[name]) if ahead else ()
+            for name, ahead in edges.items()
         }
         self._edges = edges
         self._behind: dict[str, list[str]] = {name: [] for name in self.pools}
@@ -100,6 +102,8 @@ class Graph:
 
 
 def _edges(pool: Pool, pools: Mapping[str, Pool]) -> list[str]:
+    if not (pool.requires or pool.after):
+        return []
     names = dict.fromkeys((*pool.requires, *pool.after))
     return [name for name in names if name in pools and name != pool.name]
 
@@ -121,7 +125,9 @@ def _closing_edges(edges: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, st
     A walk in depth without recursion: a chain may be as long as a file has workers.
     """
     finished: set[str] = set()
-    for root in edges:
+    for root, first in edges.items():
+        if not first:
+            continue  # as most
         path: list[str] = [root]
         on_path = {root}
         todo = [iter(tuple(edges[root]))] if root not in finished else []
@@ -142,8 +148,11 @@ def _closing_edges(edges: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, st
 def _start_order(edges: Mapping[str, Sequence[str]]) -> list[str]:
     """Return the names so that each stands behind those it comes after; else in file order."""
     order: dict[str, None] = {}
-    for root in edges:
-        path = [(root, iter(edges[root]))]
+    for root, first in edges.items():
+        if not first:
+            order[root] = None  # without more ado: so are most
+            continue
+        path = [(root, iter(first))]
         while path:
             name, ahead = path[-1]
             following = next((each for each in ahead if each not in order), None)

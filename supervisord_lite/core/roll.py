@@ -198,6 +198,7 @@ def _next(
     seconds = len(beside)
     restart: list[int] = []
     swap: list[int] = []
+    told: set[int] = set()
     # Who is away already costs nothing more.
     for index in sorted(left, key=lambda index: index not in away):
         worker = workers[roll.pool, index]
@@ -211,8 +212,9 @@ def _next(
             restart.append(index)
         else:
             continue
-        left.remove(index)
+        told.add(index)
         going.append((index, worker.run))
+    left = [index for index in left if index not in told]
     if not left and not going:
         return Progress(None)
     under_way = {*left, *(index for index, _ in going)}

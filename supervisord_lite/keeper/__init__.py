@@ -28,6 +28,8 @@ What it owns, and for how long
   both or none.
 * **Streams** (`streams.py`). The read ends of workers' output pipes, shared with the scribe. A pipe
   is closed here only when the scribe says that it has been read to its end.
+* **Orders** (`supervisor_side.py`). What the supervisor has said and there was no time for yet:
+  thousands of starts are done in slices. Its successor finds them in the handover as asked for.
 * **Events** (`events.py`). Lines of the event journal that the supervisor has said, until they are
   in a pipe to the scribe.
 * **The daemon's own processes** (`children.py`; the talk with each in `supervisor_side.py` and

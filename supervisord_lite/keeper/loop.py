@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 #: What the kernel refused for a moment is asked again after this long.
 _AGAIN_S = 0.1
+#: Of one turn, for those who have ended: thousands may at once.
+_REAP_S = 0.02
 #: At the end: for processes that were killed to go, and for the scribe to write what is left.
 _LAST_KILL_S = 10.0
 _LAST_WORDS_S = 5.0
@@ -73,7 +75,7 @@ class Keeper:
         self._events = EventPipe(events, self._runs.streams, poller, journal.write)
         self._supervisor = SupervisorSide(
             boot, journal, notifier, poller, self._table,
-            carry_out=self._runs.carry_out, record=self._events.take, feeds=self._runs.feeds,
+            runs=self._runs, record=self._events.take,
             now_s=time.monotonic,
         )  # fmt: skip
         self._places = Places(
@@ -131,6 +133,7 @@ class Keeper:
 
     def _turn(self, now_s: float) -> None:
         self._again_at_s = None
+        self._supervisor.go_on()
         self._take_signals(now_s)
         if not self._runs.leave():
             self._again_at_s = now_s + _AGAIN_S
@@ -147,6 +150,8 @@ class Keeper:
         self._runs.voices.tell()
         if self._supervisor.tell():
             self._ask(now_s)
+        if self._supervisor.is_behind:
+            self._again_at_s = now_s
 
     def _next_deadline_s(self) -> float | None:
         deadlines = (
@@ -214,15 +219,23 @@ class Keeper:
     # -- the dead ---------------------------------------------------------------------------------
 
     def _reap(self, now_s: float) -> None:
+        """Bury who has ended, as many as one turn has time for."""
+        until_s = time.monotonic() + _REAP_S
         try:
             while (dead := reap.ended(self._calls)) is not None:
                 if dead.pid == self._supervisor.pid:
-                    # What it had said before it died still counts.
+                    # What it had said before it died still counts, and comes first.
                     self._supervisor.read()
+                    is_heard = self._supervisor.hear_out()
+                    if not is_heard or (self._upgrade.holds and self._supervisor.is_behind):
+                        return
                 if dead.pid not in self._known:
                     self._runs.servers.listen()  # it may be one that has said hello
                 reap.reap(self._calls, dead.pid)
                 self._buried(dead, now_s)
+                if time.monotonic() >= until_s:
+                    self._again_at_s = now_s
+                    return
         except OSError:
             self._again_at_s = now_s + _AGAIN_S
 
@@ -351,6 +364,7 @@ class Keeper:
             "troubles": self._scribe.troubles,
             "places": self._places.troubles,
             "fell_back": self._upgrade.fell_back,
+            "takes_lines": True,
         }
 
     # -- succession -------------------------------------------------------------------------------
@@ -465,6 +479,7 @@ class Keeper:
         """Whatever still lives is killed, the last words are written, and the daemon ends."""
         self._ending = code
         self._supervisor.start_at_s = None
+        self._supervisor.drop()
         self._supervisor.kill()
         self._runs.kill_all(now_s)
         self._end_at_s = now_s + _LAST_KILL_S
@@ -472,6 +487,7 @@ class Keeper:
     def _give_up(self, now_s: float) -> None:
         self._ending = exit_codes.INTERNAL_ERROR
         self._supervisor.start_at_s = None
+        self._supervisor.drop()
         self._notifier.send(
             "STOPPING=1\nSTATUS=the supervisor cannot be started; stopping all workers"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import select
 import signal
 import time
@@ -32,7 +33,8 @@ from supervisord_lite.keeper.voices import Voice, Voices
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections import deque
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from supervisord_lite.keeper.boot import Boot
@@ -127,18 +129,49 @@ class Runs:
 
     # -- requests ---------------------------------------------------------------------------------
 
-    def carry_out(self, requests: list[dict[str, Any]], now_s: float) -> None:
-        """Do what the supervisor asks, in order."""
+    def prepare(self, requests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Note what must be known before any of *requests* is carried out.
+
+        Return those that are to be: a run that is asked for twice is started once.
+        """
+        kept = [request for request in requests if not self._is_known(request)]
         stopping = [self._find(r) for r in requests if r["do"] == "signal" and r.get("stop")]
         self._trees.record([run for run in stopping if run is not None])
+        return kept
+
+    def _is_known(self, request: dict[str, Any]) -> bool:
+        try:
+            if request["do"] != "spawn":
+                return False
+            key = key_in(request)
+            is_known = self._table.is_known(key)
+        except (KeyError, TypeError):
+            return False  # its own fault, and told when it is carried out
+        if not is_known:
+            self._table.note_asked(key)
+        return is_known
+
+    def carry_out(
+        self, requests: deque[dict[str, Any]], now_s: float, until_s: float = math.inf
+    ) -> None:
+        """Do what the supervisor asks, in order and prepared, and take it out of *requests*.
+
+        What there is no time for before *until_s* stays there; something is done in any case.
+
+        Raises:
+            Exception: The last fault of ours; all the same was done.
+        """
         spawns = sum(request["do"] == "spawn" for request in requests)
         failure: Exception | None = None
         try:
-            for request in requests:
+            while requests:
+                request = requests.popleft()
                 try:
                     self._carry_out_one(request, now_s, is_alone=spawns == 1)
                 except Exception as error:  # noqa: BLE001  # the others were saved as asked for
                     failure = error
+                if time.monotonic() >= until_s:
+                    break
         finally:
             self.leave()
         if failure is not None:
@@ -150,6 +183,12 @@ class Runs:
             return
         if request["do"] == "keep_sockets":
             self._listeners.keep(request["keys"])
+            return
+        if request["do"] == "keep_feeds":
+            self.feeds.keep(request["listeners"])
+            return
+        if request["do"] == "feed":
+            self.feeds.take(request["lines"])
             return
         self.leave()
         if request["do"] == "build":
@@ -221,9 +260,6 @@ class Runs:
 
     def _spawn(self, request: dict[str, Any], now_s: float, *, is_alone: bool) -> None:
         key = key_in(request)
-        if self._table.is_known(key):
-            return
-        self._table.note_asked(key)
         if why := self.held.why_not(key[:2]):
             self.has_failed(key, StageError("left_behind", why, missing=True))
             return

@@ -1,9 +1,23 @@
-"""The keeper's side of its talk with the supervisor."""
+"""The keeper's side of its talk with the supervisor.
+
+What it says is received at once and obeyed in order, for `_BUDGET_S` in one turn: ten thousand
+starts take seconds, and the loop must not be away from its descriptors for so long. What is left
+stands here, in memory, and is as good as obeyed:
+
+* A supervisor that has died is reaped when all that it had said is taken in: its saves, and which
+  runs it had asked for. So the handover to the next one has all of it. What is to be done for that
+  may take longer, and comes before whatever the next one says.
+* Before another keeper takes the place of this one, all is done.
+* When the daemon ends, what is not done will not be.
+
+An answer to a ping is no order, and is heard at once.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import select
+import time
 from collections import deque
 
 from supervisord_lite.base.memory_files import memory_content, memory_file
@@ -19,16 +33,20 @@ if TYPE_CHECKING:
 
     from supervisord_lite.base.packets import PacketSocket
     from supervisord_lite.keeper.boot import Boot
-    from supervisord_lite.keeper.feeds import Feeds
     from supervisord_lite.keeper.journal import Journal
     from supervisord_lite.keeper.notify import Notifier
     from supervisord_lite.keeper.poller import Poller
+    from supervisord_lite.keeper.runs import Runs
     from supervisord_lite.keeper.table import Table
 
 #: Facts in one message, if they fit.
 _PAGE = 100
 #: The supervisor says when it means to wake; this much later we ask whether it did.
 OVERSLEPT_S = 5.0
+#: Of one turn, for what it has said.
+_BUDGET_S = 0.02
+#: How a message begins that is an answer and nothing else.
+_PONG = b'{"pong":'
 
 
 class SupervisorSide(Child):
@@ -49,15 +67,13 @@ class SupervisorSide(Child):
         poller: Poller,
         table: Table,
         *,
-        carry_out: Callable[[Any, float], None],
+        runs: Runs,
         record: Callable[[list[str]], None],
-        feeds: Feeds,
         now_s: Callable[[], float],
     ) -> None:
         """Prepare.
 
-        *carry_out* is called with the requests that it sends, *record* with lines for the
-        journal; *feeds* takes those for listeners.
+        *runs* does what it asks for; *record* is called with lines for the journal.
         """
         super().__init__(boot.calls, "supervisor", journal.descriptor)
         self._boot = boot
@@ -66,14 +82,19 @@ class SupervisorSide(Child):
         self._notifier = notifier
         self._poller = poller
         self._table = table
-        self._carry_out = carry_out
+        self._runs = runs
         self._record = record
-        self._feeds = feeds
         self._now_s = now_s
         self.pulse = Pulse(boot.calls, notifier.watchdog_s)
         self.oversleep_at_s: float | None = None
         self.has_spoken = False
         self.when_obeyed: Callable[[dict[str, Any], float], None] = lambda _message, _now_s: None
+        # Received, and not obeyed yet; without descriptors: those are read at once.
+        self._heard: deque[bytes] = deque()
+        # Taken in, and still to be done.
+        self._todo: deque[dict[str, Any]] = deque()
+        # The message of which that is the first half.
+        self._begun: dict[str, Any] | None = None
         self._told = 0
         self._notes: deque[dict[str, Any]] = deque(maxlen=1000)
         # Of forkservers, by id: somebody waits for each, so none is lost to many other notes.
@@ -119,12 +140,18 @@ class SupervisorSide(Child):
 
     # -- talk -------------------------------------------------------------------------------------
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether something that it has said is not obeyed yet: call `go_on`."""
+        return self._begun is not None or bool(self._todo or self._heard)
+
     def read(self) -> None:
-        """Take what it has said."""
+        """Take what it has said, and obey as much of it as one turn has time for."""
         own = self.channel
         while own is not None and (packets := own.receive()):
             for data, descriptors in packets:
                 self._take(data, descriptors)
+        self.go_on()
         if own is not None:
             self._poller.mind(own, self._readable)
             if own.ended:
@@ -133,35 +160,97 @@ class SupervisorSide(Child):
     def _readable(self, _mask: int) -> None:
         self.read()
 
+    def go_on(self) -> None:
+        """Obey what it has said, for a while."""
+        until_s = time.monotonic() + _BUDGET_S
+        while self.is_behind:
+            try:
+                self._go_on(until_s)
+            except Exception as error:  # noqa: BLE001  # the keeper outlives whatever is said to it
+                self._bad(error)
+            if time.monotonic() >= until_s:
+                break
+
+    def _go_on(self, until_s: float) -> None:
+        if self._todo:
+            self._runs.carry_out(self._todo, self._now_s(), until_s)
+        elif self._begun is not None:
+            self._finish_begun()
+        else:
+            self._begin_next()
+
+    def hear_out(self) -> bool:
+        """Take in what it has said, for a while: it is dead. Return whether that is all of it.
+
+        What is to be done for that may still be to be done.
+        """
+        until_s = time.monotonic() + _BUDGET_S
+        while self._heard or self._begun is not None:
+            try:
+                if self._begun is not None:
+                    self._finish_begun()
+                else:
+                    self._begin_next()
+            except Exception as error:  # noqa: BLE001  # as in `go_on`
+                self._bad(error)
+            if time.monotonic() >= until_s:
+                break
+        return not self._heard and self._begun is None
+
+    def drop(self) -> None:
+        """What it wanted done, and is not, will not be: the daemon ends."""
+        self._todo.clear()
+
+    def _begin_next(self) -> None:
+        message = channel.decode_whole(self._heard.popleft())
+        self._begun = message
+        self._begin(message)
+
+    def _finish_begun(self) -> None:
+        message, self._begun = self._begun, None
+        assert message is not None
+        self._finish(message)
+
     def _take(self, data: bytes, descriptors: list[int]) -> None:
         try:
-            if data == channel.IN_MEMORY:
-                self._obey(channel.decode_whole(memory_content(descriptors[0], self._calls)))
+            if data == channel.IN_LINES:
+                self._heard.extend(memory_content(descriptors[0], self._calls).split(b"\n"))
+            elif data == channel.IN_MEMORY:
+                self._heard.append(memory_content(descriptors[0], self._calls))
+            elif data.startswith(_PONG) and (said := channel.decode(data)).keys() == {"pong"}:
+                self.has_spoken = True
+                self._finish(said)
             else:
-                self._obey(channel.decode(data))
-        except Exception as error:  # noqa: BLE001  # the keeper outlives whatever is said to it
-            self._journal.write("error", "supervisor.bad_message", reason=repr(error))
+                self._heard.append(data)
+        except Exception as error:  # noqa: BLE001  # as in `go_on`
+            self._bad(error)
         finally:
             for descriptor in descriptors:
                 self._calls.close(descriptor)
 
-    def _obey(self, message: dict[str, Any]) -> None:
+    def _bad(self, error: Exception) -> None:
+        self._journal.write("error", "supervisor.bad_message", reason=repr(error))
+
+    def _begin(self, message: dict[str, Any]) -> None:
+        """Obey the first half of a message, up to what it asks for."""
         self.has_spoken = True
         if "save" in message or "applied" in message:
             self._table.save(message.get("save", {}), message.get("applied", 0))
         if "events" in message:
             self._record(message["events"])
         if "listeners" in message:
-            self._feeds.keep(message["listeners"])
+            self._todo.append({"do": "keep_feeds", "listeners": message["listeners"]})
         if "feed" in message:
-            self._feeds.take(message["feed"])
+            self._todo.append({"do": "feed", "lines": message["feed"]})
         if "sockets" in message:
-            keep = {"do": "keep_sockets", "keys": message["sockets"]}
-            self._carry_out([keep], self._now_s())
+            self._todo.append({"do": "keep_sockets", "keys": message["sockets"]})
         if "servers" in message:
-            self._carry_out([{"do": "keep_servers", "ids": message["servers"]}], self._now_s())
+            self._todo.append({"do": "keep_servers", "ids": message["servers"]})
         if "do" in message:
-            self._carry_out(message["do"], self._now_s())
+            self._todo.extend(self._runs.prepare(message["do"]))
+
+    def _finish(self, message: dict[str, Any]) -> None:
+        """Obey the other half of a message, when what it asks for is done."""
         if "notify" in message:
             self._notifier.send(message["notify"])
         if "wake_at_s" in message:
@@ -243,6 +332,8 @@ class SupervisorSide(Child):
             self.ask(now_s)
         if self.pulse.deadline_s is not None and now_s >= self.pulse.deadline_s:
             self.read()  # its answer may be there already
+        if self.is_behind:
+            self.pulse.forgive(now_s)  # its answer may be behind what is still to be obeyed
         if self.pulse.is_hung(now_s):
             self.pulse.forget()
             self.killed_because = "it hung"

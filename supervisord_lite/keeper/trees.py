@@ -11,6 +11,7 @@ import errno
 import os
 import select
 import signal
+import time
 
 from supervisord_lite.base import procfs
 from supervisord_lite.keeper.calls import Calls, read_text
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _FIRST_ROUND_S = 0.002
 _LAST_ROUND_S = 1.0
+#: For so long runs that have a cgroup are cleared in one turn; there may be thousands.
+_ROUND_S = 0.02
 #: Names told of what was left behind.
 _MOST_NAMED = 50
 #: Errors that say nothing about the process asked for: it may well be there.
@@ -230,13 +233,22 @@ class Trees:
         except OSError:
             left = set(without)  # nothing could be looked at, so nothing is known to be gone
         empty = []
+        until_s = time.monotonic() + _ROUND_S
+        is_over = True
         for run in list(self._clearing):
+            kills = self._clearing.pop(run)
+            self._clearing[run] = kills  # behind the others, for a round that is not finished
             gone = run not in left if run.cgroup is None else self._clear_cgroup(run)
             if gone and run.ended:
                 del self._clearing[run]
                 empty.append(run)
+            if run.cgroup is not None and time.monotonic() >= until_s:
+                is_over = False
+                break
         self.next_round_s = None
-        if self._clearing:
+        if self._clearing and not is_over:
+            self.next_round_s = now_s  # the others come at once
+        elif self._clearing:
             self.next_round_s = now_s + self._pause_s
             self._pause_s = min(self._pause_s * 2, _LAST_ROUND_S)
         return empty

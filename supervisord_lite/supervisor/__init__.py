@@ -13,6 +13,10 @@ Everything that happens becomes an event for one worker, the core says what it m
 and for whoever had to wait for it, and one place (`outbox.py`) sends what follows. Nothing here
 blocks: no regular files, no name look-ups; logs go through a pipe that drops rather than waits.
 
+What is about thousands is one step all the same, and may take a second. A turn that takes its time
+looks up from its work: who only asks is answered, pings too, and everybody else waits
+(`in_between.py`).
+
 Dying is normal
 ---------------
 

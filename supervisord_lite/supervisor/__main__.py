@@ -8,6 +8,7 @@ from supervisord_lite.base import exit_codes, prctl
 from supervisord_lite.base.clock import SystemClock, SystemRng
 from supervisord_lite.base.packets import PacketSocket
 from supervisord_lite.keeper.journal import Journal
+from supervisord_lite.supervisor import garbage
 from supervisord_lite.supervisor.adoption import handover_of, protocol_of, read_handover
 from supervisord_lite.supervisor.loop import KeeperGoneError, Supervisor
 from supervisord_lite.supervisor.other_keeper import replace_keeper
@@ -26,6 +27,7 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # The keeper takes the daemon's signals; these only come from somebody's mistake.
         signal.signal(number, signal.SIG_IGN)
+    garbage.take_charge()
     own, handover_fd, listener, *https = map(int, arguments)
     for descriptor in (own, listener, *https):
         # A child that outlives us must not be taken for us, by clients or by the next `run`.

@@ -34,6 +34,7 @@ class Handover:
         fell_back: Why it has put the code before in force again (keeper/upgrade.py); empty: it
             has not.
         places: Path -> why what must stand there cannot be made again (keeper/places.py).
+        takes_lines: It understands several messages in one memory file (`channel.IN_LINES`).
     """
 
     saves: dict[str, str]
@@ -52,6 +53,7 @@ class Handover:
     keeper_version: str = ""
     fell_back: str = ""
     places: dict[str, str] | None = None
+    takes_lines: bool = False
 
     def forget(self) -> None:
         """Everybody has taken over what concerns him: half of a supervisor's memory is free."""

@@ -39,6 +39,7 @@ from supervisord_lite.supervisor.child_file import AGAIN_S, EVERY_S, ChildFile
 from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.escalation import StartNote
 from supervisord_lite.supervisor.fleet import Fleet
+from supervisord_lite.supervisor.in_between import looking
 from supervisord_lite.supervisor.outbox import Slot
 from supervisord_lite.supervisor.poller import Poller
 from supervisord_lite.supervisor.reload import Reloads
@@ -131,6 +132,7 @@ class CarryFile:
             return
         content = None if self._daemon.is_stopping else self._content(now_s)
         text = None if content is None else json.dumps(content)
+        self._fleet.look()
         if text == self._file.on_disk:
             self._due_s = None
         elif not self._may_be_there:
@@ -149,6 +151,7 @@ class CarryFile:
             for slot, worker in self._fleet.workers.items()
             if is_worth_carrying(worker) and slot not in self._fleet.leaving
         ]
+        look = self._fleet.look
         sizes = {pool: [hand.size, hand.file_size] for pool, hand in self._hands.items()}
         if not workers and not sizes:
             return None
@@ -158,8 +161,8 @@ class CarryFile:
             **self._life,
             "tries": self._life["tries"] if now_s < self._began_s + _PROVED_S else 0,
             "sizes": sizes,
-            "specs": {pool: to_json(self._fleet.specs[pool]) for pool in pools},
-            "records": [records.to_record(worker) for worker in workers],
+            "specs": {pool: to_json(self._fleet.specs[pool]) for pool in looking(pools, look)},
+            "records": [records.to_record(worker) for worker in looking(workers, look)],
         }
 
     def _failed(self, reason: str) -> None:

@@ -60,6 +60,7 @@ def change_over(fleet: Fleet, rolls: Rolls, plan: Plan, specs: Iterable[Spec]) -
     fleet.outbox.whole()
     before = fleet.specs
     new = frozenset(fleet.reconfigure(specs))
+    fleet.look()
     # What was on its way out, and has its place again, counts as new, but has its state.
     back = [slot for slot in fleet.workers if slot not in new and _had_no_place(slot, before)]
     _save_specs(fleet, before)
@@ -74,6 +75,7 @@ def change_over(fleet: Fleet, rolls: Rolls, plan: Plan, specs: Iterable[Spec]) -
         for pool, change in changes.items()
         if change.effect == "restart"
     ]
+    fleet.look()
     for slot in in_stop_order(fleet.workers):
         change = changes.get(slot[0])
         if change is not None and slot not in fleet.leaving and slot not in new:
@@ -89,6 +91,7 @@ def _save_specs(fleet: Fleet, before: Mapping[str, Spec]) -> None:
     for pool, spec in fleet.specs.items():
         if spec != before.get(pool):
             fleet.outbox.save(f"spec/{pool}", to_json(spec))
+        fleet.look()
 
 
 def _starting(
@@ -125,15 +128,17 @@ def _bring_up(
     """
     # A job only waits for its time then: nobody waits for that.
     serving = [slot for slot in starting if fleet.specs[slot[0]].policy.schedule is None]
-    grown = {pool: [slot for slot in serving if slot[0] == pool] for pool, _ in serving}
+    grown: dict[str, list[Slot]] = {}
+    for slot in serving:
+        grown.setdefault(slot[0], []).append(slot)
     later = []
     for slots in replaced:
-        for slot in slots:
-            rolls.outdated.mark(slot)
+        rolls.outdated.mark(slots)
         if slots and slots[0][0] in grown:
             later.append(slots)
         else:
             _replace(fleet, rolls, slots)
+        fleet.look()
     runs = {slot: fleet.workers[slot].run for slot in starting}
     for slot in fleet.core.to_start(starting, by_person=False):
         fleet.feed(slot, events.StartRequested(by_itself=True))
@@ -212,6 +217,7 @@ def touched(fleet: Fleet, plan: Plan) -> Touched:
         staying = [slot for slot in live if slot[1] <= change.new.pool_size]
         stopped += len(live) - len(staying)
         restarted += len(staying) if change.effect == "restart" else 0
+        fleet.look()
     alive = sum(len(_live(fleet, pool)) for pool in fleet.specs)
     return Touched(started, restarted, stopped, alive - restarted - stopped)
 

@@ -65,7 +65,7 @@ class ConfigurationVerbs:
     def _reloaded(self, call: Call, came: Done | Refusal) -> None:
         # What was applied is told when it is saved, so that it is true whatever happens then.
         if isinstance(came, Done):
-            self._replies.append(partial(call.reply, reload_report(came)))
+            self._replies.append(partial(call.reply, reload_report(came, self._fleet.look)))
         else:
             told = refusal_report(came, self._reloads)
             self._replies.append(partial(call.error, interface.CONFIGURATION_REFUSED, told))

@@ -141,6 +141,7 @@ class Asking:
                         events.asked[slot] = former
             if events.asked.get(slot) != former:
                 events.save(slot)
+            events.fleet.look()
 
 
 class Events:

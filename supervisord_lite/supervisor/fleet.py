@@ -39,6 +39,7 @@ class Fleet:
         on_fault: Told of a slot and of what went wrong in our own code for it. One worker's fault
             must not end the others, and would come again with each adoption.
         faulted: Slots of which it was told: what they wait for may never come.
+        look: Called after each event: see in_between.py.
         complete: Adds to a spawn request what only others know.
         ends_of: Returns what goes into a worker's record about its failures, JSON-ready and short;
             also asked about one that has just been forgotten.
@@ -57,7 +58,8 @@ class Fleet:
         self._former: dict[str, Spec] = {}
         self._gone = Gone(outbox)
         self.core = fleet.Fleet((), {})
-        self._arrange({})
+        self.look: Callable[[], None] = _nothing
+        self._arrange({}, self.specs, {})
         self.outbox = outbox
         self._clock = clock
         self._rng = rng
@@ -118,6 +120,7 @@ class Fleet:
         change = self.core.step(slot, event, now_s=now_s, rng=self._rng, is_alone=is_alone)
         self._perform(change)
         self._let_others_go_on()
+        self.look()
 
     def _let_others_go_on(self) -> None:
         """Each by itself: a fault of one is not that of whoever let it go on."""
@@ -134,6 +137,7 @@ class Fleet:
                 self._perform(change, is_news=True)
             except Exception as error:  # noqa: BLE001  # see `on_fault`
                 self._go_on_without(slot, event, before, error)
+            self.look()
 
     def _perform(self, change: fleet.Change, *, is_news: bool = False) -> None:
         """Do and save what a step came to.
@@ -198,16 +202,16 @@ class Fleet:
 
         Workers that have no place any more are `leaving`; those whose place has come back are not.
         """
-        before = self.specs
-        self._former.update(before)
-        self.specs = {}
+        before, after = self.specs, {}
         for spec in specs:
             old = before.get(spec.pool)
             # The same policy stays the same object: that is how a worker is seen to live by it.
             is_same = old is not None and old.policy == spec.policy
-            self.specs[spec.pool] = replace(spec, policy=old.policy) if old and is_same else spec
+            after[spec.pool] = replace(spec, policy=old.policy) if old and is_same else spec
+            self.look()
         known = dict(self.workers)
-        self._arrange(known)
+        self._arrange(known, after, {**self._former, **before})
+        self.look()
         former = {slot[0] for slot in self.leaving}
         self._former = {
             pool: spec
@@ -222,24 +226,30 @@ class Fleet:
                 self.outbox.touch(slot)
         return new
 
-    def _arrange(self, known: Mapping[Slot, Worker]) -> None:
-        """Order all workers: those that the specs have a place for, then those that are leaving."""
+    def _arrange(
+        self, known: Mapping[Slot, Worker], specs: Mapping[str, Spec], former: Mapping[str, Spec]
+    ) -> None:
+        """Order all workers: those that *specs* have a place for, then those that are leaving.
+
+        *former* are other specs of these. It is seen as a whole, when it is done.
+        """
         workers = {
             slot: known.get(slot)
             or Worker(spec.pool, index, spec.policy, run=self._gone.latest(slot))
-            for spec in self.specs.values()
+            for spec in specs.values()
             for index in range(1, spec.pool_size + 1)
             if (slot := (spec.pool, index))
         }
-        self.leaving = {slot for slot in known if slot not in workers}
-        self._left = Counter(pool for pool, _ in self.leaving)
+        self.look()
+        leaving = {slot for slot in known if slot not in workers}
         for slot in workers:
             self._gone.is_back(slot)
-        specs = {**self._former, **self.specs}
-        is_ending = self.core.standing.is_ending
-        workers.update((slot, known[slot]) for slot in self.leaving)
-        self.core = fleet.Fleet(map(_pool, specs.values()), workers, self.twins)
-        self.core.end(is_ending=is_ending)
+        workers.update((slot, known[slot]) for slot in leaving)
+        self.look()
+        core = fleet.Fleet(map(_pool, {**former, **specs}.values()), workers, self.twins)
+        core.end(is_ending=self.core.standing.is_ending)
+        self.specs, self._former, self.core = dict(specs), dict(former), core
+        self.leaving, self._left = leaving, Counter(pool for pool, _ in leaving)
 
     def dismiss(self, slot: Slot) -> None:
         """Let a worker go that is leaving: down by the ladder that it knows, then forgotten."""
@@ -416,7 +426,7 @@ class Fleet:
             for slot in slots
             if slot[0] in self.specs or slot[0] in self._former
         }
-        self._arrange({**self.workers, **leaving})
+        self._arrange({**self.workers, **leaving}, self.specs, self._former)
 
     def restore(self, slot: Slot, text: str) -> None:
         """Put a worker back as a dead supervisor had saved it."""
@@ -462,6 +472,10 @@ def _pool(spec: Spec) -> Pool:
 
 def _no_ends(_slot: Slot) -> list[object]:
     return []
+
+
+def _nothing() -> None:
+    pass
 
 
 def _raise(_slot: Slot, error: Exception) -> None:

@@ -47,7 +47,8 @@ class HttpPages:
             case "/readyz":
                 return self._ready(request.query)
             case "/metrics":
-                return 200, CONTENT_TYPE, metrics_text(self._whole_status(resolve(self._fleet, ())))
+                status = self._whole_status(resolve(self._fleet, ()))
+                return 200, CONTENT_TYPE, metrics_text(status, self._fleet.look)
             case _:
                 return 404, PLAIN, "there is /livez, /readyz, /readyz?worker=NAME and /metrics\n"
 

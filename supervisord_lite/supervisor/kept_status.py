@@ -107,6 +107,7 @@ class KeptStatus:
                 told += self._made(slot, worker, now_s)
             else:
                 told.append(found[1])
+            self._fleet.look()
         return told
 
     def _made(self, slot: Slot, worker: Worker, now_s: float) -> list[bytes]:

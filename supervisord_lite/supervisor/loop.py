@@ -2,8 +2,9 @@
 
 import json
 import socket
+from collections import deque
 from collections.abc import Callable
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 from supervisord_lite import __version__
 from supervisord_lite.base.clock import Clock, Rng
@@ -15,6 +16,7 @@ from supervisord_lite.control.server import Server
 from supervisord_lite.keeper.journal import Journal
 from supervisord_lite.scribe.note import BoundNote, Note
 from supervisord_lite.scribe.reading import Reading
+from supervisord_lite.supervisor import garbage
 from supervisord_lite.supervisor.adoption import Handover, build_fleet, reconcile
 from supervisord_lite.supervisor.carry import CarryFile
 from supervisord_lite.supervisor.daemon_state import DaemonState
@@ -23,6 +25,7 @@ from supervisord_lite.supervisor.events import Events
 from supervisord_lite.supervisor.generations import Generations
 from supervisord_lite.supervisor.health import Health
 from supervisord_lite.supervisor.heartbeats import Heartbeats
+from supervisord_lite.supervisor.in_between import InBetween
 from supervisord_lite.supervisor.left_behind import LEFT_BEHIND, tell_left_behind
 from supervisord_lite.supervisor.listeners import Listeners
 from supervisord_lite.supervisor.logs import Logs
@@ -106,8 +109,8 @@ class Supervisor:
         self._clock = clock
         self._journal = journal
         self._poller = Poller()
-        self._channel = PacketSocket(own, channel.MAX_MESSAGE_BYTES)
-        self._outbox = Outbox(self._channel.send)
+        self._callers = Poller()
+        self._connect(own, handover)
         self._handover = handover
         self._logs = Logs(handover.dropped, handover.troubles)
         self._loops = Loops(self._poller.stalls)
@@ -115,6 +118,7 @@ class Supervisor:
         self._words = Words(handover.inventory)
         self._fleet = build_fleet(handover, self._outbox, clock, rng)
         self._fleet.when_forgotten(self._words.forget)
+        self._fleet.look = self._between.look
         self._events = Events(self._fleet, self._outbox, handover.saves, clock, journal.write)
         saves, log = handover.saves, self._events.log
         self._daemon = DaemonState(self._fleet, self._outbox, saves.get("daemon"), log)
@@ -132,11 +136,18 @@ class Supervisor:
             self._generations, start_loading=start_loading,
         )  # fmt: skip
         self._daemon.on_reload = self._reloads.signalled
-        self._upgrades = Upgrades(self._fleet, self._daemon, self._reloads, handover, clock, log)
-        self._daemon.on_upgrade = self._upgrades.signalled
         self._follow(start_bound_note, start_sampling, make_timer)
         self._rights = Rights(self._fleet, own_uid)
         self._serve_people(listener, http_listener, start_reading)
+
+    def _connect(self, own: socket.socket, handover: Handover) -> None:
+        """Prepare the talk with the keeper, also in the middle of a turn."""
+        self._channel = PacketSocket(own, channel.MAX_MESSAGE_BYTES)
+        self._inbox: deque[tuple[dict[str, Any], list[int]]] = deque()
+        self._between = InBetween(self._poller.stalls, self._hear, self._callers.serve)
+        self._outbox = Outbox(
+            self._channel.send, look=self._between.look, in_lines=handover.takes_lines
+        )
 
     def _follow(
         self,
@@ -147,6 +158,8 @@ class Supervisor:
         """Begin with what time brings about: notes, samples, fresh runs and jobs."""
         clock, handover, log = self._clock, self._handover, self._events.log
         self._daemon.on_ready = give_back  # the requests of all those starts are sent
+        self._upgrades = Upgrades(self._fleet, self._daemon, self._reloads, handover, clock, log)
+        self._daemon.on_upgrade = self._upgrades.signalled
         self._carry = CarryFile(
             self._fleet, self._reloads, self._daemon, self._poller, handover.saves, clock, log,
             start_bound_note,
@@ -182,6 +195,8 @@ class Supervisor:
         )  # fmt: skip
         self._server = self._serve(listener)
         self._verbs.guard = self._server.guard
+        self._verbs.is_interrupting = lambda: self._between.depth > 0
+        self._poller.watch(self._callers.fileno(), readable=self._callers.serve)
         self._web = Web(
             http_listener, self._fleet, self._daemon, status, self._outbox,
             self._handover.saves, self._poller, self._clock,
@@ -195,7 +210,7 @@ class Supervisor:
 
     def _serve(self, listener: socket.socket) -> Server:
         return Server(
-            listener, self._poller, handle=self._verbs.handle, rank=self._rights.rank,
+            listener, self._callers, handle=self._verbs.handle, rank=self._rights.rank,
             top_rank=ADMIN, clock_now_s=self._clock.now_s, version=__version__,
             on_fault=self._fault, on_refused=self._storms.refused,
         )  # fmt: skip
@@ -209,11 +224,16 @@ class Supervisor:
             KeeperGoneError: The channel has ended.
         """
         self._adopt()
+        garbage.settle()
         while not self._is_over(self._clock.now_s()):
             self._settle()
             if self._upgrades.is_leaving:
                 return self._leave(channel.MADE_ROOM)
+            garbage.between_turns(len(self._fleet.workers))
             self._poller.wait(self._wait_s())
+            if self._callers.again_s is not None:
+                self._callers.serve()
+            self._verbs.take_put_off()
             self._catch_up(self._clock.now_s())
         self._storms.tell_all()
         self._events.end(self._daemon.verdict)
@@ -299,11 +319,15 @@ class Supervisor:
 
     def _settle(self) -> None:
         """Decide about the whole, and tell the keeper and systemd what this turn came to."""
+        look = self._between.look
         self._rolls.go_on()
         self._daemon.decide()
         self._schedules.go_on()
+        look()
         self._daemon.tell()
+        look()
         self._health.follow()
+        look()
         wake_s = self._fleet.next_deadline_s()
         if wake_s != self._said_wake_s:
             self._said_wake_s = wake_s
@@ -312,16 +336,20 @@ class Supervisor:
         self._generations.tell()
         self._fleet.flush()
         while not self._channel.is_blocked and self._verbs.deliver():
+            look()
             self._fleet.flush()  # an answer lets the same client's next request begin
         # After the answers: who has given up a right is told that it is done.
         if not self._channel.is_blocked and self._rights.have_changed():
             self._server.judge_again()
+        look()
         if not self._channel.is_blocked:
             self._carry.go_on(self._clock.now_s())
             self._schedules.file.go_on(self._clock.now_s())
         self._mind()
 
     def _wait_s(self) -> float | None:
+        if self._inbox or self._verbs.has_put_off:
+            return 0.0
         deadlines = (
             self._fleet.next_deadline_s(),
             *(part.deadline_s for part in self._timed),
@@ -332,7 +360,11 @@ class Supervisor:
             None if self._channel.is_blocked else self._schedules.file.deadline_s,
         )
         at_s = min((each for each in deadlines if each is not None), default=None)
-        return None if at_s is None else at_s - self._clock.now_s()
+        again_s = self._callers.again_s
+        if at_s is None:
+            return again_s
+        wait_s = at_s - self._clock.now_s()
+        return wait_s if again_s is None else min(wait_s, again_s)
 
     # -- the keeper --------------------------------------------------------------------------------
 
@@ -347,26 +379,37 @@ class Supervisor:
             self._poller.wait(1.0)
 
     def _read_keeper(self) -> None:
-        while packets := self._channel.receive():
-            for data, descriptors in packets:
-                message = channel.decode(data)
-                for fact in message.get("facts", ()):
-                    self._take_fact(fact)
-                if "ping" in message:
-                    self._outbox.say("pong", message["ping"])
-                self._serve_at(descriptors)
-                self._loops.take(message)
-                self._places.take(message)
-                self._logs.take(message)
-                self._storms.take(message)
-                self._words.take(message)
-                self._heartbeats.take(message)
-                self._health.take(message)
-                self._recycling.take(message)
-                self._generations.take(message)
-                self._upgrades.take(message)
-        if self._channel.ended:
+        """Take all that the keeper has said by now; what it says meanwhile is for the next turn."""
+        self._inbox.extend((channel.decode(data), more) for data, more in self._channel.receive())
+        for _ in range(len(self._inbox)):
+            self._take_message(*self._inbox.popleft())
+        if self._channel.ended and not self._inbox:
             _give_up()
+
+    def _hear(self) -> None:
+        """Keep what the keeper says in the middle of a turn, see in_between.py."""
+        for data, descriptors in self._channel.receive():
+            message = channel.decode(data)
+            if "ping" in message:
+                self._channel.send(channel.encode({"pong": message.pop("ping")}))
+            self._inbox.append((message, descriptors))
+
+    def _take_message(self, message: dict[str, Any], descriptors: list[int]) -> None:
+        for fact in message.get("facts", ()):
+            self._take_fact(fact)
+        if "ping" in message:
+            self._outbox.say("pong", message["ping"])
+        self._serve_at(descriptors)
+        self._loops.take(message)
+        self._places.take(message)
+        self._logs.take(message)
+        self._storms.take(message)
+        self._words.take(message)
+        self._heartbeats.take(message)
+        self._health.take(message)
+        self._recycling.take(message)
+        self._generations.take(message)
+        self._upgrades.take(message)
 
     def _serve_at(self, descriptors: list[int]) -> None:
         """The one descriptor that the keeper ever sends is a control socket in place of ours."""

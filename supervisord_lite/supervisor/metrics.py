@@ -43,8 +43,11 @@ _OF_WORKER: tuple[tuple[str, str, str, _Value], ...] = (
 )  # fmt: skip
 
 
-def metrics_text(status: Status) -> str:
-    """Return the metrics of one answer to Status, with its times on the daemon's clock."""
+def metrics_text(status: Status, look: Callable[[], None] = lambda: None) -> str:
+    """Return the metrics of one answer to Status, with its times on the daemon's clock.
+
+    *look* is called between two metrics, for whoever must not be away for long.
+    """
     supervisor, workers, now_s = status["supervisor"], status["workers"], status["now_s"]
     lines = [
         *_metric("info", "gauge", "The daemon's version.",
@@ -61,6 +64,7 @@ def metrics_text(status: Status) -> str:
     labels = [{"worker": worker["name"], "pool": worker["pool"]} for worker in workers]
     for name, kind, about, value_of in _OF_WORKER:
         lines += _metric(name, kind, about, zip(labels, map(value_of, workers), strict=True))
+        look()
     ages = (
         None if worker["started_at_s"] is None else max(0.0, now_s - worker["started_at_s"])
         for worker in workers

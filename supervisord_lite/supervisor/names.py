@@ -37,6 +37,8 @@ def resolve(fleet: Fleet, names: Sequence[str]) -> list[Slot]:
     if not names:
         return list(fleet.workers)
     names = list(dict.fromkeys(names))
+    if len(names) == 1 and (slot := _exact(fleet, names[0])) is not None:
+        return [slot]  # nobody else need be looked at
     if sum(map(_is_glob, names)) > MAX_GLOBS:
         raise InvalidParameterError("names")
     by_name = {fleet.name(slot): slot for slot in fleet.workers}
@@ -47,6 +49,15 @@ def resolve(fleet: Fleet, names: Sequence[str]) -> list[Slot]:
             raise NoSuchWorkerError(name, nearest(name, [*by_name, *fleet.pools()]))
         wanted |= found
     return [slot for slot in fleet.workers if slot in wanted]
+
+
+def _exact(fleet: Fleet, name: str) -> Slot | None:
+    """Return the instance in force that is called so, where that is plain from the name."""
+    pool, _, index = name.rpartition("-")
+    for slot in ((name, 1), (pool, int(index) if index.isdecimal() else 0)):
+        if slot[0] in fleet.specs and slot in fleet.workers and fleet.name(slot) == name:
+            return slot
+    return None
 
 
 def is_pattern(name: str) -> bool:

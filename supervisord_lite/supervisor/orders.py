@@ -20,6 +20,7 @@ from supervisord_lite.core.states import (
     Waiting,
     Worker,
 )
+from supervisord_lite.supervisor.in_between import looking
 from supervisord_lite.supervisor.outbox import Slot
 
 Goal = Literal["ready", "stopped"]
@@ -79,13 +80,16 @@ class Orders:
         self,
         why_stuck: Callable[[Slot], str],
         why_twin: Callable[[Slot], str | None] = lambda _slot: None,
+        look: Callable[[], None] = lambda: None,
     ) -> None:
         """Begin with none.
 
         Args:
             why_stuck: Says of a worker that waits in vain for whom; else nothing.
             why_twin: Likewise of the run beside a worker's; None: there is none.
+            look: Called between two answers: see in_between.py.
         """
+        self._look = look
         self._why_stuck = why_stuck
         self._why_twin = why_twin
         self._waiting: dict[Slot, list[Order]] = {}
@@ -103,7 +107,7 @@ class Orders:
     def deliver(self) -> bool:
         """Tell everybody whose wait is over; return whether there was anybody."""
         decided, self._decided = self._decided, []
-        for order, outcome in decided:
+        for order, outcome in looking(decided, self._look):
             order.done(order, outcome)
         return bool(decided)
 

@@ -8,12 +8,14 @@ What is told to the event journal travels with the record or the save that it fo
 keeper has both or none. Events are numbered here, as
 they leave, so that their numbers rise in the journal, without a gap.
 
-What changes the configuration goes as one message, whatever its size (`whole`): specs, records and
-requests together. Whoever takes over finds all of it or nothing.
+What changes the configuration goes as one packet, whatever its size (`whole`): specs, records and
+requests together. Whoever takes over finds all of it or nothing. What is too large for a packet
+travels in a memory file, page by page (`channel.IN_LINES`): to make or to read one message of ten
+thousand workers would take longer than a loop may be away.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from supervisord_lite.base.memory_files import memory_file
@@ -28,9 +30,13 @@ Event = dict[str, object]
 #: Numbers events: returns their lines, and the saves that remember the number.
 Seal = Callable[[list[Event]], tuple[list[str], dict[str, str]]]
 
-_PAGE_BYTES = 60_000
+_PAGE_BYTES = 30_000
 #: Most bytes of one worker's record and requests together, encoded.
 _SLOT_BYTES = channel.MAX_MESSAGE_BYTES - 4096
+
+
+def _nothing() -> None:
+    pass
 
 
 class Send(Protocol):
@@ -50,11 +56,22 @@ class Outbox:
         fed: Returns for whom else the lines are that were made since: [pool, index, line] each.
     """
 
-    def __init__(self, send: Send) -> None:
-        """Take what sends one packet."""
+    def __init__(
+        self, send: Send, *, look: Callable[[], None] = _nothing, in_lines: bool = False
+    ) -> None:
+        """Begin with nothing.
+
+        Args:
+            send: Sends one packet.
+            look: Called between two records: see in_between.py.
+            in_lines: Whether the keeper understands `channel.IN_LINES`.
+        """
         self._send_packet = send
+        self._look = look
+        self._in_lines = in_lines
         self._is_whole = False
-        self._merged: dict[str, object] = {}
+        self._held: list[dict[str, object]] = []
+        self._lines: list[bytes] = []
         self._requests: dict[Slot, list[Request]] = {}
         self._extra: dict[str, object] = {}
         self._saves: dict[str, str | None] = {}
@@ -145,10 +162,12 @@ class Outbox:
             self._send_pages(requests, record, too_large)
         last: dict[str, object] = {}
         if self._saves:
-            *before, last["save"] = _pages(self._saves)
-            self._saves = {}
-            for page in before:
-                self._send({"save": page})
+            saves, self._saves = self._saves, {}
+            for page in _pages(saves):
+                if "save" in last:
+                    self._send({"save": last["save"]})
+                    self._look()
+                last["save"] = page
         if self._applied > self._said_applied:
             self._said_applied = last["applied"] = self._applied
         if self._extra:
@@ -175,18 +194,18 @@ class Outbox:
         if not self._is_whole:
             self._send_any_size(message)
             return
-        for key, value in message.items():
-            held = self._merged.get(key)
-            if isinstance(held, dict) and isinstance(value, dict):
-                held.update(value)
-            elif isinstance(held, list) and isinstance(value, list):
-                held += value
-            else:
-                self._merged[key] = value
+        self._held.append(message)
+        if self._in_lines:
+            self._lines.append(channel.encode_whole(message))
 
     def _send_whole(self) -> None:
-        message, self._merged, self._is_whole = self._merged, {}, False
-        self._send_any_size(message)
+        held, self._held, self._is_whole = self._held, [], False
+        lines, self._lines = self._lines, []
+        if sum(map(len, lines)) > channel.MAX_MESSAGE_BYTES:
+            data = b"\n".join(lines)
+            self._send_packet(channel.IN_LINES, (memory_file(data),), owned=True)
+        else:
+            self._send_any_size(_merged(held))
 
     def _send_any_size(self, message: dict[str, object]) -> None:
         """Send one message; one that no packet holds travels in a memfd."""
@@ -222,6 +241,7 @@ class Outbox:
             saves[f"worker/{slot[0]}/{slot[1]}"] = kept
             todo += [request for request, _ in fitting]
             size += cost
+            self._look()
         self._send({"save": saves, "do": todo}, told)
 
     def _fitting(
@@ -247,18 +267,32 @@ def _number(told: tuple[int, Event]) -> int:
     return told[0]
 
 
-def _pages(saves: dict[str, str | None]) -> list[dict[str, str | None]]:
-    """Return *saves* in parts that each fit into a message, in their order."""
-    pages: list[dict[str, str | None]] = [{}]
+def _merged(messages: list[dict[str, object]]) -> dict[str, object]:
+    merged: dict[str, object] = {}
+    for message in messages:
+        for key, value in message.items():
+            held = merged.get(key)
+            if isinstance(held, dict) and isinstance(value, dict):
+                held.update(value)
+            elif isinstance(held, list) and isinstance(value, list):
+                held += value
+            else:
+                merged[key] = value
+    return merged
+
+
+def _pages(saves: dict[str, str | None]) -> Iterator[dict[str, str | None]]:
+    """Yield *saves* in parts that each fit into a message, in their order."""
+    page: dict[str, str | None] = {}
     size = 0
     for key, text in saves.items():
         cost = len(channel.encode_whole({key: text}))
-        if pages[-1] and size + cost > _PAGE_BYTES:
-            pages.append({})
-            size = 0
-        pages[-1][key] = text
+        if page and size + cost > _PAGE_BYTES:
+            yield page
+            page, size = {}, 0
+        page[key] = text
         size += cost
-    return pages
+    yield page
 
 
 def record_text(

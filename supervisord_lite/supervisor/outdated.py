@@ -5,7 +5,7 @@ Those that it did not come to go on as they were; until they have a new run, som
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from supervisord_lite.core import actions
 from supervisord_lite.core.states import Worker
@@ -29,18 +29,33 @@ class Outdated:
         self._fleet = fleet
         self._outbox = outbox
         self._runs: dict[str, dict[int, int]] = {}
+        self._moved: set[str] = set()  # and not saved yet
         for key, text in saves.items():
             if key.startswith(_KEY):
                 runs = {int(index): run for index, run in json.loads(text).items()}
                 self._runs[key.removeprefix(_KEY)] = runs
         fleet.listen(self._stepped)
 
-    def mark(self, slot: Slot) -> None:
-        """The present runs of *slot* are of the configuration that is being left."""
-        runs = runs_of(self._fleet.workers[slot], self._fleet.twins.get(slot))
-        self._runs.setdefault(slot[0], {})[slot[1]] = max(runs, default=0)
-        self._save(slot[0])
-        self.on_marked(slot)
+    def mark(self, slots: Iterable[Slot]) -> None:
+        """The present runs of *slots* are of the configuration that is being left."""
+        for slot in slots:
+            runs = runs_of(self._fleet.workers[slot], self._fleet.twins.get(slot))
+            self._runs.setdefault(slot[0], {})[slot[1]] = max(runs, default=0)
+            self._moved.add(slot[0])
+            self.on_marked(slot)
+        self.save()
+
+    def save(self) -> None:
+        """Save what has changed: once for many, call it before each flush.
+
+        Not to have saved that a run has ended does no harm: its successor has a higher number.
+        """
+        for pool in sorted(self._moved):
+            runs = self._runs.get(pool)
+            self._outbox.save(_KEY + pool, json.dumps(runs) if runs else None)
+            if not runs:
+                self._runs.pop(pool, None)
+        self._moved.clear()
 
     def has(self, slot: Slot) -> bool:
         """Return whether the present run of *slot* is of an earlier configuration."""
@@ -55,6 +70,7 @@ class Outdated:
 
     def forget(self, pool: str) -> None:
         """The pool is gone."""
+        self._moved.discard(pool)
         if self._runs.pop(pool, None) is not None:
             self._outbox.save(_KEY + pool, None)
 
@@ -65,10 +81,4 @@ class Outdated:
         run = self._runs.get(slot[0], {}).get(slot[1])
         if run is not None and (after.run > run or not hasattr(after.state, "pid")):
             del self._runs[slot[0]][slot[1]]
-            self._save(slot[0])
-
-    def _save(self, pool: str) -> None:
-        runs = self._runs.get(pool)
-        self._outbox.save(_KEY + pool, json.dumps(runs) if runs else None)
-        if not runs:
-            self._runs.pop(pool, None)
+            self._moved.add(slot[0])

@@ -41,6 +41,15 @@ class Poller:
         readable, writable = self._ready[fd]
         return (select.EPOLLIN if readable else 0) | (select.EPOLLOUT if writable else 0)
 
+    def fileno(self) -> int:
+        """Return what is readable while something is ready: one poller may watch another."""
+        return self._poll.fileno()
+
+    @property
+    def again_s(self) -> float | None:
+        """After how long to `serve`, whatever its descriptor says; None: that tells all."""
+        return self._poll.again_s
+
     def unwatch(self, fd: int) -> None:
         """Forget *fd*; it must still be open."""
         del self._ready[fd]
@@ -55,6 +64,13 @@ class Poller:
         self.stalls.looks(time.monotonic())
         happened = self._poll.wait(sleep_s)
         self.stalls.woke(time.monotonic())
+        self._call_back(happened)
+
+    def serve(self) -> None:
+        """Call back for what is ready now."""
+        self._call_back(self._poll.wait(0.0))
+
+    def _call_back(self, happened: list[tuple[int, int]]) -> None:
         for fd, mask in happened:
             readable, writable = self._ready.get(fd, (None, None))
             # An error or the end of file is told by reading, or else by writing.

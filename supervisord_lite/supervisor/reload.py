@@ -25,7 +25,9 @@ from supervisord_lite.base.record import fields_of, record
 from supervisord_lite.config.loading import Loaded, Loading, Refused
 from supervisord_lite.config.plan import Plan, make_plan
 from supervisord_lite.config.spec import Settings, to_json
+from supervisord_lite.supervisor import garbage
 from supervisord_lite.supervisor.changeover import (
+    Sized,
     Touched,
     alive_of,
     change_over,
@@ -191,6 +193,8 @@ class Reloads:
         self._is_building = False
         #: Has told its part; what it said is read again by another one.
         self._dismissed: Reading | None = None
+        #: Of the answer that is judged: plans of ten thousand workers are not made twice.
+        self._planned: tuple[Loaded, Sized, Plan] | None = None
         self._start_loading = start_loading
         self._environ: dict[str, str] = json.loads(saves.get("environment", "{}"))
         self.in_force = InForce(fleet.outbox, saves)
@@ -267,6 +271,7 @@ class Reloads:
             message = f"the configuration could not be read: {error.strerror}"
             self._refused(Refused(message))
             return
+        garbage.hold()
         self._poller.watch(self._loading.fileno(), readable=self._receive)
 
     def when_read(self, do: Callable[[], None]) -> None:
@@ -342,8 +347,7 @@ class Reloads:
 
         Then the file is read again: a child waits no longer than it takes to read one.
         """
-        specs = sized(answer.configuration.specs, self.in_force.by_hand).specs
-        plan = make_plan(self._fleet.specs.values(), specs)
+        _, plan = self._plan(answer)
         changed = [change.new for change in plan.changed if change.effect == "restart"]
         self._is_building = True
         came_at_once = []
@@ -369,13 +373,12 @@ class Reloads:
 
     def _good(self, answer: Loaded, *, is_dry: bool) -> None:
         fleet = self._fleet
-        found = sized(answer.configuration.specs, self.in_force.by_hand)
+        found, plan = self._plan(answer)
         specs, warnings = found.specs, answer.warnings
         if found.dropped:
             lines = (f"warning: {why}" for why in found.dropped.values())
             warnings = "\n".join([*filter(None, [warnings]), *lines])
         settings = answer.configuration.settings
-        plan = make_plan(fleet.specs.values(), specs, (fleet.settings, settings))
         generation = self.in_force.generation + (not is_dry)
         done = Done(plan, touched(fleet, plan), is_dry, warnings, generation, alive_of(fleet, plan))
         if not is_dry:
@@ -395,6 +398,15 @@ class Reloads:
                 "info", "config.reloaded", generation=generation, **touched_counts, **self._by()
             )
         self._end(done)
+
+    def _plan(self, answer: Loaded) -> tuple[Sized, Plan]:
+        if self._planned is None or self._planned[0] is not answer:
+            fleet, configuration = self._fleet, answer.configuration
+            found = sized(answer.configuration.specs, self.in_force.by_hand)
+            settings = fleet.settings, configuration.settings
+            plan = make_plan(fleet.specs.values(), found.specs, settings, look=fleet.look)
+            self._planned = (answer, found, plan)
+        return self._planned[1:]
 
     def _renew(self, plan: Plan) -> None:
         """Let whoever is started anew have the code that was built for it, or that of the disk."""
@@ -436,7 +448,8 @@ class Reloads:
 
     def _end(self, came: Done | Refusal) -> None:
         asked, self._asked = self._asked, []
-        self._built = None
+        self._built = self._planned = None
+        garbage.settle()
         if not all(is_dry for _, is_dry, _ in asked):
             self._daemon.end_reload()
         if self._was_signalled and not any(answer is _nobody for answer, _, _ in self._next):

@@ -6,12 +6,13 @@ what the reader of the file has said. Every worker is named in any case.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from supervisord_lite.base.record import fields_of
 from supervisord_lite.config.plan import Changed, KeyChange, Plan
 from supervisord_lite.config.spec import Spec
 from supervisord_lite.control.connection import MAX_OUTPUT_BYTES
+from supervisord_lite.supervisor.in_between import looking
 from supervisord_lite.supervisor.reload import Done, Refusal, Reloads
 
 #: Of all workers in one answer: the rest is for texts.
@@ -47,16 +48,16 @@ class _Room:
         return fits
 
 
-def reload_report(done: Done) -> dict[str, object]:
-    """Return the answer to Reload."""
+def reload_report(done: Done, look: Callable[[], None] = lambda: None) -> dict[str, object]:
+    """Return the answer to Reload; *look* is called after each worker, see in_between.py."""
     plan, room = done.plan, _Room(done.plan)
     daemon = _keys(plan.daemon)
     told = {
         "changed": not plan.is_empty,
         "generation": done.generation,
-        "added": [_entry(spec, room) for spec in plan.added],
-        "modified": [_changed(change, done.alive, room) for change in plan.changed],
-        "removed": [_entry(spec, room) for spec in plan.removed],
+        "added": [_entry(spec, room) for spec in looking(plan.added, look)],
+        "modified": [_changed(change, done.alive, room) for change in looking(plan.changed, look)],
+        "removed": [_entry(spec, room) for spec in looking(plan.removed, look)],
         "kept": list(plan.kept),
         "daemon": daemon,
         **fields_of(done.touched),

@@ -121,6 +121,7 @@ class Rolls:
             if pool in self._rolls:
                 self._go_on(self._rolls[pool])
         self._rejected.clear()
+        self.outdated.save()
 
     def _go_on(self, before: Roll) -> None:
         pool = before.pool

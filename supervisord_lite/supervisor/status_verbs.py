@@ -18,6 +18,7 @@ from supervisord_lite.supervisor.escalation import LastEscalation
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.generations import Generations
 from supervisord_lite.supervisor.health import Health
+from supervisord_lite.supervisor.in_between import looking
 from supervisord_lite.supervisor.in_vain import why_stuck
 from supervisord_lite.supervisor.kept_status import KeptStatus
 from supervisord_lite.supervisor.launch import log_places, outputs
@@ -132,7 +133,7 @@ class StatusVerbs:
         workers, twins = self._fleet.workers, self._fleet.twins if with_twins else {}
         return [
             self._told_now(slot, worker, is_outgoing)
-            for slot in slots
+            for slot in looking(slots, self._fleet.look)
             for worker, is_outgoing in shown(workers[slot], twins.get(slot))
         ]
 

@@ -18,8 +18,9 @@ from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.events import Events
 from supervisord_lite.supervisor.fleet import Fleet
 from supervisord_lite.supervisor.generations import Generations, NotBuilt
+from supervisord_lite.supervisor.in_between import looking
 from supervisord_lite.supervisor.in_vain import why_stuck, why_twin
-from supervisord_lite.supervisor.names import NoSuchWorkerError, resolve
+from supervisord_lite.supervisor.names import NoSuchWorkerError, is_pattern, resolve
 from supervisord_lite.supervisor.orders import (
     Goal,
     Order,
@@ -43,6 +44,10 @@ from supervisord_lite.supervisor.watchers import Watchers
 #: Outcomes that a worker may have had before it was ordered.
 _STANDING = ("ready", "stopped")
 
+#: In the middle of a turn: names of whom is told at any time, and answers about more than that.
+_FEW = 32
+_MOST_INTERRUPTIONS = 4
+
 #: What is wanted with each kind of order.
 _ASKED: dict[type[events.Event], Doing] = {
     events.StartRequested: "start",
@@ -56,6 +61,7 @@ class Verbs:
 
     Attributes:
         guard: Lets something answer a call that has had to wait, as the server does at once.
+        is_interrupting: Whether a call comes in the middle of a turn (in_between.py).
     """
 
     def __init__(
@@ -78,8 +84,11 @@ class Verbs:
         self._daemon = daemon
         self._reloads = reloads
         self.guard: Callable[[Call, Callable[[Call], None]], None] = lambda call, do: do(call)
+        self.is_interrupting: Callable[[], bool] = lambda: False
+        self._put_off: list[Call] = []
+        self._interruptions = 0
         self._clock = clock
-        self._orders = Orders(partial(why_stuck, fleet), partial(why_twin, fleet))
+        self._orders = Orders(partial(why_stuck, fleet), partial(why_twin, fleet), self._look)
         self._replies: list[Callable[[], None]] = []
         fleet.listen(self._orders.stepped)
         self._watchers = Watchers(fleet)
@@ -114,13 +123,47 @@ class Verbs:
         }
 
     def handle(self, call: Call) -> None:
-        """Answer one call, now or when what it waits for has happened."""
-        self._answer(call, self._methods[call.method])
+        """Answer one call, now or when what it waits for has happened.
+
+        In the middle of a turn only what changes nothing is answered, and all else put off.
+        """
+        if self.is_interrupting() and not self._may_interrupt(call):
+            self._put_off.append(call)
+        else:
+            self._answer(call, self._methods[call.method])
+
+    def _may_interrupt(self, call: Call) -> bool:
+        """Return whether a call only tells, and not too much: a turn must come to its end."""
+        if call.method not in ("Status", "States"):
+            return call.method == "Version"
+        if parameters.flag(call, "samples"):  # those are taken by a child
+            return False
+        names = parameters.names(call)
+        if names and len(names) <= _FEW and not any(map(is_pattern, names)):
+            return True
+        self._interruptions += 1
+        return self._interruptions <= _MOST_INTERRUPTIONS
+
+    def _look(self) -> None:
+        self._fleet.look()
+
+    @property
+    def has_put_off(self) -> bool:
+        """Whether calls wait for the turn to be over."""
+        return bool(self._put_off)
+
+    def take_put_off(self) -> None:
+        """Answer the calls that came in the middle of a turn, which is over."""
+        calls, self._put_off = self._put_off, []
+        self._interruptions = 0
+        for call in calls:
+            self.guard(call, self.handle)
 
     def _answer(self, call: Call, method: Callable[[Call], None]) -> None:
-        self._journal.peer = call.peer
+        before, self._journal.peer = self._journal.peer, call.peer
         try:
             self._rights.check(call.peer, call.method, partial(self._pools, call))
+            self._look()
             method(call)
         except NotPermittedError as error:
             about: dict[str, object] = {"method": call.method, "uid": call.peer.uid}
@@ -133,7 +176,7 @@ class Verbs:
                 interface.NO_SUCH_WORKER, {"name": error.name, "suggestion": error.suggestion}
             )
         finally:
-            self._journal.peer = None
+            self._journal.peer = before
 
     def _pools(self, call: Call) -> set[str]:
         """Return the pools on which a call acts that operates workers."""
@@ -148,7 +191,7 @@ class Verbs:
         """
         replies = self._replies[:]
         self._replies.clear()
-        for reply in replies:
+        for reply in looking(replies, self._fleet.look):
             reply()
         self._watchers.deliver()
         self._stories.deliver()
@@ -181,6 +224,7 @@ class Verbs:
 
     def _order(self, call: Call, *, goal: Goal, event: events.Event) -> None:
         slots = resolve(self._fleet, parameters.names(call, needed=True))
+        self._look()
         wait = parameters.flag(call, "wait") and call.more
         if self._is_refused(call, self._fleet.name(slots[0]), _ASKED[type(event)]):
             return
@@ -192,9 +236,12 @@ class Verbs:
         # Asked again after a crash of ours, it has been waited for since the first time.
         begun_s = now_s if by_s is None else min(by_s, now_s)
         waited = (*slots, *(slot for slot, _ in needed))
+        self._look()
         waiting = _Waiting(call, {slot: self._fleet.name(slot) for slot in waited}, begun_s)
         done = partial(self._done, waiting)
+        self._look()
         asking = self._journal.ask(call.peer, call.method.lower(), waited)
+        self._look()
         orders = [self._give(slot, goal, events.StartRequested(), done) for slot, _ in needed]
         for order, (_, pool) in zip(orders, needed, strict=True):
             order.required_by = pool
@@ -205,6 +252,7 @@ class Verbs:
         is_restart = isinstance(event, events.RestartRequested)
         follow = self._followed(slots, by_s) if is_restart else {}
         asked = [slot for slot in in_order if slot not in follow]
+        self._look()
         rolled = self._rolled(asked, follow) if is_restart else {}
         later = [Order(slot, goal, run, done) for slot, run in follow.items()]
         later += [
@@ -227,7 +275,7 @@ class Verbs:
             self._reply(call, {"outcome": None, "done": True})
             return
         call.on_hang_up = partial(self._orders.forget, [*orders, *later])
-        for order in orders:
+        for order in looking(orders, self._look):
             self._orders.add(order, self._fleet.workers[order.slot])
 
     def _needed(self, slots: list[Slot]) -> list[tuple[Slot, str]]:

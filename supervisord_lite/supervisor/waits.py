@@ -16,6 +16,7 @@ from supervisord_lite.core.standing import ended_well, is_ready
 from supervisord_lite.core.states import Exited, Scheduled, Stopped, Tripped, Waiting, Worker
 from supervisord_lite.supervisor.daemon_state import DaemonState
 from supervisord_lite.supervisor.fleet import Fleet
+from supervisord_lite.supervisor.in_between import looking
 from supervisord_lite.supervisor.in_vain import why_stuck
 from supervisord_lite.supervisor.names import is_pattern, resolve
 from supervisord_lite.supervisor.orders import Outcome, describe_end, outcome_report
@@ -102,7 +103,7 @@ class Waits:
         # The end of the service is everybody's news, also of those that it does not touch.
         news = list(wait.left if self._daemon.is_stopping else wait.news)
         wait.news.clear()
-        found = [(slot, self._judge(slot, wait)) for slot in news]
+        found = [(slot, self._judge(slot, wait)) for slot in looking(news, self._fleet.look)]
         outcomes = [(slot, outcome) for slot, outcome in found if outcome is not None]
         elapsed_s = self._clock.now_s() - wait.since_s
         told = [
@@ -112,7 +113,7 @@ class Waits:
         is_done = not wait.left
         if is_done:
             self._forget(call)
-        for each in told:
+        for each in looking(told, self._fleet.look):
             call.reply({"outcome": each, "done": False}, continues=True)
         if is_done:
             call.reply({"outcome": None, "done": True})

@@ -13,6 +13,7 @@ from supervisord_lite.core.breaker import is_full
 from supervisord_lite.core.standing import is_ready
 from supervisord_lite.core.states import Exited, Stopped, Tripped, Worker
 from supervisord_lite.supervisor.fleet import Fleet
+from supervisord_lite.supervisor.in_between import looking
 from supervisord_lite.supervisor.outbox import Slot
 
 
@@ -26,6 +27,7 @@ class Watchers:
         self._told_first: set[Call] = set()
         self._tripped = {slot for slot, worker in fleet.workers.items() if _has_tripped(worker)}
         fleet.listen(self._stepped)
+        fleet.when_forgotten(self._tripped.discard)
 
     def begin(self, call: Call) -> None:
         """Tell a client, from the next `deliver` on; one that wants a single answer, once."""
@@ -41,8 +43,7 @@ class Watchers:
     ) -> None:
         del before, told
         if isinstance(after.state, Tripped):
-            # Those that were removed since are forgotten here: this set grows nowhere else.
-            self._tripped = {each for each in self._tripped if each in self._fleet.workers} | {slot}
+            self._tripped.add(slot)
         elif not isinstance(after.state, Stopped):
             self._tripped.discard(slot)  # started again, or about to be
         for news in self._news.values():
@@ -63,7 +64,8 @@ class Watchers:
                 self._told_first.add(call)
             else:
                 self._forget(call)
-            call.reply({"workers": list(map(self._standing, slots))}, continues=call.more)
+            standings = list(map(self._standing, looking(slots, self._fleet.look)))
+            call.reply({"workers": standings}, continues=call.more)
 
     def _standing(self, slot: Slot) -> dict[str, object]:
         worker = self._fleet.workers[slot]

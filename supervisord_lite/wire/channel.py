@@ -6,7 +6,9 @@ apart from a long one.
 
 One message may be larger, because it must arrive as a whole or not at all: a changed configuration
 with everything that follows from it. It lies in a memory file whose descriptor comes with the
-packet `IN_MEMORY`.
+packet `IN_MEMORY`; or, where the keeper says that it understands that, in lines: several messages,
+which arrive all or none and are taken in their order, so that nobody chokes on a large one
+(`IN_LINES`).
 """
 
 from __future__ import annotations
@@ -37,6 +39,10 @@ MAX_DESCRIPTORS = 64
 
 #: The packet that brings a message in a memory file.
 IN_MEMORY = b'{"in":"memory"}'
+
+#: The packet that brings several messages, each of them a line of a memory file. None of them is
+#: longer than `MAX_MESSAGE_BYTES`, unless one save of its own is.
+IN_LINES = b'{"in":"lines"}'
 
 _encoder = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 

@@ -4,6 +4,8 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 
@@ -45,6 +47,31 @@ def test_row_29_files_that_are_wrong(house: House) -> None:
                 config.rmdir()
             kept.rename(config)
             assert daemon.workers()["a"]["pid"] == pid
+
+
+def test_row_29_ten_thousand_processes(house: House) -> None:
+    """They come into force, change and go, and nobody waits for that: who asks is answered.
+
+    They stay stopped, for the sake of the machine, but for some that start and end.
+    """
+    tables = "".join(f"[worker.one-{n}]\n{SLEEP}autostart = false\n" for n in range(4_800))
+    others = tables.replace("autostart", "umask = '077'\nautostart")
+    size = "autostart = false\npool_size = 1_000\n"
+    pools = "".join(f"[worker.many-of-{letter}]\n{SLEEP}{size}" for letter in "abcde")
+    short = f"[worker.short]\n{sh('exit 0')}ready = 'spawned'\nrestart = 'never'\npool_size = 190\n"
+    with house.row():
+        for text in (tables + pools + short, others + pools, ""):
+            assert _asked_meanwhile(house, partial(house.reload, text)) > 2
+
+
+def _asked_meanwhile(house: House, do: Callable[[], object]) -> int:
+    """Return how often somebody was told how the neighbour is while something was done."""
+    with ThreadPoolExecutor(1) as other:
+        doing, answers = other.submit(do), 0
+        while not wait([doing], timeout=0.02).done:
+            answers += house.state_of("calm") == "running"
+        doing.result()
+    return answers
 
 
 def _break(path: Path) -> None:

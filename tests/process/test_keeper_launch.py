@@ -327,7 +327,7 @@ def test_a_request_that_arrives_twice_starts_one_process(house: Household) -> No
     ask = request("once", "sleep", "100")
     house.ask(ask, ask)
     house.ask(ask)
-    house.turn()
+    house.fact("once", "spawned")
 
     assert len(house.facts("once", "spawned")) == 1
     assert len(house.table.by_pid) == 1

@@ -98,6 +98,40 @@ def test_a_message_too_large_for_a_packet_is_taken_as_a_whole() -> None:
         assert not [what for what in open_descriptors().values() if "memfd:message" in what]
 
 
+def test_many_orders_at_once_keep_the_keeper_from_nobody() -> None:
+    """They are carried out in slices; and all of them, though the supervisor is killed meanwhile.
+
+    What it has said is what its successor finds, to the last word of it.
+    """
+    with a_keeper() as keeper:
+        keeper.until(lambda: "supervisor" in keeper.calls.peers, "there is a supervisor")
+        names = [f"w{number}" for number in range(300)]
+        lines = [
+            channel.encode({"save": {f"worker/{name}/1": "x"}, "do": [request(name, "true")]})
+            for name in names
+        ]
+        lines.append(channel.encode({"save": {"pools": "new"}}))
+        file = memory_file(b"\n".join(lines))
+        keeper.calls.peers["supervisor"].send(channel.IN_LINES, (file,), owned=True)
+        keeper.keeper._supervisor.read()
+        assert keeper.keeper._supervisor.is_behind, "three hundred starts are more than a slice"
+        assert "pools" not in keeper.keeper._table.saves
+        keeper.kill_supervisor()
+        keeper.until(lambda: len(keeper.calls.handovers) == 2, "there is another supervisor")
+
+        handover = keeper.calls.handovers[1]
+        assert handover["saves"].keys() >= {*(f"worker/{name}/1" for name in names), "pools"}
+        begun = {fact["pool"] for fact in handover["facts"] if fact["fact"] == "spawned"}
+        awaited = {run["pool"] for run in handover["inventory"]}
+        assert begun | awaited == set(names), "whom it has asked for is known"
+        keeper.until(lambda: count_spawned(keeper) == len(names), "all are started")
+        assert all(keeper.keeper._table.is_known((name, 1, 1)) for name in names)
+
+
+def count_spawned(keeper: WholeKeeper) -> int:
+    return sum(fact["fact"] == "spawned" for fact in keeper.facts.values())
+
+
 def test_facts_that_fit_into_no_message_are_told_in_smaller_ones() -> None:
     """A hundred long reasons at once reach the supervisor."""
     with a_keeper() as keeper:

@@ -246,6 +246,11 @@ class House:
         assert isinstance(worker, dict)
         return int(worker["pid"])
 
+    def state_of(self, name: str) -> str:
+        """Return the state of one worker, and ask about no other."""
+        (worker,) = self.daemon.call(f"{_MANAGER}.Status", names=[name], timeout_s=30)["workers"]
+        return str(worker["state"])
+
     def reason(self, name: str) -> str:
         """Return why the latest run of *name* ended, empty while none has."""
         return str((self.daemon.workers()[name]["last_exit"] or {}).get("reason", ""))

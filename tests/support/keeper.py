@@ -13,7 +13,7 @@ import signal
 import socket
 import time
 import warnings
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -197,7 +197,7 @@ class Household:
         del self._callbacks[descriptor]
 
     def ask(self, *requests: dict[str, Any]) -> None:
-        self.runs.carry_out(list(requests), time.monotonic())
+        self.runs.carry_out(deque(self.runs.prepare(requests)), time.monotonic())
 
     def kill(self, name: str, run: int = 1) -> None:
         self.ask({"do": "kill", "pool": name, "index": 1, "run": run})

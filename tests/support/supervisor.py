@@ -55,10 +55,19 @@ def a_spec(
 
 def message_of(data: bytes, descriptors: Sequence[int]) -> dict[str, Any]:
     """Return the message of one packet, as the keeper takes it; descriptors are closed."""
+    (message,) = messages_of(data, descriptors)
+    return message
+
+
+def messages_of(data: bytes, descriptors: Sequence[int]) -> list[dict[str, Any]]:
+    """Return the messages of one packet, as the keeper takes them; descriptors are closed."""
     try:
+        if data == channel.IN_LINES:
+            lines = memory_content(descriptors[0]).split(b"\n")
+            return [channel.decode_whole(line) for line in lines]
         if data == channel.IN_MEMORY:
-            return channel.decode_whole(memory_content(descriptors[0]))
-        return channel.decode(data)
+            return [channel.decode_whole(memory_content(descriptors[0]))]
+        return [channel.decode(data)]
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
@@ -242,7 +251,7 @@ class Daemon:
     def _start(self) -> None:
         handover = self.keeper.table.handover(
             keeper_pid=1, started_at_s=0.0, adoption=self.adoption, has_cgroups=False,
-            controllers=[], dropped={}, troubles={}, fell_back=self.fell_back,
+            controllers=[], dropped={}, troubles={}, fell_back=self.fell_back, takes_lines=True,
         )  # fmt: skip
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._channel = PacketSocket(ours, channel.MAX_MESSAGE_BYTES)
@@ -369,12 +378,13 @@ class Daemon:
         number = 0
         while packets := self._channel.receive():
             for data, descriptors in packets:
-                message = message_of(data, descriptors)
+                messages = messages_of(data, descriptors)
                 if dies_after is not None and number >= dies_after:
                     continue
                 number += 1
-                self.notified += message.get("notify", "").split("\n")
-                self.keeper.obey(message)
+                for message in messages:
+                    self.notified += message.get("notify", "").split("\n")
+                    self.keeper.obey(message)
             self.supervisor._channel.flush()
         if dies_after is not None:
             if meanwhile is not None:

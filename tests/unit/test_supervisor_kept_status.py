@@ -101,7 +101,7 @@ def step(daemon: Daemon, rng: random.Random) -> None:
         case 8:
             daemon.set_wall_clock(rng.choice([-3600.0, 0.2, 86400.0]))
         case 9:
-            supervisor._rolls.outdated.mark(slot)
+            supervisor._rolls.outdated.mark([slot])
         case 10 if keeper.asked_probes:
             asked = rng.choice(keeper.asked_probes)
             outcome = {"code": rng.randrange(2), "signal": None, "line": "bad"}

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from supervisord_lite.supervisor.outbox import Outbox, Request, Slot, record_text
-from tests.support.supervisor import collecting
+from supervisord_lite.wire import channel
+from tests.support.supervisor import collecting, messages_of
 
 Sent = list[dict[str, Any]]
 
@@ -209,3 +210,38 @@ def test_what_belongs_to_a_reload_is_one_message(size: int) -> None:
     outbox.save("a", "b")
     flush(outbox)
     assert len(sent) == 3, "and the next flush goes page by page again"
+
+
+def test_a_large_change_travels_in_lines_that_nobody_chokes_on() -> None:
+    """One packet, so all of it arrives or nothing; and each message in it is a small one."""
+    packets: list[tuple[bytes, list[dict[str, Any]]]] = []
+
+    def send(data: bytes, descriptors: tuple[int, ...] = (), *, owned: bool = False) -> None:
+        assert owned == bool(descriptors)
+        packets.append((data, messages_of(data, descriptors)))
+
+    looked: list[int] = []
+    outbox = Outbox(send, look=lambda: looked.append(1), in_lines=True)
+    slots = [("web", index) for index in range(1, 1001)]
+    for slot in slots:
+        outbox.request(slot, spawn(slot, 1000))
+        outbox.save(f"spec/{slot[1]}", "y" * 1000)
+    outbox.say("notify", "READY=1")
+    outbox.whole()
+    flush(outbox)
+
+    ((packet, messages),) = packets
+    assert packet == channel.IN_LINES
+    assert all(len(channel.encode(message)) < 60_000 for message in messages)
+    assert len(looked) > len(slots), "it looks up between them"
+    asked = [ask["index"] for message in messages for ask in message.get("do", ())]
+    assert asked == [index for _, index in slots]
+    saved = [key for message in messages for key in message.get("save", ())]
+    assert saved == [f"worker/web/{index}" for _, index in slots] + [
+        f"spec/{index}" for _, index in slots
+    ]
+    assert messages[-1]["notify"] == "READY=1"
+    outbox.save("pools", "[]")
+    outbox.whole()
+    flush(outbox)
+    assert packets[1:] == [(channel.encode({"save": {"pools": "[]"}}), [{"save": {"pools": "[]"}}])]
