@@ -371,6 +371,8 @@ class LaunchReader:
 
 def _octal_hint(value: int, written: str) -> str:
     """Return how to write a umask that was not written in octal."""
+    if value > _MAX_UMASK * 10:
+        return ""  # neither way; and of thousands of digits Python makes no text
     # Who writes 22 means 0o022, and not the number, which is 0o026; 18 can only be the number.
     digits = f"{value:03}"
     if not (written.isdigit() and _OCTAL.fullmatch(digits) and int(digits, 8) <= _MAX_UMASK):

@@ -260,6 +260,13 @@ class Runs:
 
     def _spawn(self, request: dict[str, Any], now_s: float, *, is_alone: bool) -> None:
         key = key_in(request)
+        limits, marker = request.get("cgroup"), request.get("marker")
+        if limits is None or not isinstance(marker, str):
+            # Before anything is made that nobody could let go of.
+            self.has_failed(
+                key, StageError("fork", "no marker, or no limits, came with the request")
+            )
+            return
         if why := self.held.why_not(key[:2]):
             self.has_failed(key, StageError("left_behind", why, missing=True))
             return
@@ -269,10 +276,6 @@ class Runs:
             return
         start = Start(key, request)
         try:
-            limits, _ = (
-                request["cgroup"],
-                request["marker"],
-            )  # a lack is noticed before a process is
             self._starts.fill(start, "{}.{}.{}".format(*key))
             pid, report = self.launch(start, is_alone=is_alone)
         except Exception as error:  # noqa: BLE001  # whatever it is, the supervisor waits to hear

@@ -19,6 +19,8 @@ state_dir = "/nowhere/state"
 runtime_dir = "/nowhere/run"
 [control]
 read = ["nobody"]
+[defaults]
+directory = "/nowhere"
 [worker.web]
 command = ["/bin/gunicorn", "shop:app", "--name", "web-%i"]
 pool_size = 2
@@ -55,6 +57,7 @@ after = ["job"]
 autostart = false
 [worker.rank]
 python = "shop.rank:Rank"
+interpreter = "/bin/python3"
 pool_size = 2
 preload = ["shop"]
 config.size = 3
