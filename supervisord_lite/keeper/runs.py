@@ -260,6 +260,8 @@ class Runs:
 
     def _spawn(self, request: dict[str, Any], now_s: float, *, is_alone: bool) -> None:
         key = key_in(request)
+        # What could not be entered in the table must not be started: nobody would know of it.
+        assert tuple(map(type, key)) == (str, int, int), key
         limits, marker = request.get("cgroup"), request.get("marker")
         if limits is None or not isinstance(marker, str):
             # Before anything is made that nobody could let go of.
