@@ -125,16 +125,7 @@ def write_lock(lock: int, pid: int, token: str, traces: str = "") -> None:
 
 def has_ended(pid: str) -> bool:
     """Return whether the process that a lock names is dead; false where that is not known."""
-    if not pid.isdecimal():
-        return False
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123  # no pathlib in the keeper
-            fields = file.read().rpartition(b")")[2].split()
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    return fields[procfs.STATE] in (b"Z", b"X")
+    return pid.isdecimal() and procfs.has_ended(int(pid))
 
 
 def _holders(folder: int) -> list[int]:

@@ -127,17 +127,5 @@ def who_answers(path: str) -> int | None:
         return 0  # its queue is full, or it is not for us: it is not ours to replace
     # Of who has called listen(), which was the main process: others may outlive it for a moment.
     pid = int(_CREDENTIALS.unpack(said)[0])
-    return None if _has_ended(pid) else pid
-
-
-def _has_ended(pid: int) -> bool:
-    if pid <= 0:
-        return False  # in a namespace that we do not see
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:  # no pathlib in the keeper
-            fields = file.read().rpartition(b")")[2].split()
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    return fields[procfs.STATE] in (b"Z", b"X")
+    # 0: in a namespace that we do not see.
+    return None if pid > 0 and procfs.has_ended(pid) else pid

@@ -40,7 +40,7 @@ from supervisord_lite.keeper.fork_words import bounded
 from supervisord_lite.keeper.gates import Gates
 from supervisord_lite.keeper.server import HANG_S, Server
 from supervisord_lite.keeper.spawn import StageError, read_report
-from supervisord_lite.keeper.starts import Start
+from supervisord_lite.keeper.start import Start
 from supervisord_lite.keeper.table import key_in
 from supervisord_lite.wire import channel
 

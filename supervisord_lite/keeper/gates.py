@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from supervisord_lite.keeper.calls import Calls
     from supervisord_lite.keeper.server import Server
-    from supervisord_lite.keeper.starts import Start, Starts
+    from supervisord_lite.keeper.start import Start
+    from supervisord_lite.keeper.starts import Starts
     from supervisord_lite.keeper.table import Key
 
     class Office(Protocol):

@@ -24,7 +24,8 @@ from supervisord_lite.keeper.spawn import (
     limit_from_outside,
     read_report,
 )
-from supervisord_lite.keeper.starts import Start, Starts
+from supervisord_lite.keeper.start import Start
+from supervisord_lite.keeper.starts import Starts
 from supervisord_lite.keeper.streams import Streams
 from supervisord_lite.keeper.table import Run, key_in
 from supervisord_lite.keeper.traces import Traces

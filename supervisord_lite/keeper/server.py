@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from supervisord_lite.keeper.calls import Calls
-    from supervisord_lite.keeper.starts import Start, Starts
+    from supervisord_lite.keeper.start import Start
+    from supervisord_lite.keeper.starts import Starts
 
 #: A server that forks at all answers within milliseconds.
 HANG_S = 30.0

@@ -8,6 +8,7 @@ import json
 from supervisord_lite.base.memory_files import memory_file
 from supervisord_lite.keeper import own_folder, secret_stage
 from supervisord_lite.keeper.spawn import StageError, cause
+from supervisord_lite.keeper.start import Start
 from supervisord_lite.keeper.table import key_of
 from supervisord_lite.keeper.voices import Voice
 
@@ -21,36 +22,13 @@ if TYPE_CHECKING:
     from supervisord_lite.keeper.feeds import Feeds
     from supervisord_lite.keeper.listeners import Listeners
     from supervisord_lite.keeper.privates import Privates
-    from supervisord_lite.keeper.streams import Stream, Streams
-    from supervisord_lite.keeper.table import Key
+    from supervisord_lite.keeper.streams import Streams
     from supervisord_lite.keeper.traces import Traces
     from supervisord_lite.keeper.voices import Voices
 
 #: Descriptors below this are for what is handed on.
 _RESERVED = 10
 _WIDE_BYTES = 1 << 20
-
-
-class Start:
-    """One run that is being started.
-
-    Attributes:
-        files: Where the process finds a descriptor -> ours; -1 means /dev/null.
-        writers: Those of them that are the process's alone: closed here once it has them.
-        cgroup: Path, or None.
-    """
-
-    __slots__ = ("cgroup", "files", "key", "request", "streams", "voice", "writers")
-
-    def __init__(self, key: Key, request: dict[str, Any]) -> None:
-        """Begin with nothing."""
-        self.key = key
-        self.request = request
-        self.streams: list[Stream] = []
-        self.writers: list[int] = []
-        self.voice: Voice | None = None
-        self.cgroup: str | None = None
-        self.files: dict[int, int] = {}
 
 
 class Starts:

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from supervisord_lite.keeper.calls import Calls
-    from supervisord_lite.keeper.starts import Start
+    from supervisord_lite.keeper.start import Start
 
 VERSION = 1
 #: A page is a multiple of it.

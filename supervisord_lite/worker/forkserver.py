@@ -57,14 +57,11 @@ from __future__ import annotations
 
 import array
 import contextlib
-import errno
 import fcntl
 import gc
 import importlib
 import json
 import os
-import resource
-import signal
 import socket
 import stat
 import sys
@@ -77,6 +74,7 @@ try:
 except (ImportError, OSError, AttributeError):  # an interpreter may have been built without ctypes
     fork_into = None  # type: ignore[assignment]
 
+from supervisord_lite.worker import birth
 from supervisord_lite.worker.fit import Fit
 from supervisord_lite.worker.story import traceback_of
 from supervisord_lite.worker.target import TargetError, find
@@ -94,14 +92,10 @@ _MOST_BYTES = 256 * 1024
 _MOST_DESCRIPTORS = 253
 #: Requests that are read before the first of them is carried out.
 _MOST_AT_ONCE = 16
-#: Out of the way of what programs expect at low numbers.
-_HIGH = 10
 #: Of a traceback, told to whoever waits for this; the whole is on stderr.
 _MOST_LINES = 40
 #: What a child says that has imported a target; an import that ends it says nothing.
 _IMPORTED = b"imported"
-_PR_SET_PDEATHSIG = 1
-_PR_SET_DUMPABLE = 4
 
 
 def main(modules: list[str], targets: list[str], run: Callable[[Request, Fit | None], int]) -> int:
@@ -116,7 +110,7 @@ def main(modules: list[str], targets: list[str], run: Callable[[Request, Fit | N
     Returns:
         In a worker its exit code; in the forkserver 1, when it could not get ready.
     """
-    number = fcntl.fcntl(CHANNEL, fcntl.F_DUPFD_CLOEXEC, _HIGH)
+    number = fcntl.fcntl(CHANNEL, fcntl.F_DUPFD_CLOEXEC, birth.HIGH)
     os.close(CHANNEL)
     channel = socket.socket(fileno=number)
     try:
@@ -175,7 +169,7 @@ def _try(target: str) -> None:
     if pid == 0:
         with contextlib.suppress(BaseException):
             os.close(reader)
-            _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            birth.die_with_parent()
             try:
                 find(target, path=[], script=None)
             except TargetError as error:
@@ -207,7 +201,7 @@ def _warm_up(modules: list[str]) -> dict[str, object]:
         raise _PreloadError(message)
     warned = _inherited_sockets() if modules else []
     rss_bytes = _rss_bytes()
-    _set_dumpable(0)
+    birth.set_dumpable(0)
     gc.collect()
     gc.freeze()
     return {"rss_bytes": rss_bytes, "warnings": warned, "takes_cgroup": True}
@@ -252,30 +246,6 @@ def _rss_bytes() -> int:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         return 0
-
-
-def _set_dumpable(value: int) -> None:
-    """Keep others of the same user from our memory, or (1) be like any program again."""
-    _prctl(_PR_SET_DUMPABLE, value)
-
-
-def _found_prctl() -> Callable[[int, int, int, int, int], int] | None:
-    try:
-        import ctypes  # an interpreter may have been built without
-
-        found: Callable[[int, int, int, int, int], int] = ctypes.CDLL(None).prctl
-    except (ImportError, OSError, AttributeError):
-        return None
-    return found
-
-
-#: Looked up once: that makes a class each time.
-_C_PRCTL = _found_prctl()
-
-
-def _prctl(option: int, value: int) -> None:
-    if _C_PRCTL is not None:
-        _C_PRCTL(option, value, 0, 0, 0)
 
 
 def _say(own: socket.socket, message: dict[str, object]) -> bool:
@@ -348,7 +318,7 @@ def _fork_one(
         between.append(pid)
     except OSError as error:
         if gate is not None:
-            _say(gate, {"failed": _failed("fork", error, "fork")})
+            _say(gate, {"failed": birth.failure("fork", error, "fork")})
     finally:
         if gate is not None:
             gate.close()
@@ -415,7 +385,7 @@ def _receive(channel: socket.socket, between: list[int]) -> list[tuple[Request, 
 def _high(descriptor: int) -> socket.socket:
     """Return a gate above the numbers at which a worker is given something."""
     try:
-        return socket.socket(fileno=fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _HIGH))
+        return socket.socket(fileno=fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, birth.HIGH))
     finally:
         os.close(descriptor)
 
@@ -439,7 +409,7 @@ def _between(
     channel: socket.socket, gate: socket.socket, request: Request, descriptors: list[int]
 ) -> None:
     """Fork once more and end; in the worker set up, and return when it may run."""
-    set_up = _SetUp(request)
+    set_up = birth.SetUp(request)
     try:
         me = os.getpid()
         if _fork() > 0:
@@ -451,147 +421,19 @@ def _between(
         while os.getppid() == me:
             os.sched_yield()
         hello = {
-            "is_marked": _mark(request["marker"], request["title"]),
-            "left": _limit(request),  # the last of all: a limit might be in the way
+            "is_marked": birth.mark(request["marker"], request["title"]),
+            "left": birth.limit(request),  # the last of all: a limit might be in the way
         }
         if not _say(gate, {"hello": hello}) or gate.recv(16) != b"go":
             os._exit(0)
     except BaseException as error:  # noqa: BLE001  # whatever it is, the keeper must hear of it
-        _say(gate, {"failed": _failed(set_up.stage, error, request["directory"])})
+        _say(gate, {"failed": birth.failure(set_up.stage, error, request["directory"])})
         os._exit(127)
     gate.close()
 
 
 def _out_of_the_way(gate: socket.socket, files: list[int]) -> socket.socket:
     """Return *gate* at a number that is none of *files*."""
-    number = fcntl.fcntl(gate.fileno(), fcntl.F_DUPFD_CLOEXEC, max(_HIGH, *files) + 1)
+    number = fcntl.fcntl(gate.fileno(), fcntl.F_DUPFD_CLOEXEC, max(birth.HIGH, *files) + 1)
     gate.close()
     return socket.socket(fileno=number)
-
-
-class _SetUp:
-    """What makes a fork this worker; `stage` is what it is at."""
-
-    def __init__(self, request: Request) -> None:
-        self._request = request
-        self.stage = "fork"
-
-    def run(self, descriptors: list[int]) -> None:
-        request = self._request
-        self.stage = "session"
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        os.setsid()
-        self.stage = "log"
-        _put(dict(zip(request["files"], descriptors)))  # noqa: B905  # Python 3.9
-        self.stage = "umask"
-        os.umask(request["umask"])
-        self.stage = "directory"
-        os.chdir(request["directory"])
-        self.stage = "exec"
-        _set_environment(request)
-        _set_dumpable(1)
-        # Python's own generator does that by itself after a fork.
-        numpy_random = sys.modules.get("numpy.random")
-        if numpy_random is not None:
-            numpy_random.seed()
-
-
-def _put(files: dict[int, int]) -> None:
-    """Put each descriptor where it is wanted, by way of high numbers: none overwrites another."""
-    top = max(_HIGH, *files) + 1
-    high = {to: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, top) for to, fd in files.items()}
-    for fd in files.values():
-        os.close(fd)
-    for to, fd in high.items():
-        os.dup2(fd, to, inheritable=True)
-        os.close(fd)
-
-
-def _set_environment(request: Request) -> None:
-    for name, value in request["environment"]:
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
-    # Source: sd_listen_fds(3). Only here the pid is known.
-    names = {each["fd"]: each["name"] for each in request["sockets"]}
-    count = 0
-    while CHANNEL + count in names:
-        count += 1
-    if count:
-        os.environ["LISTEN_PID"] = str(os.getpid())
-        os.environ["LISTEN_FDS"] = str(count)
-        os.environ["LISTEN_FDNAMES"] = ":".join(names[3 + number] for number in range(count))
-
-
-def _limit(request: Request) -> dict[str, object]:
-    """Set niceness and limits as far as we may; return what is left for somebody with the right."""
-    left: dict[str, Any] = {"nice": 0, "rlimits": []}
-    if request["nice"]:
-        try:
-            os.nice(request["nice"])
-        except OSError:
-            left["nice"] = request["nice"]
-    for number, value in request["rlimits"]:
-        wanted = resource.RLIM_INFINITY if value is None else value
-        try:
-            resource.setrlimit(number, (wanted, wanted))
-        except (OSError, ValueError, OverflowError):
-            left["rlimits"].append([number, value])
-    return left
-
-
-def _mark(marker: str, title: str) -> bool:
-    """Write marker and title where others read them; return whether the marker is there.
-
-    /proc/PID/environ and /proc/PID/cmdline show the memory that exec has filled, for all forks of
-    one exec the same. Children of this worker that change nothing are recognised by it.
-    """
-    try:
-        _write("/proc/self/comm", title.partition(" ")[0].encode()[:15])
-        fields = _read("/proc/self/stat").rpartition(b")")[2].split()
-        arguments, arguments_end, environment, environment_end = map(int, fields[45:49])
-        memory = os.open("/proc/self/mem", os.O_RDWR | os.O_CLOEXEC)
-    except (OSError, ValueError, IndexError):
-        return False
-    try:
-        # The last byte stays NUL: else ps would read on.
-        size = arguments_end - arguments - 1
-        words = f"{sys.executable} {title}".encode(errors="replace")[:size]
-        os.pwrite(memory, words.ljust(size, b"\0"), arguments)
-        block = b"\0" + os.pread(memory, environment_end - environment, environment)
-        at = block.find(b"\0INVOCATION_ID=")
-        value = block[at + 15 : at + 15 + len(marker) + 1]
-        if at < 0 or len(value) != len(marker) + 1 or value[-1:] != b"\0":
-            return False
-        os.pwrite(memory, marker.encode(), environment + at + 14)
-    except OSError:
-        return False
-    finally:
-        os.close(memory)
-    return True
-
-
-def _write(path: str, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(descriptor, data)
-    finally:
-        os.close(descriptor)
-
-
-def _read(path: str) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(descriptor, 4096)
-    finally:
-        os.close(descriptor)
-
-
-def _failed(stage: str, error: BaseException, subject: str) -> dict[str, object]:
-    if not isinstance(error, OSError):
-        reason = "".join(traceback.format_exception_only(type(error), error)).strip()
-        return {"stage": stage, "reason": reason[:1000], "missing": False, "hopeless": False}
-    missing = stage == "directory" and error.errno in (errno.ENOENT, errno.ENOTDIR)
-    reason = f"{os.strerror(error.errno or 0)}: {subject if stage == 'directory' else stage}"
-    return {"stage": stage, "reason": reason, "missing": missing, "hopeless": False}
