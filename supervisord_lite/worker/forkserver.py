@@ -92,6 +92,8 @@ _MOST_BYTES = 256 * 1024
 _MOST_DESCRIPTORS = 253
 #: Requests that are read before the first of them is carried out.
 _MOST_AT_ONCE = 16
+#: And of their descriptors: what is beyond the limit of this process would be cut off.
+_MOST_HELD = 256
 #: Of a traceback, told to whoever waits for this; the whole is on stderr.
 _MOST_LINES = 40
 #: What a child says that has imported a target; an import that ends it says nothing.
@@ -357,7 +359,8 @@ def _receive(channel: socket.socket, between: list[int]) -> list[tuple[Request, 
     received: list[tuple[Request, list[int]]] = []
     space = socket.CMSG_SPACE(_MOST_DESCRIPTORS * 4)
     flags = socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
-    while len(received) < _MOST_AT_ONCE:
+    held = 0
+    while len(received) < _MOST_AT_ONCE and held < _MOST_HELD:
         try:
             data, ancillary, _, _ = channel.recvmsg(_MOST_BYTES, space, flags)
         except BlockingIOError:
@@ -378,6 +381,7 @@ def _receive(channel: socket.socket, between: list[int]) -> list[tuple[Request, 
                 descriptors.frombytes(rights[: len(rights) - len(rights) % 4])
         if not data:
             return None
+        held += len(descriptors)
         received.append((json.loads(data), list(descriptors)))
     return received
 

@@ -13,7 +13,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from supervisord_lite.worker.ending import CRASHED, Ending
-from supervisord_lite.worker.termination import keep_from_children, on_sigterm, own_threads
+from supervisord_lite.worker.termination import keep_from_children, on_sigterm
 
 if TYPE_CHECKING:
     import asyncio
@@ -49,8 +49,13 @@ class Host:
         keep_from_children(wakes=True)
 
     def threads(self) -> list[threading.Thread]:
-        """Return the threads that live, those that imported modules have started among them."""
-        return [each for each in threading.enumerate() if each.ident not in own_threads]
+        """Return the threads that live, those that imported modules have started among them.
+
+        Not those that `threading` has not begun and only met, as the one that carries out a stop:
+        nobody can wait for their end.
+        """
+        met = threading._DummyThread  # noqa: SLF001
+        return [each for each in threading.enumerate() if not isinstance(each, met)]
 
     def tell(self, error: BaseException, *, imported: bool = True) -> int:
         """Say once what has ended the target, or its import; return the exit code."""

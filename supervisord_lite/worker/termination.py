@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Idents of threads that carry out a stop: they are no work of a worker.
-own_threads: set[int] = set()
+#: Stops are carried out one after the other, as if one thread did it.
+_turn = _thread.allocate_lock()
 
 
 def on_sigterm(act: Callable[[], object], *, interrupt: Callable[[], object] | None = None) -> None:
@@ -48,14 +48,12 @@ def on_sigterm(act: Callable[[], object], *, interrupt: Callable[[], object] | N
 
 
 def _do(act: Callable[[], object]) -> None:
-    own_threads.add(threading.get_ident())
     try:
-        act()
+        with _turn:
+            act()
     except BaseException as error:  # noqa: BLE001  # as of any thread
         about = (type(error), error, error.__traceback__, threading.current_thread())
         threading.excepthook(threading.ExceptHookArgs(about))
-    finally:
-        own_threads.discard(threading.get_ident())
 
 
 def keep_from_children(*, wakes: bool = False) -> None:

@@ -28,8 +28,10 @@ import locale, os, sys
 uid, groups = int(sys.argv[1]), [int(group) for group in sys.argv[2].split(",") if group]
 from supervisord_lite import cli
 from supervisord_lite.cli import reload, restart, scale, shutdown, signal, start, status, stop
+from supervisord_lite.config import digests
 from supervisord_lite.control import client, interface
 interface.manager_description()
+digests.digest_of(b"")
 os.setgroups(groups)
 os.setgid(65534)
 os.setuid(uid)

@@ -242,6 +242,25 @@ def test_a_stop_that_raises_is_a_crash(tmp_path: Path) -> None:
     assert (ended, noted) == (1, ["started"])
 
 
+def test_a_stop_that_waits_for_threads_is_an_orderly_end(tmp_path: Path) -> None:
+    """The thread that carries it out is known to `threading` by then, and is no work."""
+    ended, noted = stop("StopsSlowly", tmp_path / "notes")
+    assert (ended, noted[:3]) == (0, ["started", "stop", "stopped"])
+
+
+def test_stops_that_are_asked_for_twice_come_one_after_the_other(tmp_path: Path) -> None:
+    """Two signals are no reason to be in one `stop` twice."""
+    file = tmp_path / "notes"
+    with running("StopsSlowly", file=str(file)) as process:
+        wait_until(lambda: "started" in lines(file), what="it has started")
+        process.send_signal(signal.SIGTERM)
+        wait_until(lambda: "stop" in lines(file), what="the first has begun")
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+    said = lines(file)[1:]
+    assert said in (["stop", "stopped"], ["stop", "stopped"] * 2, ["stop", "stopped", "stop"])
+
+
 def test_start_and_stop_of_the_contract(tmp_path: Path) -> None:
     """The process lives as long as what `start` began; `stop` is called once."""
     ended, noted = stop("Starts", tmp_path / "notes")

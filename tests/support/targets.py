@@ -75,6 +75,7 @@ def crashing_thread(file: str) -> None:
 
 def looks_all_the_time(file: str) -> None:
     """Ask without a pause whether it must stop."""
+    context.sleep(0)  # who has never asked would be interrupted
     note(file, "started")
     while context.sleep(0):
         pass
@@ -102,6 +103,25 @@ class RaisesInStop:
 
     def stop(self) -> None:
         raise RuntimeError
+
+
+class StopsSlowly:
+    """A `stop` that waits for the work, a thread that need not be waited for, and then a little."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self.over.wait, daemon=True)
+
+    def start(self) -> None:
+        self.thread.start()
+        note(self.file, "started")
+
+    def stop(self) -> None:
+        note(self.file, "stop")
+        self.thread.join(0.3)
+        note(self.file, "stopped")
+        self.over.set()
 
 
 class BlockingStart:
