@@ -58,7 +58,7 @@ class FaultyCalls(Calls):
         self._die = die
         self._failing = range(fail_at, fail_at + fail_times) if fail_at else range(0)
         self._error = error
-        for name in vars(Calls):
+        for name in dir(Calls):  # its own and those of its bases
             if not name.startswith("_"):
                 setattr(self, name, self._wrap(name, getattr(Calls, name)))
 

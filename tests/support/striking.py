@@ -28,7 +28,7 @@ class StrikingCalls(Calls):
         self._left = number
         self._go = go
         self._pid = os.getpid()
-        for kind in vars(Calls):
+        for kind in dir(Calls):  # its own and those of its bases
             if not kind.startswith("_"):
                 setattr(self, kind, self._struck(getattr(self, kind)))
 
