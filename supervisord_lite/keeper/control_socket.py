@@ -73,25 +73,34 @@ def _publish(
     if _kind(temporary, folder):
         calls.unlink(temporary, dir_fd=folder)
     own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    inode = -1
+    inode, has_name = -1, False
     umask = calls.umask(0)
     try:
-        os.fchmod(own.fileno(), mode)  # before it has a name
+        calls.fchmod(own.fileno(), mode)  # before it has a name
         # Below /proc/self/fd the temporary name fits, however near the path is to its limit.
-        own.bind(f"/proc/self/fd/{folder}/{temporary}")
+        calls.bind(own, f"/proc/self/fd/{folder}/{temporary}")
+        has_name = True
         inode = calls.open(temporary, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
         _give(calls, inode, owner)
-        own.listen(_BACKLOG)
+        calls.listen(own, _BACKLOG)
         os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     except OSError:
         own.close()
         if inode >= 0:
             calls.close(inode)
-            calls.unlink(temporary, dir_fd=folder)
+        if has_name:
+            _unlink(calls, temporary, folder)
         raise
     finally:
         calls.umask(umask)
     return own, inode
+
+
+def _unlink(calls: Calls, name: str, folder: int) -> None:
+    try:
+        calls.unlink(name, dir_fd=folder)
+    except OSError:
+        return  # what is told is why it came to this
 
 
 def _give(calls: Calls, inode: int, owner: tuple[int, int] | None) -> None:

@@ -65,9 +65,13 @@ def _make_folder(calls: Calls, path: str, former: int) -> int:
         own: int = calls.open(name, flags, dir_fd=above)
     finally:
         calls.close(above)
-    _liken(calls, own, former)
-    if former < 0:
-        os.fchmod(own, _PASSABLE)
+    try:
+        _liken(calls, own, former)
+        if former < 0:
+            calls.fchmod(own, _PASSABLE)
+    except BaseException:
+        calls.close(own)
+        raise
     return own
 
 
@@ -96,10 +100,10 @@ def lock(calls: Calls, path: str, former: int) -> int:
     own = folder_lock.open_lock(path)
     try:
         folder_lock.hold_lock(own)
-    except folder_lock.HeldError:
-        calls.close(own)
+        _liken(calls, own, former)
+    except BaseException:
+        calls.close(own)  # else it has the lock, and shuts us out of it
         raise
-    _liken(calls, own, former)
     _, token, traces = folder_lock.read_lock(former)
     try:
         folder_lock.write_lock(own, os.getpid(), token, traces)
@@ -136,7 +140,7 @@ def _liken(calls: Calls, own: int, former: int) -> None:
             calls.chown(own, was.st_uid, was.st_gid)
         except PermissionError:
             return  # its mode would be for others
-    os.fchmod(own, stat.S_IMODE(was.st_mode))
+    calls.fchmod(own, stat.S_IMODE(was.st_mode))
 
 
 def places_of_before(calls: Calls, locks: list[int], sockets: list[str]) -> list[dict[str, Any]]:

@@ -184,13 +184,17 @@ class Voices:
         try:
             # Before it has a name: nobody can put a link in its place. The folder keeps others out.
             self._calls.fchmod(own.fileno(), 0o666)
-            voice.inode = own_folder.bind(self._calls, own, folder, _NAME)
-            if voice.owner is not None:
-                self._calls.chown(folder, *voice.owner, follow_symlinks=False)
-            voice.reader = own.detach()
+            inode = own_folder.bind(self._calls, own, folder, _NAME)
+            try:
+                if voice.owner is not None:
+                    self._calls.chown(folder, *voice.owner, follow_symlinks=False)
+            except BaseException:
+                own_folder.remove(self._calls, folder, [_NAME])
+                raise
         except BaseException:
             own.close()
             raise
+        voice.inode, voice.reader = inode, own.detach()
 
     def begin(self, run: Run, voice: Voice) -> None:
         """The run is there: listen to it."""

@@ -20,6 +20,7 @@ from supervisord_lite.keeper.calls import Calls
 from supervisord_lite.keeper.journal import Journal
 from supervisord_lite.keeper.places import Places
 from supervisord_lite.keeper.poller import Poller
+from supervisord_lite.keeper.spawn import StageError
 from supervisord_lite.keeper.table import Run, Table
 from supervisord_lite.keeper.voices import Voice, Voices
 from tests.support.keeper import CountingCalls, PlainBoot, open_descriptors
@@ -47,6 +48,19 @@ class RefusingCalls(CountingCalls):
     def do_mkdir(self, path: str, mode: int, *, dir_fd: int | None = None) -> None:
         self._refuse("mkdir")
         os.mkdir(path, mode, dir_fd=dir_fd)
+
+    def do_chown(self, path: int | str, uid: int, gid: int, **more: Any) -> None:
+        self._refuse("chown")
+        os.chown(path, uid, gid, **more)
+
+    def do_open(self, path: str, flags: int, *rest: Any, **more: Any) -> int:
+        if path.endswith(".new"):
+            self._refuse("open")
+        return os.open(path, flags, *rest, **more)
+
+    def do_fchmod(self, number: int, mode: int) -> None:
+        self._refuse("fchmod")
+        os.fchmod(number, mode)
 
     def _refuse(self, kind: str) -> None:
         if self.refused is not None and self.refused[0] == kind:
@@ -209,6 +223,45 @@ def test_the_text_of_the_lock_goes_on(estate: Estate) -> None:
     estate.until(estate.is_held, "the lock is there")
     assert estate.lock.read_text() == f"{os.getpid()}\ntoken\n"
     assert stat.S_IMODE(estate.lock.stat().st_mode) == 0o600
+
+
+@NEEDS_ROOT
+@pytest.mark.parametrize("kind", ["chown", "fchmod"])
+def test_what_is_refused_once_is_had_at_the_next_try(estate: Estate, kind: str) -> None:
+    """What was begun then holds no lock, and nothing stays open (see `estate`)."""
+    os.chown(estate.lock, 1, 2)
+    os.chown(estate.state, 0, 2)
+    for with_folder in (False, True):
+        estate.calls.refused = (kind, errno.EIO)
+        estate.lock.unlink()
+        if with_folder:
+            estate.state.rmdir()
+        estate.until(lambda: estate.places.troubles, "it is told")
+        estate.calls.refused = None
+        assert estate.places.look_at_s is not None
+        estate.places.look(estate.places.look_at_s)
+        assert estate.places.troubles == {}
+        assert estate.is_held()
+
+
+def test_a_socket_that_cannot_be_made_leaves_no_other_name(tmp_path: Path) -> None:
+    """What is told is why: not that its first name stays, where that cannot be taken away."""
+    calls = RefusingCalls()
+    before = open_descriptors()
+    calls.refused = ("open", errno.EMFILE)
+    with pytest.raises(OSError, match="Too many open files"):
+        control_socket.listen(calls, str(tmp_path / "control.sock"))
+    assert list(tmp_path.iterdir()) == []
+
+    class _StaysCalls(RefusingCalls):
+        def do_unlink(self, path: str, **_more: Any) -> None:
+            raise OSError(errno.EROFS, path)
+
+    calls = _StaysCalls()
+    calls.refused = ("open", errno.EMFILE)
+    with pytest.raises(OSError, match="Too many open files"):
+        control_socket.listen(calls, str(tmp_path / "control.sock"))
+    assert open_descriptors() == before
 
 
 @NEEDS_ROOT
@@ -420,3 +473,34 @@ def test_workers_are_heard_though_their_notification_sockets_were_deleted(estate
     assert estate.places.look_at_s is None, "what we remove ourselves wakes nobody"
     assert estate.lines().count("place.restored") == count
     assert not folder.exists()
+
+
+@NEEDS_ROOT
+def test_a_notification_socket_that_could_not_be_given_away_is_made_at_the_next_look(
+    estate: Estate,
+) -> None:
+    """Its name does not stay, and lead to nobody."""
+    folder = estate.state.parent / "w/web.1.1"
+    path = folder / "notify"
+    identity = {"uid": 1, "gid": 2}
+    run = Run(("web", 1, 1), 100, "marker", None)
+    voice = estate.voices.create({"notify": str(folder), "identity": identity})
+    assert voice is not None
+    estate.voices.begin(run, voice)
+    path.unlink()
+    estate.calls.refused = ("chown", errno.EIO)
+    estate.until(lambda: estate.places.troubles, "it is told")
+    assert not path.exists()
+    estate.calls.refused = None
+    assert estate.places.look_at_s is not None
+    estate.places.look(estate.places.look_at_s)
+    with _says(path, b"STATUS=a"):
+        estate.until(lambda: run.words.get("status") == "a", "it is heard")
+    assert folder.stat().st_uid == 1
+    estate.voices.end(run)
+
+    estate.calls.refused = ("chown", errno.EIO)
+    with pytest.raises(StageError):
+        estate.voices.create({"notify": str(folder), "identity": identity})
+    assert not folder.exists(), "nobody was started for it"
+    estate.poller.wait(0)
