@@ -30,11 +30,11 @@ class LedAstrayError(OSError):
 
 
 def open_folder(path: str) -> int:
-    """Return a descriptor (O_PATH) of a folder to which nobody has led us; empty: where we are.
+    """Return a descriptor (O_PATH) of a folder to which nobody has led us.
 
     Raises:
         OSError: There is none.
-        LedAstrayError: A link on the way is not to be trusted.
+        LedAstrayError: The path is not absolute, or a link on the way is not to be trusted.
     """
     folder = os.open(path or ".", _PLACE)
     try:
@@ -50,17 +50,22 @@ def trust(place: int, path: str) -> None:
 
     Args:
         place: A descriptor of any kind.
-        path: By which it was opened.
+        path: By which it was opened; absolute.
 
     Raises:
         OSError: The way is not there any more.
-        LedAstrayError: A link on it is not to be trusted, or it was changed just now.
+        LedAstrayError: A link on it is not to be trusted, or it was changed just now; or the path
+            is from where we are: of the way to there nothing can be said.
     """
+    if not path.startswith("/"):
+        raise LedAstrayError(errno.EINVAL, "Is not an absolute path", path)
     real = os.readlink(f"/proc/self/fd/{place}")
-    if real == path or not path.startswith("/"):
-        return  # no link was followed; and where we stand is where we were told to
-    if _followed(path) != real:
-        raise LedAstrayError(errno.ELOOP, "The way to it was changed just now", path)
+    if real != path and _followed(path) != real:  # else no link was followed
+        raise _changed(path)
+
+
+def _changed(path: str) -> LedAstrayError:
+    return LedAstrayError(errno.ELOOP, "The way to it was changed just now", path)
 
 
 def _followed(path: str) -> str:
@@ -148,8 +153,17 @@ def judge_file(place: int, path: str) -> None:
         LedAstrayError: Others may have led us there.
     """
     trust(place, path)
-    folder = os.path.dirname(os.readlink(f"/proc/self/fd/{place}"))
-    refuse_foreign(os.fstat(place), os.stat(folder), path)
+    folder, name = os.path.split(os.readlink(f"/proc/self/fd/{place}"))
+    inside = os.open(folder, _PLACE | os.O_NOFOLLOW)
+    try:
+        # Another folder by now, which would be judged in place of the one that it stands in?
+        found = os.stat(name, dir_fd=inside, follow_symlinks=False)
+        is_there = os.readlink(f"/proc/self/fd/{inside}") == folder
+        if not is_there or not os.path.samestat(found, os.fstat(place)):
+            raise _changed(path)
+        refuse_foreign(os.fstat(place), os.fstat(inside), path)
+    finally:
+        os.close(inside)
 
 
 # -- what is done at the end of the way; each is called as its namesake in `os` --------------------
@@ -159,7 +173,7 @@ def open_file(path: str, flags: int, mode: int = 0o777) -> int:
     """Return a descriptor of a file, never by a link that others may have put there.
 
     Args:
-        path: Absolute, or from where we are.
+        path: Absolute.
         flags: As of open(2); with O_NOFOLLOW, or the last part may be any link.
         mode: Of a new file.
 

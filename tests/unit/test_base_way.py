@@ -134,6 +134,58 @@ def test_a_way_that_changes_while_we_look_is_refused(place: Path) -> None:
         os.close(inside)
 
 
+@NEEDS_ROOT
+def test_the_folder_that_is_judged_is_that_of_the_file(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not what its owner puts in the folder's place once the way to it is judged."""
+    theirs = place / "theirs"
+    os.link(place / "ours/web.log", theirs / "web.log")
+    file = os.open(theirs / "web.log", os.O_PATH)
+    descriptors = os.listdir("/proc/self/fd")
+    with pytest.raises(way.LedAstrayError, match="another name"):
+        way.judge_file(file, f"{theirs}/web.log")
+    trust = way.trust
+
+    def then_another(place_: int, path: str) -> None:
+        trust(place_, path)
+        readlink = os.readlink
+
+        def once(of: str) -> str:
+            monkeypatch.setattr(os, "readlink", readlink)
+            found = readlink(of)
+            theirs.rename(place / "aside")
+            theirs.symlink_to(place / "ours")
+            return found
+
+        monkeypatch.setattr(os, "readlink", once)
+
+    monkeypatch.setattr(way, "trust", then_another)
+    try:
+        with pytest.raises(OSError, match=r"changed just now|Not a directory"):
+            way.judge_file(file, f"{theirs}/web.log")
+        assert os.listdir("/proc/self/fd") == descriptors
+    finally:
+        os.close(file)
+
+
+def test_of_a_path_from_where_we_are_nothing_is_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The way that has led to there is not known."""
+    (tmp_path / "file").write_text("x")
+    monkeypatch.chdir(tmp_path)
+    for act in (
+        lambda: way.open_file("file", os.O_RDONLY),
+        lambda: way.open_file("./file", os.O_RDONLY),
+        lambda: way.unlink("file"),
+        lambda: way.listdir("."),
+    ):
+        with pytest.raises(way.LedAstrayError, match="not an absolute path"):
+            act()
+    assert (tmp_path / "file").exists()
+
+
 def test_links_in_a_circle_are_as_the_kernel_has_them(tmp_path: Path) -> None:
     """Nothing is opened, and nobody goes round for ever."""
     (tmp_path / "round").symlink_to("round")
