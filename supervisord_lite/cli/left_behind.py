@@ -22,6 +22,7 @@ something that is not  is not signalled at all, and its slot does not start
 proved to be ours
 what lives after that  its slot does not start: see keeper/held.py
 we are below it        nothing is done, and there is no daemon: it would end us, too
+its keeper lives       the same: our folder has but the path of that one's (another mount)
 =====================  =============================================================================
 
 Whoever ends is addressed by a pidfd, and who that is was looked at while it was open; or by its
@@ -37,15 +38,21 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from supervisord_lite.base.errors import PermissionRefusedError
 from supervisord_lite.base.record import record
-from supervisord_lite.cli.left_found import Left, Search, Trace, members
+from supervisord_lite.cli.left_found import Left, Search, Trace, has_role, members
 from supervisord_lite.cli.text import count
-from supervisord_lite.cli.traces_file import file_systems, name_of, read_traces
+from supervisord_lite.cli.traces_file import (
+    file_systems,
+    name_kept_by,
+    name_of,
+    read_traces,
+    refusal,
+)
 from supervisord_lite.core.policy import Policy
 from supervisord_lite.keeper.calls import Calls
 from supervisord_lite.keeper.cgroups import folder_name, place
@@ -117,7 +124,7 @@ def end_left_behind(
         tell: Takes lines for people.
 
     Raises:
-        PermissionRefusedError: We are ourselves below what is left.
+        PermissionRefusedError: We are ourselves below what is left, or its keeper lives.
     """
     traces: list[Trace] = []
     for path in dict.fromkeys(paths):
@@ -131,6 +138,7 @@ def end_left_behind(
         _remove_cgroups(search.cgroups)
         return Outcome({}, frozenset(), ())
     _refuse_if_below(left)
+    _refuse_if_kept(left, state_dir)
     ours = [each for each in left.values() if each.is_ours]
     if ours:
         what = count(len(ours), "process")
@@ -250,9 +258,7 @@ class _Ending:
 
 
 def _refuse_if_below(left: Mapping[int, Left]) -> None:
-    calls = Calls()
-    pid = os.getpid()
-    while pid > 0:
+    for pid in _line_of_descent():
         if pid in left:
             own = left[pid]
             message = (
@@ -261,8 +267,30 @@ def _refuse_if_below(left: Mapping[int, Left]) -> None:
             )
             hint = "run it from elsewhere, or end that process first"
             raise PermissionRefusedError(message, hint=hint)
+
+
+def _line_of_descent() -> Iterator[int]:
+    """Yield our pid, and those of whom we are below."""
+    calls = Calls()
+    pid = os.getpid()
+    while pid > 0:
+        yield pid
         found = process(calls, pid)
         pid = 0 if found is None else found.parent
+
+
+def _refuse_if_kept(left: Mapping[int, Left], state_dir: str) -> None:
+    """Refuse to end what has a living keeper, also where its file of traces is not seen from here.
+
+    A keeper is the parent of all it has. One of another daemon may have become that (it takes what
+    is below it): that one has a file of another name, or we are below it, too.
+    """
+    above = set(_line_of_descent())
+    for pid in {each.found.parent for each in left.values()} - left.keys():
+        if has_role(pid, "keeper"):
+            name = name_kept_by(pid)
+            if name == name_of(state_dir) or (name is None and pid not in above):
+                raise refusal(pid, state_dir)
 
 
 def _named(found: Iterable[Left]) -> str:

@@ -202,7 +202,7 @@ class Search:
 
     def _is_proved(self, found: Process, trace: Trace) -> bool:
         if trace.what in _OWN:
-            return _has_role(found.pid, trace.what)
+            return has_role(found.pid, trace.what)
         is_marked = bool(trace.marker) and marker_of(found.pid) == trace.marker
         return is_marked or _has_pipe(found.pid, trace)
 
@@ -287,7 +287,7 @@ def _has_pipe(pid: int, trace: Trace) -> bool:
     return False
 
 
-def _has_role(pid: int, role: str) -> bool:
+def has_role(pid: int, role: str) -> bool:
     """Return whether this is one of our own processes; others of our user can read no more."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")

@@ -8,16 +8,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from supervisord_lite.base.errors import PermissionRefusedError
 from supervisord_lite.cli.left_found import Left, Trace, trace_of
 from supervisord_lite.cli.text import count
+from supervisord_lite.keeper.calls import Calls
 from supervisord_lite.keeper.traces import MOST_RECORDS, RECORD_BYTES, VERSION, records
 from supervisord_lite.keeper.traces import record as line_of
+from supervisord_lite.keeper.trees import process
 
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108  # our file has a check of its owner
 _FILE_NAME = "traces"
 _NAMES = (_FILE_NAME, "supervisord-lite.")
 _MOST_FOLDER = 100
 _IN_MEMORY = ("tmpfs", "ramfs")
+_TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
 def name_of(state_dir: str) -> str:
@@ -33,7 +37,11 @@ def _head(state_dir: str) -> dict[str, Any]:
 
 
 def read_traces(path: str, state_dir: str) -> tuple[list[Trace], str]:
-    """Return what the keeper before has written down; and why not all is there, if it is not."""
+    """Return what the keeper before has written down; and why not all is there, if it is not.
+
+    Raises:
+        PermissionRefusedError: That keeper lives, so nothing of it is left.
+    """
     if not path:
         return [], ""
     try:
@@ -51,16 +59,50 @@ def read_traces(path: str, state_dir: str) -> tuple[list[Trace], str]:
         found, damaged = records(file.read((MOST_RECORDS + 1) * RECORD_BYTES))
     head, lines = (found[0], found[1:]) if found else ({}, [])
     wanted = _head(state_dir)
-    for name in ("pid", "from", "to"):  # of every line
-        head.pop(name, None)
+    pid, _, born_ns = (head.pop(name, 0) for name in ("pid", "from", "to"))  # of every line
     if head.get("v") == VERSION and head != wanted:
         return [], ""  # of another boot, or another container: nothing of that is here
     if head != wanted:
         return [], f"{path}: damaged, or not of this version"
+    if _lives(pid, born_ns):
+        raise refusal(pid, state_dir)
     traces = [trace_of(line) for line in lines]
     damaged += sum(trace is None for trace in traces)
     sound = [trace for trace in traces if trace is not None]
     return sound, f"{path}: {count(damaged, 'line')} of it cannot be read" if damaged else ""
+
+
+def _lives(pid: object, born_ns: object) -> bool:
+    """Return whether a keeper is alive that is not what we become."""
+    if not isinstance(pid, int) or not isinstance(born_ns, int) or pid in (0, os.getpid()):
+        return False
+    found = process(Calls(), pid)
+    return found is not None and not found.zombie and found.started == born_ns // _TICK_NS
+
+
+def refusal(pid: int, state_dir: str) -> PermissionRefusedError:
+    """Return why nothing is ended: the lock of our folder is ours, and yet that keeper lives."""
+    message = f"state_dir: {state_dir}: pid {pid} is a daemon that lives, in another such folder"
+    hint = (
+        "that may be below a mount, in another container, or deleted: stop that daemon, or set "
+        "state_dir to another path"
+    )
+    return PermissionRefusedError(message, hint=hint)
+
+
+def name_kept_by(pid: int) -> str | None:
+    """Return the name of the daemon whose file of traces a process has open; None: none is seen."""
+    try:
+        for entry in os.scandir(f"/proc/{pid}/fd"):
+            name = os.path.basename(os.readlink(entry.path))  # noqa: PTH115, PTH119
+            if name.startswith(_NAMES) and stat.S_ISREG(entry.stat().st_mode):
+                with open(entry.path, "rb") as file:  # noqa: PTH123
+                    heads, _ = records(file.read(RECORD_BYTES))
+                if heads and isinstance(heads[0].get("of"), str):
+                    return str(heads[0]["of"])
+    except OSError:
+        return None
+    return None
 
 
 def places_of(runtime_dir: str, state_dir: str) -> list[str]:
@@ -84,7 +126,7 @@ def new_file(runtime_dir: str, state_dir: str, held: Iterable[Left]) -> tuple[in
     if not places:
         raise OSError(0, "no file system in memory")
     path = places[0]
-    lines = [line_of(_head(state_dir)), *map(_line, held)]
+    lines = [_first_line(state_dir), *map(_line, held)]
     temporary = f"{path}.{secrets.token_hex(4)}"
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(temporary, flags, 0o600)
@@ -109,9 +151,16 @@ def remove_file(path: str) -> None:
         return
 
 
+def _first_line(state_dir: str) -> bytes:
+    """Return the line that says whose the file is, and who: we, who become the keeper."""
+    own = process(Calls(), os.getpid())
+    born_ns = 0 if own is None else own.started * _TICK_NS
+    return line_of(_head(state_dir), os.getpid(), born_ns, born_ns)
+
+
 def _line(each: Left) -> bytes:
     trace = each.trace
-    born_ns = each.found.started * (1_000_000_000 // os.sysconf("SC_CLK_TCK"))
+    born_ns = each.found.started * _TICK_NS
     about = {
         "what": trace.what, "key": [*(trace.slot or ("", 0)), trace.run], "name": trace.called,
         "marker": trace.marker, "pipes": trace.pipes, "cgroup": trace.cgroup,

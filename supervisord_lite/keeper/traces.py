@@ -38,7 +38,8 @@ before the line is blank
 
 The time of birth is not read from /proc (30 us): the kernel's must lie between the two readings of
 the clock that stand in the line. All numbers are of one boot and one namespace of pids, which the
-first line names.
+first line names. It also says who the keeper is: its pid stays, whatever code it becomes. While it
+lives nothing is left of it, whoever has the lock: another folder may have the same path.
 """
 
 from __future__ import annotations

@@ -279,6 +279,33 @@ def test_who_runs_below_what_is_left_is_told_so(bare: tuple[str, ...]) -> None:
         assert not leftovers.is_alive(web)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts")
+@pytest.mark.parametrize("sees", ["its file of traces", "its cgroups alone"])
+def test_another_folder_of_the_same_path_takes_nothing_from_a_daemon_that_lives(sees: str) -> None:
+    """Below a mount, say, or in a container: the lock of that folder is another one."""
+    own = cgroups.own()
+    if own is None or not os.access(own, os.W_OK):
+        pytest.skip("needs a cgroup v2 mount that may be written")
+    with Daemon(f"[worker.web]\n{SLEEP}") as daemon:
+        pids = {*all_run(daemon).values(), daemon.supervisor_pid, daemon.scribe_pid}
+        traces = traces_of(daemon).read_bytes()
+        hidden = [f"{daemon.folder}/{name}" for name in ("state", "runtime", "c")]
+        hidden += ["/dev/shm"] if sees == "its cgroups alone" else []
+        mounts = "".join(f"mount -t tmpfs none {path} && " for path in hidden)
+        done = subprocess.run(
+            ["unshare", "--mount", "sh", "-c", f'{mounts}exec "$@"', "sh", *MODULE, "run", "-c",
+             str(daemon.config)],
+            capture_output=True, text=True, timeout=30, env=daemon.environment, check=False,
+        )  # fmt: skip
+        assert done.returncode == 77, done.stderr
+        said = " ".join(done.stderr.split())
+        assert f"pid {daemon.keeper_pid} is a daemon that lives" in said
+        assert "ending" not in done.stderr
+        assert [pid for pid in pids if not leftovers.is_alive(pid)] == []
+        assert {*all_run(daemon).values(), daemon.supervisor_pid, daemon.scribe_pid} == pids
+        assert traces_of(daemon).read_bytes() == traces
+
+
 def test_of_two_that_start_at_once_one_ends_it(bare: tuple[str, ...]) -> None:
     """The other one finds the folders taken."""
     with a_daemon(one("deaf", "deaf"), bare) as daemon:

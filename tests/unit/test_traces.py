@@ -3,16 +3,19 @@
 import json
 import os
 import random  # noqa: TID251  # seeded, and the seed is printed
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from supervisord_lite.base.errors import PermissionRefusedError
 from supervisord_lite.cli.left_found import Trace, trace_of
 from supervisord_lite.cli.traces_file import new_file, read_traces, remove_file
 from supervisord_lite.keeper.calls import Calls
 from supervisord_lite.keeper.traces import RECORD_BYTES, Traces, record, records
+from supervisord_lite.keeper.trees import process
 
 RUN = {"what": "run", "key": ["web", 2, 7], "name": "web-2", "cgroup": None, "pipes": [5]}
 MARKER = "0123456789abcdef" * 2
@@ -114,6 +117,29 @@ def test_a_memory_that_is_full_is_told_once_and_stops_nobody(made: tuple[int, st
     without.own("scribe", 1, 1)
     without.born(MARKER, 1)
     without.gone(MARKER)
+
+
+def test_nothing_is_left_of_a_keeper_that_lives(made: tuple[int, str], state: str) -> None:
+    """By pid and time of birth: neither who ended nor another one of its pid is that one."""
+    descriptor, path = made
+    Traces(Calls(), descriptor).note(MARKER, **RUN)
+    with subprocess.Popen(["sleep", "1000"]) as other:
+        found = process(Calls(), other.pid)
+        assert found is not None
+        head = records(os.pread(descriptor, RECORD_BYTES, 0))[0][0]
+        about = {name: head[name] for name in ("v", "boot_id", "pids", "of", "in")}
+        tick_ns = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+        born_ns = found.started * tick_ns
+        os.pwrite(descriptor, record(about, other.pid, born_ns, born_ns), 0)
+        with pytest.raises(PermissionRefusedError, match=f"pid {other.pid} is a daemon that lives"):
+            read_traces(path, state)
+        earlier_ns = born_ns - tick_ns
+        os.pwrite(descriptor, record(about, other.pid, earlier_ns, earlier_ns), 0)
+        assert len(read_traces(path, state)[0]) == 1
+        os.pwrite(descriptor, record(about, other.pid, born_ns, born_ns), 0)
+        other.kill()
+        os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
+        assert len(read_traces(path, state)[0]) == 1
 
 
 @pytest.mark.parametrize("length", [100, 700, 2000])
