@@ -16,70 +16,12 @@ import pytest
 from supervisord_lite.config.errors import ConfigurationError, render
 from supervisord_lite.config.load import judge
 from supervisord_lite.config.locate import locate
+from tests.fuzz.documents import INCLUDED, MAIN
 from tests.fuzz.test_locate_tomllib import check
 
 pytestmark = pytest.mark.slow
 
 COUNT = 1000
-MAIN = """\
-# Everything a box may have.
-[supervisor]
-state_dir = "state"
-log_dir = '/var/log/x'
-log_level = "debug"
-include = ["inc*.toml", "${HOME}.toml"]
-environment_file = ["-none.env", "some.env"]
-[control]
-operate = ["@root"]
-read = "*"
-[defaults]
-after = ["log"]
-log.max_size = "100M"
-log.backups = 14
-environment.LANG = "C.UTF-8"
-[worker.app]
-enabled = false
-user = "root"
-directory = "/srv"
-environment = { A = "1", "B C" = 'two', D = false }
-[worker.log]
-command = ["/usr/bin/vector", "--config", '/etc/é.toml']   # a comment [
-restart = "always"
-log = "null"
-nice = 10
-[worker.web]
-extends = "app"
-command = "gunicorn shop.wsgi -w 4 --bind 0.0.0.0:%{8000..}"
-pool_size = "${N}"
-requires = ["log"]
-stop_signal = ["SIGTERM", "SIGRTMIN+3"]
-stop_timeout = ["10m", 30.5]
-limits.nofile = 65_536
-limits.memory = "2G"
-log.stdout = "out/web-%i.log"
-backoff.min = "100ms"
-[worker.migrate]
-extends = "app"
-command = [
-    "python",  # "
-    "-c",
-    \"\"\"
-import x
-print("[worker.b]")\"\"\",
-]
-ready = "exit"
-run_timeout = "15m"
-ok_exit_codes = [0, 3]
-umask = 0o027
-"""
-INCLUDED = """\
-[worker.web]
-environment.LOG = "DEBUG"
-[worker."quoted-name"]
-command = ["sleep", "1d"]
-[worker.web.limits]
-core = "unlimited"
-"""
 BITS = (
     '"', "'", '"""', "'''", "[", "]", "[[", "]]", "{", "}", "=", ".", ",", "#", "\n", "\r\n", "\r",
     " ", "\t", "\\", "\\u0000", "${", "${NOPE}", "${N", "%i", "%{00..}", "true", "nan", "-", "1e9",
