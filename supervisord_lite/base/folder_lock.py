@@ -62,6 +62,7 @@ def hold_folder(folder: int) -> int:
         HeldError: Another daemon has it.
     """
     found: list[int] = []
+    are_strangers = False
     for _ in range(_TRIES):
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -71,8 +72,12 @@ def hold_folder(folder: int) -> int:
             return 0  # this disk has no locks for folders, or we may only look at it
         else:
             return 0
-        if found and all(_is_stranger(pid, folder) for pid in found):
+        are_strangers = bool(found) and all(_is_stranger(pid, folder) for pid in found)
+        # What one had who has ended another process may have now, or nobody.
+        if are_strangers and not any(procfs.has_ended(pid) for pid in found):
             return found[0]
+    if are_strangers:
+        return found[0]
     raise HeldError(str(found[0]) if found else "")
 
 

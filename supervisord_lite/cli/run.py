@@ -234,6 +234,7 @@ def _become_keeper(
         places=heritage.places,
         log_style=style,
         log_level=settings.log_level,
+        # The control socket first: an earlier version hands on only this (keeper/remaking.py).
         remove=[path for path in (settings.control_path, heritage.traces_path) if path],
         events=f"{settings.state_dir}/{EVENTS_FILE}",
         inherited=_handed_on(os.environ),
@@ -362,7 +363,7 @@ def _hold(folder: int, path: str) -> tuple[int, int]:
             stranger = folder_lock.hold_folder(folder)
             lock = folder_lock.open_lock(path) if lock < 0 else lock
             folder_lock.hold_lock(lock)
-            if not folder_lock.has_ended(str(stranger)):
+            if not stranger or not folder_lock.has_ended(str(stranger)):
                 return stranger, lock
             return folder_lock.hold_folder(folder), lock
         except folder_lock.HeldError as error:

@@ -1,11 +1,13 @@
 """Who has a folder: another daemon keeps us out, a stranger who may only read it does not."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -67,6 +69,28 @@ def test_another_of_us_has_it(folder: int) -> None:
         folder_lock.hold_folder(folder)
     assert refused.value.pid == str(pid)
     assert folder_lock.hold_folder(folder) == 0
+
+
+def test_the_lock_of_who_ends_while_we_look_is_ours(folder: int) -> None:
+    """It is not taken for that of a stranger: nobody has it any more."""
+    with held(path_of(folder), user=os.getuid()) as pid:
+
+        def end_it(frame: FrameType, event: str, _about: object) -> None:
+            if (event, frame.f_code.co_name) == ("call", "_is_stranger"):
+                sys.setprofile(None)
+                os.kill(pid, signal.SIGKILL)
+                os.waitid(os.P_PID, pid, os.WEXITED)
+
+        sys.setprofile(end_it)
+        try:
+            assert folder_lock.hold_folder(folder) == 0
+        finally:
+            assert sys.getprofile() is None, "it was looked at, and has ended"
+            sys.setprofile(None)
+        other = folder_lock.open_folder(str(path_of(folder)))
+        with pytest.raises(folder_lock.HeldError, match=str(os.getpid())):
+            folder_lock.hold_folder(other)
+        os.close(other)
 
 
 @NEEDS_ROOT
