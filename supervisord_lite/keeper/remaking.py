@@ -143,10 +143,14 @@ def _liken(calls: Calls, own: int, former: int) -> None:
     calls.fchmod(own, stat.S_IMODE(was.st_mode))
 
 
-def places_of_before(calls: Calls, locks: list[int], sockets: list[str]) -> list[dict[str, Any]]:
-    """Return the places of a keeper that knew nothing of them: it held *locks*, and *sockets*.
+def places_of_before(calls: Calls, locks: list[int], remove: list[str]) -> list[dict[str, Any]]:
+    """Return the places of a keeper that knew nothing of them.
 
-    These are of files; or of folders too, where one before it had known of places.
+    Args:
+        calls: The seam.
+        locks: What it held: of files; or of folders too, where one before it had known of places.
+        remove: What it was to remove at the end (cli/run.py): the control socket is the first, and
+            nothing else is a socket.
     """
     paths = {number: _path_of(number) for number in locks}
     folders = {path: number for number, path in paths.items() if _is_folder(number)}
@@ -158,7 +162,7 @@ def places_of_before(calls: Calls, locks: list[int], sockets: list[str]) -> list
                 folders[parent] = _there(calls, parent, hold=True)
             found.append(place("folder", parent, folders[parent]))
             found.append(place("lock", path, number))
-    for path in sockets:
+    for path in remove[:1]:
         parent = os.path.dirname(path)
         if parent not in folders:
             found.append(place("parent", parent, _there(calls, parent, hold=False)))

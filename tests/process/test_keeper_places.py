@@ -413,8 +413,11 @@ def test_after_a_keeper_that_knew_only_locks_all_is_held() -> None:
 
 
 def test_what_a_keeper_that_knows_nothing_of_places_hands_on_again_is_found() -> None:
-    """Of what this one had handed to it: the lock of the folder, too."""
+    """Of what this one had handed to it: the lock of the folder, too; its traces are no socket."""
     estate = Estate()
+    traces = estate.state.parent / "traces"
+    traces.write_text("lines")
+    estate.boot.remove.append(str(traces))
     estate.boot.locks = [each["descriptor"] for each in estate.boot.places[:2]]
     for each in estate.boot.places[2:]:
         os.close(each["descriptor"])
@@ -423,6 +426,10 @@ def test_what_a_keeper_that_knows_nothing_of_places_hands_on_again_is_found() ->
     assert [each["kind"] for each in estate.boot.places] == ["folder", "lock", "parent", "socket"]
     assert estate.is_held()
     assert estate.lines() == ""
+    assert estate.places.troubles == {}
+    traces.unlink()
+    estate.places.look(estate.now_s)
+    assert not traces.exists()
     estate.close()
 
 
