@@ -266,7 +266,7 @@ class Forkservers:
             server.channel.close()
             server.channel = None
 
-    def _read_report(self, server: Server) -> None:
+    def _read_report(self, server: Server, *, is_dead: bool = False) -> None:
         """Read the set-up pipe: its end without a word means that exec has worked."""
         try:
             while data := self._calls.read(server.report, 4096):
@@ -278,6 +278,8 @@ class Forkservers:
         self._unwatch(server.report)
         self._calls.close(server.report)
         server.report = -1
+        if not server.told and not is_dead:
+            self._office.has_begun(server.run.pid)
 
     def _hear(self, server: Server) -> None:
         own = server.channel
@@ -386,7 +388,7 @@ class Forkservers:
         if server is None or server.run.ended:
             return False
         if server.report >= 0:
-            self._read_report(server)
+            self._read_report(server, is_dead=True)
         self._hear(server)
         server.run.ended = True
         how = ", ".join(f"{name} {value}" for name, value in dead.how().items())

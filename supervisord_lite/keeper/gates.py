@@ -37,6 +37,9 @@ if TYPE_CHECKING:
         def launch(self, start: Start) -> tuple[int, int]:
             """Start a process; return its pid and its set-up pipe, or -1."""
 
+        def has_begun(self, pid: int) -> None:
+            """Take it that its program runs, where there was a set-up pipe."""
+
         def is_born(self, start: Start, pid: int, left: dict[str, Any]) -> bool:
             """Enter the process of a run; return whether it may run.
 

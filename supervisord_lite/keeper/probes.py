@@ -45,13 +45,14 @@ class Probe:
         tree: Its own processes, as the trees know them.
         deadline_s: When it is late; None: it was told already.
         report: Read end of the set-up pipe, or -1.
+        told: What it has said.
         reader: Read end of its output, or -1.
         output: The end of that; `read_bytes`: how much there was in all.
     """
 
     __slots__ = (
         "deadline_s", "number", "output", "read_bytes", "reader", "report", "run", "timeout_s",
-        "tree",
+        "told", "tree",
     )  # fmt: skip
 
     def __init__(self, run: Run, tree: Run, request: Mapping[str, Any], now_s: float) -> None:
@@ -62,13 +63,16 @@ class Probe:
         self.timeout_s: float = request["timeout_s"]
         self.deadline_s: float | None = now_s + self.timeout_s
         self.report = -1
+        self.told = b""
         self.reader = -1
         self.output = b""
         self.read_bytes = 0
 
     def pack(self, keep: Callable[[int], int]) -> dict[str, Any]:
         """Return it as JSON; *keep* is called with each descriptor."""
+        told = {"told": self.told.decode("latin-1")} if self.told else {}
         return {
+            **told,
             "run": self.run.key,
             "tree": self.tree.pack(),
             "number": self.number,
@@ -86,6 +90,7 @@ class Probe:
         probe = cls(run, Run.unpacked(said["tree"]), said, 0.0)
         probe.deadline_s = said.get("deadline_s")
         probe.report = said.get("report", -1)
+        probe.told = said.get("told", "").encode("latin-1")
         probe.reader = said.get("reader", -1)
         probe.output = said.get("output", "").encode("latin-1")
         probe.read_bytes = said.get("read_bytes", 0)
@@ -102,6 +107,7 @@ class Probes:
         trees: Trees,
         known: set[int],
         launch: Callable[[dict[str, Any], dict[int, int], str | None], tuple[int, int]],
+        has_begun: Callable[[int], None],
         watch: Callable[[int, int, Callable[[int], None]], None],
         unwatch: Callable[[int], None],
         tell: Callable[[dict[str, Any]], None],
@@ -109,13 +115,15 @@ class Probes:
     ) -> None:
         """Begin with none; the arguments are as those of `Runs`.
 
-        *launch* starts a process from a request, with these descriptors, in this cgroup.
+        *launch* starts a process from a request, with these descriptors, in this cgroup;
+        *has_begun* is told its pid when its program runs, unless that was so at once.
         """
         self._calls = calls
         self._cgroups = cgroups
         self._trees = trees
         self._known = known
         self._launch = launch
+        self._has_begun = has_begun
         self._watch = watch
         self._unwatch = unwatch
         self._tell = tell
@@ -159,6 +167,7 @@ class Probes:
                 self._by_pid[probe.tree.pid] = probe
             if probe.reader >= 0:
                 self._watch(probe.reader, select.EPOLLIN, self._reading(probe))
+            self._await_setup(probe)
 
     def _reading(self, probe: Probe) -> Callable[[int], None]:
         return lambda _mask: self._read(probe)
@@ -204,6 +213,7 @@ class Probes:
         self._by_pid[pid] = self._by_tree[probe.tree] = probe
         self._by_run.setdefault(run, []).append(probe)
         self._watch(reader, select.EPOLLIN, self._reading(probe))
+        self._await_setup(probe)
         self._limit(probe, limits, now_s)
 
     def _pipe(self) -> tuple[int, int]:
@@ -253,15 +263,25 @@ class Probes:
             self._calls.close(probe.reader)
             probe.reader = -1
 
-    def _read_report(self, probe: Probe) -> StageError | None:
-        """Return why it never ran; None: it has."""
-        data = b""
+    def _await_setup(self, probe: Probe) -> None:
+        if probe.report >= 0:
+            self._watch(probe.report, select.EPOLLIN, lambda _mask: self._read_report(probe))
+
+    def _read_report(self, probe: Probe) -> None:
+        """Read the set-up pipe: its end without a word means that exec has worked."""
         try:
-            while piece := self._calls.read(probe.report, 4096):
-                data += piece
+            while data := self._calls.read(probe.report, 4096):
+                probe.told += data
+        except BlockingIOError:
+            if not probe.tree.ended:
+                return
         except OSError:
             pass  # as good as its end
-        return read_report(data) if data else None
+        self._unwatch(probe.report)
+        self._calls.close(probe.report)
+        probe.report = -1
+        if not probe.told and not probe.tree.ended:
+            self._has_begun(probe.tree.pid)
 
     # -- ends --------------------------------------------------------------------------------------
 
@@ -275,11 +295,9 @@ class Probes:
             self._read(probe)
         outcome: dict[str, Any] = {"code": dead.code, "signal": dead.signal}
         if probe.report >= 0:
-            error = self._read_report(probe)
-            self._calls.close(probe.report)
-            probe.report = -1
-            if error is not None:
-                outcome = _not_started(error)
+            self._read_report(probe)
+        if probe.told:
+            outcome = _not_started(read_report(probe.told))
         self._finish(probe, now_s, {**outcome, "line": _last_line(probe.output)})
 
     def _finish(self, probe: Probe, now_s: float, outcome: dict[str, Any] | None) -> None:

@@ -101,8 +101,8 @@ class Runs:
         self._privates = Privates(calls)
         self._trees = Trees(calls, self.cgroups, known)
         self.probes = Probes(
-            calls, self.cgroups, self._trees, known, self._launch_probe, watch, unwatch, tell,
-            self.traces,
+            calls, self.cgroups, self._trees, known, self._launch_probe, self.has_begun, watch,
+            unwatch, tell, self.traces,
         )  # fmt: skip
         self._starts = Starts(
             calls, self.streams, self.voices, self.feeds, self._listeners, self._privates,
@@ -351,6 +351,10 @@ class Runs:
             self._trees.clear(run, time.monotonic())
             return False
         return self._limit(run, request["cgroup"])
+
+    def has_begun(self, pid: int) -> None:
+        """The program runs of a process that is no run's own."""
+        self._launcher.has_begun(pid)
 
     def has_gone(self, key: Key, problem: StageError | None) -> None:
         """Tell that a process that `is_born` has entered runs; or why it will not, and end it.

@@ -1,5 +1,6 @@
 """Where memory is short the kernel chooses a worker: the daemon is spared, and nobody by it."""
 
+import errno
 import os
 import pwd
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import psutil
 import pytest
 
 from tests.support.daemon import MODULE, Daemon
+from tests.support.forkserver import a_server, with_targets
 from tests.support.keeper import CountingCalls, a_household, request
 from tests.support.wait import wait_until
 
@@ -61,6 +63,15 @@ class SparedCalls(CountingCalls):
         return os.open(path, flags, *rest, **more)
 
 
+class ClosedCalls(SparedCalls):
+    """And a child may not write its own, as one of a keeper that is not root."""
+
+    def do_open(self, path: str, flags: int, *rest: Any, **more: Any) -> int:
+        if path == str(OWN) and flags & os.O_ACCMODE == os.O_WRONLY:
+            raise PermissionError(errno.EACCES, path)
+        return super().do_open(path, flags, *rest, **more)
+
+
 @pytest.fixture
 def raised() -> Iterator[None]:
     """The test's own process, which is the keeper, is one that is chosen early."""
@@ -88,6 +99,28 @@ def test_whatever_is_started_by_one_that_is_spared_is_not() -> None:
             assert house.fact(name, "exited")["code"] == 0
             assert os.read(house.run_of(name).streams[0].descriptor, 100) == b"0\n"
         assert OWN.read_text() == "300\n"
+
+
+@pytest.mark.usefixtures("raised")
+def test_where_a_child_may_not_say_so_itself_the_keeper_does(tmp_path: Path) -> None:
+    """Of a run, a probe and a forkserver that were forked, once their programs run."""
+    forked: dict[str, Any] = {"rlimits": [["core", 0]]}
+    words = f"while [ $({SAY}) = 300 ]; do :; done; {SAY}"
+    with a_household(ClosedCalls()) as house:
+        house.ask(request("web", "sleep", "100", **forked))
+        pid = house.fact("web", "spawned")["pid"]
+        assert Path(f"/proc/{pid}/oom_score_adj").read_text() == "0\n"
+        probe = request("web", "sh", "-c", words, **forked)
+        house.ask({**probe, "do": "probe", "number": 1, "timeout_s": 5.0})
+        house.until(lambda: any("probed" in told for told in house.told), "a probe is over")
+        (told,) = (told["probed"] for told in house.told if "probed" in told)
+        assert told[4] == {"code": 0, "signal": None, "line": "0"}
+
+        asked = a_server(with_targets(tmp_path))
+        house.ask({"do": "build", "server": {**asked, "privileges": {"no_new_privs": True}}})
+        house.until(lambda: any("servers" in told for told in house.told), "the server has said")
+        pid = house.runs.servers._by_id[asked["id"]].run.pid
+        assert Path(f"/proc/{pid}/oom_score_adj").read_text() == "0\n"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: for a worker of another user")
