@@ -10,6 +10,9 @@ stands here, in memory, and is as good as obeyed:
 * Before another keeper takes the place of this one, all is done.
 * When the daemon ends, what is not done will not be.
 
+That is bounded: while more than `_MOST_AHEAD_BYTES` wait here, what comes next waits in the socket,
+and behind that in the supervisor. Of a dead one all is taken in, piece by piece.
+
 An answer to a ping is no order, and is heard at once.
 """
 
@@ -45,6 +48,8 @@ _PAGE = 100
 OVERSLEPT_S = 5.0
 #: Of one turn, for what it has said.
 _BUDGET_S = 0.02
+#: Of what it has said, before it is obeyed. A message that is longer is taken as a whole.
+_MOST_AHEAD_BYTES = 8 << 20
 #: How a message begins that is an answer and nothing else.
 _PONG = b'{"pong":'
 
@@ -91,6 +96,7 @@ class SupervisorSide(Child):
         self.when_obeyed: Callable[[dict[str, Any], float], None] = lambda _message, _now_s: None
         # Received, and not obeyed yet; without descriptors: those are read at once.
         self._heard: deque[bytes] = deque()
+        self._heard_bytes = 0
         # Taken in, and still to be done.
         self._todo: deque[dict[str, Any]] = deque()
         # The message of which that is the first half.
@@ -148,14 +154,21 @@ class SupervisorSide(Child):
     def read(self) -> None:
         """Take what it has said, and obey as much of it as one turn has time for."""
         own = self.channel
-        while own is not None and (packets := own.receive()):
-            for data, descriptors in packets:
-                self._take(data, descriptors)
+        self._receive()
         self.go_on()
         if own is not None:
             self._poller.mind(own, self._readable)
             if own.ended:
                 self.ask(self._now_s())  # it is about to be reaped, or it hangs
+
+    def _receive(self) -> None:
+        own = self.channel
+        while own is not None and self._heard_bytes < _MOST_AHEAD_BYTES:
+            packets = own.receive(1)
+            if not packets:
+                return
+            for data, descriptors in packets:
+                self._take(data, descriptors)
 
     def _readable(self, _mask: int) -> None:
         self.read()
@@ -185,7 +198,7 @@ class SupervisorSide(Child):
         What is to be done for that may still be to be done.
         """
         until_s = time.monotonic() + _BUDGET_S
-        while self._heard or self._begun is not None:
+        while self._has_more():
             try:
                 if self._begun is not None:
                     self._finish_begun()
@@ -195,14 +208,22 @@ class SupervisorSide(Child):
                 self._bad(error)
             if time.monotonic() >= until_s:
                 break
-        return not self._heard and self._begun is None
+        return not self._has_more()
+
+    def _has_more(self) -> bool:
+        """Return whether anything is to be taken in, also of what has waited in the socket."""
+        if not self._heard and self._begun is None:
+            self._receive()
+        return bool(self._heard) or self._begun is not None
 
     def drop(self) -> None:
         """What it wanted done, and is not, will not be: the daemon ends."""
         self._todo.clear()
 
     def _begin_next(self) -> None:
-        message = channel.decode_whole(self._heard.popleft())
+        data = self._heard.popleft()
+        self._heard_bytes -= len(data)
+        message = channel.decode_whole(data)
         self._begun = message
         self._begin(message)
 
@@ -214,19 +235,23 @@ class SupervisorSide(Child):
     def _take(self, data: bytes, descriptors: list[int]) -> None:
         try:
             if data == channel.IN_LINES:
-                self._heard.extend(memory_content(descriptors[0], self._calls).split(b"\n"))
+                self._hear(*memory_content(descriptors[0], self._calls).split(b"\n"))
             elif data == channel.IN_MEMORY:
-                self._heard.append(memory_content(descriptors[0], self._calls))
+                self._hear(memory_content(descriptors[0], self._calls))
             elif data.startswith(_PONG) and (said := channel.decode(data)).keys() == {"pong"}:
                 self.has_spoken = True
                 self._finish(said)
             else:
-                self._heard.append(data)
+                self._hear(data)
         except Exception as error:  # noqa: BLE001  # as in `go_on`
             self._bad(error)
         finally:
             for descriptor in descriptors:
                 self._calls.close(descriptor)
+
+    def _hear(self, *messages: bytes) -> None:
+        self._heard.extend(messages)
+        self._heard_bytes += sum(map(len, messages))
 
     def _bad(self, error: Exception) -> None:
         self._journal.write("error", "supervisor.bad_message", reason=repr(error))

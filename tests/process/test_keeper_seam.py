@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from supervisord_lite.base.memory_files import memory_file
-from supervisord_lite.keeper import children
+from supervisord_lite.keeper import children, supervisor_side
 from supervisord_lite.keeper.pulse import HANG_S, Pulse
 from supervisord_lite.wire import channel
 from tests.support import leftovers
@@ -126,6 +126,32 @@ def test_many_orders_at_once_keep_the_keeper_from_nobody() -> None:
         assert begun | awaited == set(names), "whom it has asked for is known"
         keeper.until(lambda: count_spawned(keeper) == len(names), "all are started")
         assert all(keeper.keeper._table.is_known((name, 1, 1)) for name in names)
+
+
+def test_who_says_more_than_is_obeyed_waits_and_all_of_it_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The keeper's memory is not what holds it; to the last word, though it dies meanwhile."""
+    monkeypatch.setattr(supervisor_side, "_MOST_AHEAD_BYTES", 1000)
+    with a_keeper() as keeper:
+        keeper.until(lambda: "supervisor" in keeper.calls.peers, "there is a supervisor")
+        peer, side = keeper.calls.peers["supervisor"], keeper.keeper._supervisor
+        with monkeypatch.context() as slow:
+            slow.setattr(supervisor_side, "_BUDGET_S", 0.0)
+            said = [f"worker/{number}/1" for number in range(100)]
+            for name in said:
+                keeper.say(save={name: "x" * 100})
+            assert not peer.is_blocked
+            for _ in range(10):
+                side.read()
+                assert side.is_behind
+                assert sum(map(len, side._heard)) < 2000
+            keeper.kill_supervisor()
+            keeper.until(lambda: len(keeper.calls.handovers) == 2, "there is another supervisor")
+        assert keeper.calls.handovers[1]["saves"].keys() >= set(said)
+        keeper.say(save={"last": "1"})
+        keeper.until(lambda: "last" in keeper.keeper._table.saves, "the next one is heard")
+        assert side._heard_bytes == 0
 
 
 def count_spawned(keeper: WholeKeeper) -> int:
