@@ -79,10 +79,10 @@ def _make(path: Path, mode: int, *, is_private: bool) -> None:
     if not path.is_dir():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir(mode=mode)
-        path.chmod(mode)
+        _set_mode(path, mode)
     found = path.stat()
     if is_private and found.st_uid == os.geteuid() and way.is_open(found) and not os.listdir(path):  # noqa: PTH208
-        path.chmod(mode)
+        _set_mode(path, mode)
         found = path.stat()
     if found.st_uid not in (0, os.geteuid()):
         raise PermissionError(errno.EPERM, "belongs to somebody else")
@@ -92,6 +92,23 @@ def _make(path: Path, mode: int, *, is_private: bool) -> None:
         is_all = found.st_mode & stat.S_IWOTH
         message = f"{'everybody' if is_all else f'group {found.st_gid}'} may write there"
         raise _OpenError(message, f"chmod go-w {path}")
+
+
+def _set_mode(path: Path, mode: int) -> None:
+    """Give a folder of ours its mode: the one that is opened, and by no link of others.
+
+    Raises:
+        LedAstrayError: Somebody else has put a link there.
+        OSError: It is another folder by now.
+    """
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        way.trust(folder, str(path))
+        if os.fstat(folder).st_uid != os.geteuid():
+            raise PermissionError(errno.EPERM, "was put there by somebody else just now")
+        os.fchmod(folder, mode)
+    finally:
+        os.close(folder)
 
 
 def _judge_way(folder: str) -> Iterator[str]:
