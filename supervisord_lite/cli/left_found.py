@@ -67,7 +67,8 @@ class Trace:
         """Return what to call it, for people."""
         if self.slot is None:
             return f"the {'forkserver' if self.what == 'server' else self.what}"
-        whole = self.called or f"{self.slot[0]}-{self.slot[1]}"
+        # How many there are of its pool is not known.
+        whole = self.called or f"instance {self.slot[1]} of {self.slot[0]}"
         return f"a probe of {whole}" if self.what == "probe" else whole
 
 

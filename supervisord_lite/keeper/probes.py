@@ -189,7 +189,7 @@ class Probes:
             probe = Probe(run, tree, request, now_s)
             reader, writer = self._pipe()
             cgroup = self._make_cgroup(f"{run.key[0]}.{run.key[1]}.{run.key[2]}.probe{self._count}")
-            name = f"{run.key[0]}-{run.key[1]}"
+            name = request.get("name", run.key[0])  # a supervisor of before does not say it
             self._traces.note(
                 request["marker"], what="probe", key=run.key, name=name, cgroup=cgroup
             )

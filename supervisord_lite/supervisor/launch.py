@@ -158,6 +158,7 @@ def probe_request(
         "pool": spec.pool,
         "index": index,
         "run": run,
+        "name": printed_name(spec, index),
         "number": number,
         "timeout_s": health.pace.timeout_s,
         "marker": marker,

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from supervisord_lite.keeper.traces import records
 from tests.support.keeper import (
     CountingCalls,
     Household,
@@ -65,6 +66,14 @@ def test_what_a_program_comes_to_is_told_once_with_its_last_line(house: Househol
     assert outcome(house, 4)["code"] == 1  # nobody reads all that
     house.until(lambda: house.runs.probes.are_gone, "nothing of them is left")
     assert not house.facts("web", "exited")
+
+
+def test_what_it_is_of_stands_in_the_traces_as_people_call_it(house: Household) -> None:
+    """For who must end it when the keeper was killed: of a pool of one, that is the pool."""
+    a_worker(house)
+    ask(house, 1, "sleep", "100")
+    found, _ = records(os.pread(house.boot.traces, 1 << 20, 0))
+    assert [(each["what"], each["name"]) for each in found] == [("run", "web"), ("probe", "web")]
 
 
 @pytest.mark.parametrize("more", [{}, {"rlimits": [["core", 0]]}], ids=["plain", "forked"])

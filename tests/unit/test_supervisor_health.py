@@ -76,6 +76,7 @@ def test_a_program_makes_ready_and_then_ends_what_answers_badly(run: Run) -> Non
     request = next_question(daemon)
     assert daemon.clock.s == pytest.approx(100.05)
     assert (request["argv"], request["timeout_s"]) == (["check", "1"], 3.0)
+    assert request["name"] == "web"
     answer(daemon, request, code=1, line="not yet")
     assert isinstance(daemon.workers[WEB].state, Starting)
     assert note(daemon) == "health: exit 1: not yet"

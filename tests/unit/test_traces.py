@@ -142,6 +142,15 @@ def test_nothing_is_left_of_a_keeper_that_lives(made: tuple[int, str], state: st
         assert len(read_traces(path, state)[0]) == 1
 
 
+def test_whose_it_is_is_said_without_a_guess() -> None:
+    """Where only a cgroup is left, nobody says how many there are of that pool."""
+    said = {"what": "probe", "marker": MARKER, "key": ["web", 1, 7]}
+    bare, called = trace_of(said), trace_of({**said, "name": "web"})
+    assert bare is not None
+    assert called is not None
+    assert (bare.name, called.name) == ("a probe of instance 1 of web", "a probe of web")
+
+
 @pytest.mark.parametrize("length", [100, 700, 2000])
 def test_a_line_has_its_length_whatever_stands_in_it(length: int) -> None:
     """What cannot fit is left out: marker, pid and times never are."""
