@@ -165,7 +165,7 @@ class Places:
     def _say_deaf(self, error: OSError) -> None:
         if not self._is_deaf:
             self._is_deaf = True
-            what = "sockets and locks that are deleted are not made again"
+            what = "sockets and locks that are deleted may not be made again"
             self._journal.write("warning", "places.unwatched", reason=error.strerror, next=what)
 
     # For voices.
