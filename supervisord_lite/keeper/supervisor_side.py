@@ -97,6 +97,8 @@ class SupervisorSide(Child):
         # Received, and not obeyed yet; without descriptors: those are read at once.
         self._heard: deque[bytes] = deque()
         self._heard_bytes = 0
+        # Something of it may wait in the socket.
+        self._is_held_back = False
         # Taken in, and still to be done.
         self._todo: deque[dict[str, Any]] = deque()
         # The message of which that is the first half.
@@ -125,6 +127,7 @@ class SupervisorSide(Child):
         self._notes.clear()
         self._of_servers.clear()
         self._has_other_socket = False
+        self._is_held_back = False
 
     def handover(self, about: dict[str, object]) -> int:
         """Return the descriptor of a file in memory with all that is known, and with *about*.
@@ -165,6 +168,7 @@ class SupervisorSide(Child):
         own = self.channel
         while own is not None and self._heard_bytes < _MOST_AHEAD_BYTES:
             packets = own.receive(1)
+            self._is_held_back = bool(packets)
             if not packets:
                 return
             for data, descriptors in packets:
@@ -357,7 +361,7 @@ class SupervisorSide(Child):
             self.ask(now_s)
         if self.pulse.deadline_s is not None and now_s >= self.pulse.deadline_s:
             self.read()  # its answer may be there already
-        if self.is_behind:
+        if self.is_behind or self._is_held_back:
             self.pulse.forgive(now_s)  # its answer may be behind what is still to be obeyed
         if self.pulse.is_hung(now_s):
             self.pulse.forget()

@@ -246,6 +246,25 @@ def test_an_answer_that_came_while_we_were_stopped_is_heard_first() -> None:
         assert "supervisor.hung" not in keeper.lines()
 
 
+def test_an_answer_that_waits_in_the_socket_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind more than is received at once, though all of that is obeyed already."""
+    monkeypatch.setattr(supervisor_side, "_MOST_AHEAD_BYTES", 1000)
+    with a_keeper() as keeper:
+        answered(keeper)
+        before = keeper.supervisor_pid
+        keeper.keeper._client_came(0)
+        for number in range(60):
+            keeper.say(save={f"worker/{number}/1": "x" * 100})
+        keeper._be_supervisor()
+        assert keeper.pings == 2
+        keeper.late_s += 60
+        keeper.turn()
+        assert "supervisor.hung" not in keeper.lines()
+        pulse = keeper.keeper._supervisor.pulse
+        keeper.until(lambda: pulse.deadline_s is None, "it is heard")
+        assert keeper.supervisor_pid == before
+
+
 def test_the_loop_forgives_after_a_gap() -> None:
     """Stopped in the middle of its wait, the keeper gives everybody the whole time again."""
     with a_keeper() as keeper:
