@@ -72,7 +72,7 @@ def _publish(
     temporary = f".{os.getpid()}.new"
     if _kind(temporary, folder):
         calls.unlink(temporary, dir_fd=folder)
-    own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    own: socket.socket = calls.new_socket(socket.AF_UNIX, socket.SOCK_STREAM)
     inode, has_name = -1, False
     umask = calls.umask(0)
     try:

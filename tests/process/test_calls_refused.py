@@ -49,6 +49,8 @@ def test_calls_of_a_whole_daemon_that_are_drawn() -> None:
             return refused_in(daemon, scene, role, kind, number, which)
 
         _draw(5, is_refused)
+        # The mode of a lock that is made again: it is held already, and must not stay so.
+        assert refused_in(daemon, "deletions", "keeper", "fchmod", errno.EIO, 2)
 
 
 def _draw(times: int, is_refused: Callable[[], bool]) -> None:

@@ -4,7 +4,9 @@ What it is made of stands in refusing_inside.py. A *scene* is something that peo
 daemon; while it lasts, one call is refused, and then everything must be as it would be without.
 """
 
+import fcntl
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -424,6 +426,31 @@ def rewrite(daemon: Refusing) -> None:
     daemon.wait(said.exists, "its file is made again", daemon.evidence)
 
 
+def delete(daemon: Refusing) -> None:
+    """Somebody clears away the control socket, then the locks, then a folder: all stands again."""
+    state, runtime = daemon.folder / "state", daemon.folder / "runtime"
+    for gone in ([daemon.control_path], [state / "lock", runtime / "lock"], [state]):
+        for path in gone:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        daemon.wait(
+            lambda: daemon.answers() and _is_held(state / "lock") and _is_held(runtime / "lock"),
+            "it is made again", partial(str, gone),
+        )  # fmt: skip
+
+
+def _is_held(path: Path) -> bool:
+    """Return whether a file is there, and somebody has its lock."""
+    with suppress(FileNotFoundError), path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def upgrade(daemon: Refusing, *, keeper: bool = False) -> None:
     """Other code comes into force, or all is of the code before."""
     (target,) = {str(code) for code in daemon.codes} - {daemon.code_of("supervisor")}
@@ -468,6 +495,7 @@ SCENES: dict[str, Scene] = {
     "probes": Scene(probe),
     "crashes": Scene(crash, ("moves", "forks-1")),
     "scribe": Scene(rewrite),
+    "deletions": Scene(delete),
     "upgrade": Scene(upgrade),
     "succession": Scene(partial(upgrade, keeper=True)),
     "stop": Scene(stop, is_end=True),
