@@ -137,15 +137,19 @@ def test_what_a_crashed_target_left_is_gone_before_the_next_start() -> None:
         assert last["reason"] == "exit 1: ValueError: gone"
 
 
+#: Whoever looks on sees it wait.
+LATER = 'backoff.min = "1m"'
+
+
 @pytest.mark.parametrize(
     ("target", "keys", "state", "reason"),
     [
         ("Orders", "config.bach = 1\nconfig.source = 'x'", "tripped",
          r'.*unexpected keyword argument .bach.; did you mean "batch"\? fields: source, batch'),
         ("say", "", "tripped", r".*missing a required .*'words'; config.words = .*"),
-        ("nothing", "", "backoff", r'target ".*:nothing": .* has no "nothing"'),
-        ("tests.support.nowhere:x", "", "backoff", "ModuleNotFoundError: No module named .*"),
-        ("broken:x", "", "backoff", r"SyntaxError: .* \(broken.py, line 1\)"),
+        ("nothing", LATER, "backoff", r'target ".*:nothing": .* has no "nothing"'),
+        ("tests.support.nowhere:x", LATER, "backoff", "ModuleNotFoundError: No module named .*"),
+        ("broken:x", LATER, "backoff", r"SyntaxError: .* \(broken.py, line 1\)"),
     ],
 )  # fmt: skip
 def test_a_target_that_cannot_be_run_is_a_failed_set_up(
