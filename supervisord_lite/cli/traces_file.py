@@ -120,25 +120,36 @@ def new_file(runtime_dir: str, state_dir: str, held: Iterable[Left]) -> tuple[in
         held: What it begins with: those have lived through all.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: It cannot be made anywhere.
     """
-    places = [each for each in places_of(runtime_dir, state_dir) if _is_in_memory(each)]
-    if not places:
-        raise OSError(0, "no file system in memory")
-    path = places[0]
-    lines = [_first_line(state_dir), *map(_line, held)]
-    temporary = f"{path}.{secrets.token_hex(4)}"
+    lines = b"".join([_first_line(state_dir), *map(_line, held)])
+    problem = OSError(0, "no file system in memory")
+    for path in places_of(runtime_dir, state_dir):
+        if _is_in_memory(path):
+            try:
+                return _made(path, lines)
+            except OSError as error:  # that memory may be full, or small
+                problem = error
+    raise problem
+
+
+def _made(path: str, lines: bytes) -> tuple[int, str]:
+    own = f"{path}.{secrets.token_hex(4)}"
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(temporary, flags, 0o600)
+    descriptor = os.open(own, flags, 0o600)
     try:
         # Some room at once: a memory that is full is found out here.
         os.posix_fallocate(descriptor, 0, 64 * RECORD_BYTES)
-        os.pwrite(descriptor, b"".join(lines), 0)
-        Path(temporary).rename(path)
+        os.pwrite(descriptor, lines, 0)
     except OSError:
         os.close(descriptor)
-        Path(temporary).unlink(missing_ok=True)
+        Path(own).unlink(missing_ok=True)
         raise
+    try:
+        Path(own).rename(path)
+    except OSError:
+        # Anybody may put something of that name into a folder for all. The lock says where it is.
+        return descriptor, own
     return descriptor, path
 
 

@@ -1,8 +1,10 @@
 """The file by which the next `run` finds what a killed main process left: any content of it."""
 
+import errno
 import json
 import os
 import random  # noqa: TID251  # seeded, and the seed is printed
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from supervisord_lite.base.errors import PermissionRefusedError
+from supervisord_lite.cli import traces_file
 from supervisord_lite.cli.left_found import Trace, trace_of
-from supervisord_lite.cli.traces_file import new_file, read_traces, remove_file
+from supervisord_lite.cli.traces_file import new_file, places_of, read_traces, remove_file
 from supervisord_lite.keeper.calls import Calls
 from supervisord_lite.keeper.traces import RECORD_BYTES, Traces, record, records
 from supervisord_lite.keeper.trees import process
@@ -175,7 +178,10 @@ def test_no_content_breaks_it_or_is_believed_too_much(made: tuple[int, str], sta
         for _ in range(rng.randrange(1, 6)):
             data[rng.randrange(2 * RECORD_BYTES)] = rng.randrange(256)
         os.pwrite(descriptor, data, 0)
-        found, _ = read_traces(path, state)
+        try:
+            found, _ = read_traces(path, state)
+        except PermissionRefusedError:
+            continue  # by chance it names a process that lives, which keeps us from everything
         assert all(isinstance(each, Trace) for each in found)
     for line in (b"[[[" * 300, b"7", b'{"what":"run"}', b"\xff" * 900, b"[" * 1023):
         os.pwrite(descriptor, sound[:RECORD_BYTES] + line.ljust(RECORD_BYTES), 0)
@@ -234,6 +240,45 @@ def test_only_a_file_of_our_own_is_read(made: tuple[int, str], state: str, tmp_p
         found, why = read_traces(str(each), state)
         assert found == []
         assert why.startswith(str(each))
+
+
+def test_a_name_that_somebody_has_taken_costs_only_the_name(
+    state: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In a folder for all anybody may take it; the lock says where the file is then."""
+    folder = Path("/dev/shm") / f"{tmp_path.name}.{os.getpid()}"
+    folder.mkdir()
+    monkeypatch.setattr(traces_file, "_SHARED_MEMORY", str(folder))
+    taken = Path(places_of("/proc", state)[1])
+    (taken / "theirs").mkdir(parents=True)  # what cannot give way
+    descriptor, path = new_file("/proc", state, ())
+    try:
+        assert path != str(taken)
+        assert Path(path).parent == folder
+        Traces(Calls(), descriptor).note(MARKER, **RUN)
+        assert [each.marker for each in read_traces(path, state)[0]] == [MARKER]
+    finally:
+        os.close(descriptor)
+        shutil.rmtree(folder)
+
+
+def test_a_memory_without_room_is_not_the_only_one(
+    made: tuple[int, str], state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is none in the runtime folder, the shared one is taken."""
+    real, tried = os.posix_fallocate, []
+
+    def refuse_first(descriptor: int, offset: int, size: int) -> None:
+        tried.append(descriptor)
+        if len(tried) == 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(descriptor, offset, size)
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse_first)
+    descriptor, path = new_file("/dev/shm", state, ())
+    os.close(descriptor)
+    assert (len(tried), path) == (2, made[1])
+    assert not Path("/dev/shm/traces").exists()
 
 
 def test_what_was_there_gives_way_and_nothing_else_is_removed(
