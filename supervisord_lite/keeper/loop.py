@@ -154,10 +154,11 @@ class Keeper:
             self._again_at_s = now_s
 
     def _next_deadline_s(self) -> float | None:
+        # Who may not be started yet is no reason to wake.
+        starts = (self._supervisor.start_at_s, self._scribe.start_at_s)
         deadlines = (
             self._runs.next_round_s,
-            self._supervisor.start_at_s,
-            self._scribe.start_at_s,
+            *(() if self._upgrade.holds else starts),
             self._supervisor.pulse.deadline_s,
             self._scribe.pulse.deadline_s,
             self._supervisor.oversleep_at_s,

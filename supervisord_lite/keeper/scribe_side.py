@@ -183,11 +183,12 @@ class ScribeSide(Child):
     def tell(self) -> None:
         """Send what it has not been told yet, as far as it listens."""
         own = self.channel
-        if own is None or own.is_blocked:
+        if own is None:
             return
-        for message, descriptors in self._streams.pages():
-            own.send(channel.encode(message), descriptors)
-        self._poller.mind(own, self._readable)
+        if not own.is_blocked:
+            for message, descriptors in self._streams.pages():
+                own.send(channel.encode(message), descriptors)
+        self._poller.mind(own, self._readable)  # also what waits there from before
 
     def reopen(self) -> None:
         """Let it open all files anew."""

@@ -261,14 +261,14 @@ class Reloads:
         self._reap()
         if len(self._hung) >= _MOST_HUNG:
             count = f"{len(self._hung)} processes that were to read it before have not ended"
-            self._refused(Refused(f"the configuration could not be read: {count}"))
+            self._refused(Refused(f"{path}: could not be read: {count}"))
             return
         try:
             self._loading = self._start_loading(
                 path, environ=self._environ, now_s=self._clock.now_s()
             )
         except OSError as error:
-            message = f"the configuration could not be read: {error.strerror}"
+            message = f"{path}: could not be read: no process for it: {error.strerror}"
             self._refused(Refused(message))
             return
         garbage.hold()

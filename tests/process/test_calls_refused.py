@@ -51,6 +51,9 @@ def test_calls_of_a_whole_daemon_that_are_drawn() -> None:
         _draw(5, is_refused)
         # The mode of a lock that is made again: it is held already, and must not stay so.
         assert refused_in(daemon, "deletions", "keeper", "fchmod", errno.EIO, 2)
+        # One of them is the word to leave: it is said again, and whoever waits meanwhile sleeps.
+        for which in (1, 2, 3, 4):
+            assert refused_in(daemon, "succession", "keeper", "sendmsg", errno.ENOBUFS, which)
 
 
 def _draw(times: int, is_refused: Callable[[], bool]) -> None:
