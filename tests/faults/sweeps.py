@@ -71,7 +71,6 @@ KEEPER = {
     "mkdir": (errno.ENOSPC,),
     "rmdir": (errno.EBUSY,),
     "fcntl": (errno.EMFILE, errno.EPERM),
-    "set_inheritable": (errno.EMFILE,),
     "setpriority": (errno.EPERM,),
     "prlimit": (errno.EPERM,),
     "getxattr": (errno.EIO,),

@@ -356,7 +356,7 @@ def reload(daemon: Refusing) -> None:
     daemon.put("[worker.bad]\ncommand = 7\n")
     with pytest.raises(MethodFailedError, match=r"supervisord-lite\.toml"):
         daemon.attempt("Reload", dry_run=False)
-    assert len(daemon.running()) == len(daemon.pids)
+    wait_until(lambda: daemon.running() == daemon.pids, what="nobody is there but who was")
     daemon.put(f"[worker.extra]\n{_SLEEP}", changed="environment.A = '1'")
     daemon.attempt("Reload", dry_run=True)
     assert daemon.running() == daemon.pids
