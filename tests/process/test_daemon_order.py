@@ -133,6 +133,7 @@ def test_the_death_of_a_required_worker_touches_nobody() -> None:
 
         assert after["restarts"] == 1
         assert daemon.workers()["api"]["pid"] == api["pid"]
+        wait_until(lambda: len(order(daemon)) == 4, what="it has noted its start")
         assert order(daemon) == ["start db", "start web", "start db", "start web"]
 
 
