@@ -224,7 +224,7 @@ def supervisor_pid(daemon: Daemon) -> int:
 
 def upgrade(daemon: Daemon, to: Installed, *, keeper: bool) -> None:
     """Put a version in force, as the command does, and return when it answers."""
-    before = supervisor_pid(daemon)
+    before = wait_until(lambda: supervisor_pid(daemon), what="a supervisor answers")
     wanted: dict[str, Any] = {"interpreter": to.python, "resident": to.resident, "keeper": keeper}
     told = daemon.call(f"{MANAGER}.Upgrade", timeout_s=60.0, **wanted)
     assert told["to"] == to.version
